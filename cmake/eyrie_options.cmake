@@ -1,0 +1,16 @@
+# One INTERFACE target carries warnings and sanitizers; every target of ours links it PRIVATE.
+add_library(eyrie_options INTERFACE)
+target_compile_options(eyrie_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wshadow -Wnon-virtual-dtor -Woverloaded-virtual>
+  $<$<AND:$<BOOL:${EYRIE_WERROR}>,$<COMPILE_LANGUAGE:CXX>>:-Werror>)
+target_include_directories(eyrie_options INTERFACE ${PROJECT_SOURCE_DIR})
+if(EYRIE_SANITIZE)
+  target_compile_options(eyrie_options INTERFACE
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${EYRIE_SANITIZE} -fno-omit-frame-pointer>)
+  target_link_options(eyrie_options INTERFACE -fsanitize=${EYRIE_SANITIZE})
+endif()
+
+find_program(CCACHE_PROGRAM ccache)
+if(CCACHE_PROGRAM AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CCACHE_PROGRAM})
+endif()

@@ -1,0 +1,15 @@
+# eyrie_add_test(NAME SOURCES... [LIBS ...] [LABELS ...] [TIMEOUT s]): one Qt Test executable, one CTest entry.
+# Tests get EYRIE_SOURCE_DIR and EYRIE_BINARY_DIR as definitions.
+function(eyrie_add_test name)
+  cmake_parse_arguments(ARG "GUI" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
+  add_executable(${name} ${ARG_SOURCES})
+  set_target_properties(${name} PROPERTIES AUTOMOC ON RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+  target_link_libraries(${name} PRIVATE eyrie_options Qt6::Core Qt6::Test ${ARG_LIBS})
+  target_compile_definitions(${name} PRIVATE
+    EYRIE_SOURCE_DIR="${PROJECT_SOURCE_DIR}" EYRIE_BINARY_DIR="${CMAKE_BINARY_DIR}")
+  add_test(NAME ${name} COMMAND ${name})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT} LABELS "${ARG_LABELS}")
+endfunction()

@@ -1,0 +1,44 @@
+// Linear layer: out = x W^T + b, W (out, in) in its stored dtype, f32 accumulation.
+// And the block-diagonal form of the RG-LRU gates. REFERENCE §1.2 (a, b, e, i); traps 2, 13.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/tensor_view.h"
+
+namespace eyrie::kernels {
+
+class ThreadPool;
+
+struct LinearArgs {
+  const float* x = nullptr;     // (T, cols)
+  MatrixView weight;            // (rows, cols)
+  const float* bias = nullptr;  // (rows) or null
+  std::int64_t T = 0;           // >= 0; 1 is a matrix-vector product, more a matrix product
+  float* out = nullptr;         // (T, rows); must not overlap x
+};
+
+// G blocks of (B, B): out[t, g*B + j] = sum_k x[t, g*B + k] * W[g][k][j] + bias[g*B + j].
+// Contraction is over the FIRST matrix index, unlike LinearArgs.
+struct BlockLinearArgs {
+  const float* x = nullptr;     // (T, G*B)
+  MatrixView weight;            // rows = G*B, cols = B: G blocks [in][out], one after the other
+  const float* bias = nullptr;  // (G*B)
+  std::int64_t T = 0;
+  std::int64_t G = 0;
+  std::int64_t B = 0;
+  float* out = nullptr;  // (T, G*B); must not overlap x
+};
+
+namespace reference {
+void linear(const LinearArgs& args);
+void blockLinear(const BlockLinearArgs& args);
+}  // namespace reference
+namespace cpu {
+// T > a few goes through a matrix product (BLAS); fewer rows through matrix-vector products that stream
+// each weight once. Same T and same pool size give the same bits.
+void linear(const LinearArgs& args, ThreadPool& pool);
+void blockLinear(const BlockLinearArgs& args, ThreadPool& pool);
+}  // namespace cpu
+
+}  // namespace eyrie::kernels
