@@ -19,7 +19,7 @@ struct AttentionArgs {
   const float* q = nullptr;  // (T, H, Dh) after RoPE, not yet scaled
   const float* k = nullptr;  // (T, kvHeads, Dh) after RoPE: the chunk's own keys
   const float* v = nullptr;  // (T, kvHeads, Dh)
-  KvRing ring;               // positions before firstPosition; read only here; never-written slots are not read
+  KvRing ring;  // positions before firstPosition; read only here; never-written slots are not read
   std::int64_t firstPosition = 0;
   std::int64_t older = 0;  // how many keys before its own a query sees (W for DeepMind counting, W-1 for hf);
                            // ring.capacity >= min(older, firstPosition)
@@ -28,7 +28,8 @@ struct AttentionArgs {
   std::int64_t kvHeads = 0;  // divides H; query head h uses KV head h / (H / kvHeads)
   std::int64_t Dh = 0;
   float* out = nullptr;  // (T, H, Dh); must not overlap q, k, v
-  // Optional (T, H, span): column span-1 is the token itself, span-1-j the token j back, 0 where there is none.
+  // Optional (T, H, span): column span-1 is the token itself, span-1-j the token j back, 0 where there is
+  // none.
   float* weights = nullptr;
   std::int64_t span = 0;
 };

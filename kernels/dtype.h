@@ -10,7 +10,9 @@ namespace eyrie::kernels {
 enum class DType : std::uint8_t { f32, f16, bf16 };
 
 // Bytes of one element.
-constexpr std::size_t dtypeSize(DType dtype) { return dtype == DType::f32 ? 4 : 2; }
+constexpr std::size_t dtypeSize(DType dtype) {
+  return dtype == DType::f32 ? 4 : 2;
+}
 
 // "F32", "F16", "BF16": the names safetensors uses.
 constexpr const char* dtypeName(DType dtype) {

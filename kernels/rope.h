@@ -9,7 +9,7 @@ namespace eyrie::kernels {
 class ThreadPool;
 
 struct RopeArgs {
-  float* x = nullptr;            // (T, heads, Dh), in place
+  float* x = nullptr;              // (T, heads, Dh), in place
   std::int64_t firstPosition = 0;  // absolute position of row 0; up to 2^53 without loss
   double theta = 10000.0;
   std::int64_t T = 0;

@@ -1,0 +1,57 @@
+// An opened model folder: configuration, every tensor mapped where it lies, nothing converted.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/config.h"
+#include "kernels/tensor_view.h"
+
+namespace eyrie::engine {
+
+struct StoredTensor {
+  std::string name;
+  kernels::DType dtype = kernels::DType::f32;
+  std::vector<std::int64_t> shape;
+  const void* data = nullptr;  // in the mapping; valid as long as the Checkpoint lives; may be unaligned
+  std::uint64_t bytes = 0;
+  std::string file;  // the shard's file name
+};
+
+// Immutable, shareable between threads.
+class Checkpoint {
+ public:
+  // `folder` holds config.json and model.safetensors or an index with shards. Checks headers, names, shapes
+  // and dtypes against the tensor registry before any weight is read. Throws Error.
+  static std::shared_ptr<const Checkpoint> open(const std::filesystem::path& folder);
+  virtual ~Checkpoint() = default;
+
+  virtual const std::filesystem::path& folder() const = 0;
+  virtual const ModelConfig& config() const = 0;                 // gateBlocks counted
+  virtual const std::vector<StoredTensor>& tensors() const = 0;  // registry order, checked, each used once
+  virtual const StoredTensor& tensor(std::string_view name) const = 0;  // throws Error(badTensor) if absent
+  virtual const StoredTensor* find(std::string_view name) const = 0;
+  // Hex digest of configuration, names, shapes and sampled bytes of every tensor: the same model, the same
+  // string.
+  virtual const std::string& fingerprint() const = 0;
+};
+
+// What a load would take, from the headers alone (before a byte of weights is read).
+struct ModelSummary {
+  ModelConfig config;
+  std::int64_t parameters = 0;
+  std::int64_t embeddingParameters = 0;
+  std::string dtype;              // "bf16", "f32", "f16" or "mixed"
+  std::uint64_t weightBytes = 0;  // mapped
+  std::uint64_t extraBytes = 0;   // converted copies and scratch Eyrie adds
+  std::uint64_t stateBytes = 0;   // one sequence, full window
+  bool hasTokenizer = false;
+  bool hasChatTemplate = false;
+};
+ModelSummary summarise(const Checkpoint& checkpoint);
+
+}  // namespace eyrie::engine

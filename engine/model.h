@@ -1,0 +1,71 @@
+// A loaded model: const after load. Reads tokens into a SequenceState, gives logits, reports taps.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "engine/checkpoint/checkpoint.h"
+#include "engine/sequence_state.h"
+#include "engine/taps.h"
+
+namespace eyrie::engine {
+
+enum class BackendKind : std::uint8_t { automatic, reference, cpu, cuda };
+
+struct LoadOptions {
+  BackendKind backend = BackendKind::automatic;
+  int threads = 0;  // 0 = all cores
+  // Called between tensors from the loading thread, 0..1.
+  std::function<void(double fraction)> progress;
+  std::stop_token stop;  // throws Error(cancelled)
+};
+
+// Which logits a call returns.
+enum class LogitRows : std::uint8_t { none, last, all };
+
+// Receives frames and logits of a prefill in order of position, on the calling thread.
+class PrefillObserver {
+ public:
+  virtual ~PrefillObserver() = default;
+  // Logits predicting position + 1, (V), valid during the call. Only for LogitRows::all (every position).
+  virtual void onLogits(std::int64_t position, std::span<const float> logits) {
+    (void)position;
+    (void)logits;
+  }
+  // Only when `trace` was given.
+  virtual void onFrame(const TraceFrame& frame) { (void)frame; }
+};
+
+// One thread at a time may compute with a model (the backend's scratch is shared); reading config() is free.
+class Model {
+ public:
+  static std::shared_ptr<Model> load(std::shared_ptr<const Checkpoint> checkpoint,
+                                     const LoadOptions& options = {});
+  virtual ~Model() = default;
+
+  virtual const ModelConfig& config() const = 0;
+  virtual const Checkpoint& checkpoint() const = 0;
+  virtual std::string backendName() const = 0;  // "cpu · AVX2 · 2 threads"
+  virtual SequenceState newState() const = 0;
+  virtual SequenceState restoreState(const HostState& state) const = 0;  // throws Error(stateMismatch)
+
+  // Feeds tokens in chunks of at most maxChunk() rows (any chunking gives the same result within tolerance;
+  // the reference backend gives the same bits). Returns the last position's logits (V), empty for
+  // LogitRows::none. Stops between chunks when `stop` asks: the state then holds what was fed. Throws
+  // Error(badArgument) for a token outside [0, V), before anything is fed.
+  virtual std::vector<float> prefill(SequenceState& state, std::span<const std::int32_t> tokens,
+                                     LogitRows rows, PrefillObserver* observer = nullptr,
+                                     const FrameLayout* trace = nullptr, std::stop_token stop = {},
+                                     std::int64_t chunk = 0) = 0;
+  // One token; logits (V) valid until the next call. `frame` null: taps are off and cost nothing.
+  virtual std::span<const float> step(SequenceState& state, std::int32_t token, TraceFrame* frame = nullptr,
+                                      const FrameLayout* trace = nullptr) = 0;
+  virtual std::int64_t maxChunk() const = 0;
+};
+
+}  // namespace eyrie::engine

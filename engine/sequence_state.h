@@ -1,0 +1,66 @@
+// Everything that changes while a model reads: a value. Weights are elsewhere and const (DESIGN §4 rule 1).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/config.h"
+
+namespace eyrie::engine {
+
+// Host copy of one layer's state. Recurrent layers use h and tail, attention layers keys and values.
+struct LayerState {
+  std::vector<float> h;       // (R)
+  std::vector<float> tail;    // (K-1, R) inputs of the convolution, oldest first
+  std::vector<float> keys;    // (n, kvHeads, Dh) after RoPE, oldest first; n = min(older, position)
+  std::vector<float> values;  // (n, kvHeads, Dh)
+};
+
+struct HostState {
+  std::int64_t position = 0;  // tokens fed so far
+  std::vector<LayerState> layers;
+};
+
+// A backend's own representation (CPU: rings in host memory; CUDA: device memory).
+class BackendState {
+ public:
+  virtual ~BackendState() = default;
+  virtual std::unique_ptr<BackendState> clone() const = 0;
+  virtual HostState download() const = 0;
+  virtual std::uint64_t bytes() const = 0;
+};
+
+// Movable, copied only by clone(). Used by one thread at a time. Belongs to the Model that made it.
+class SequenceState {
+ public:
+  SequenceState(std::unique_ptr<BackendState> impl, std::int64_t position);
+  SequenceState(SequenceState&&) noexcept;
+  SequenceState& operator=(SequenceState&&) noexcept;
+  ~SequenceState();
+
+  std::int64_t position() const { return position_; }
+  SequenceState clone() const;
+  HostState download() const;
+  std::uint64_t bytes() const;
+
+  // For the model that advances it.
+  BackendState& impl() { return *impl_; }
+  void advance(std::int64_t tokens) { position_ += tokens; }
+
+ private:
+  std::unique_ptr<BackendState> impl_;
+  std::int64_t position_ = 0;
+};
+
+// Versioned envelope: magic, version, model fingerprint, position, dtype, shapes, payload, checksum. Exact.
+std::vector<std::byte> serialiseState(const HostState& state, const std::string& fingerprint);
+// Throws Error(stateMismatch): damaged, newer version, other model (both fingerprints in the message), wrong
+// shapes.
+HostState parseState(std::span<const std::byte> bytes, const ModelConfig& config,
+                     const std::string& fingerprint);
+
+}  // namespace eyrie::engine

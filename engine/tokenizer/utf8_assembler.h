@@ -1,0 +1,21 @@
+// Collects token bytes and gives back whole UTF-8 characters only.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+namespace eyrie::engine {
+
+class Utf8Assembler {
+ public:
+  // Appends bytes; returns every character that is complete now. Bytes that can never become valid come out
+  // as U+FFFD.
+  std::string push(std::string_view bytes);
+  // What is left, as U+FFFD if incomplete. Resets.
+  std::string finish();
+
+ private:
+  std::string pending_;
+};
+
+}  // namespace eyrie::engine
