@@ -56,6 +56,11 @@ class SequenceState {
   std::int64_t position_ = 0;
 };
 
+// Keys a layer holds after `position` tokens: n of LayerState.
+std::int64_t rememberedKeys(const ModelConfig& config, std::int64_t layerIdx, std::int64_t position);
+// Throws Error(stateMismatch) where the arrays do not have the shapes of `config` at the state's position.
+void checkState(const HostState& state, const ModelConfig& config);
+
 // Versioned envelope: magic, version, model fingerprint, position, dtype, shapes, payload, checksum. Exact.
 std::vector<std::byte> serialiseState(const HostState& state, const std::string& fingerprint);
 // Throws Error(stateMismatch): damaged, newer version, other model (both fingerprints in the message), wrong

@@ -58,6 +58,7 @@ struct TraceColumn {
 class FrameLayout {
  public:
   FrameLayout() = default;
+  // Throws Error(badArgument) for a layer that is not there or an empty span.
   FrameLayout(const ModelConfig& config, const TraceOptions& options);
 
   const std::vector<TraceColumn>& columns() const { return columns_; }
@@ -66,7 +67,10 @@ class FrameLayout {
   const TraceOptions& options() const { return options_; }
 
  private:
+  void append(int layerIdx, Quantity quantity, std::vector<std::int64_t> shape);
+
   std::vector<TraceColumn> columns_;
+  std::vector<int> index_;  // (L, quantities) into columns_, -1 = absent
   std::int64_t frameSize_ = 0;
   TraceOptions options_;
 };

@@ -1,0 +1,70 @@
+// The only virtual seam below the model, at block granularity, so that a backend may fuse freely and keep
+// activations where it likes. The layer loop stands once, in model.cpp.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "engine/sequence_state.h"
+
+namespace eyrie::engine {
+
+// What a block is asked to show. `summary` needs everything that the summary is made from.
+enum class Observe : std::uint8_t { nothing, summary, full };
+
+// Host memory, (T, R) each, of the chunk just computed; valid until the backend's next call. Null pointers
+// when nothing was asked for; `decay` only for Observe::full.
+struct RecurrentView {
+  const float* recurrenceGate = nullptr;
+  const float* inputGate = nullptr;
+  const float* logDecay = nullptr;
+  const float* decay = nullptr;
+  const float* write = nullptr;
+  const float* keep = nullptr;
+  const float* state = nullptr;  // h after each token
+};
+
+// Host memory: (T, H, span), column span-1 the token itself, span-1-j the token j back, 0 where there is
+// none.
+struct AttentionView {
+  const float* weights = nullptr;
+  std::int64_t span = 0;
+};
+
+// What a chunk will be asked for, so that its memory can be had beforehand.
+struct ChunkPlan {
+  Observe observe = Observe::nothing;  // the most any of its blocks will be asked to show
+  std::int64_t headRows = 0;           // the most rows one call of head() will have
+};
+
+// One chunk at a time: begin, every layer's blocks in order, end, head as often as wanted. The hidden
+// activations (T, D) of the chunk belong to the backend. Used from one thread at a time.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+  virtual std::string name() const = 0;
+  virtual std::int64_t maxChunk() const = 0;  // rows of the largest chunk
+
+  virtual std::unique_ptr<BackendState> newState() const = 0;
+  // `state` has been checked against the configuration.
+  virtual std::unique_ptr<BackendState> restoreState(const HostState& state) const = 0;
+
+  // hidden = embedding rows of `tokens` (all within [0, V)). `position` is that of the first. What the chunk
+  // needs is allocated here, so that running out of memory does not leave a state half advanced.
+  virtual void begin(BackendState& state, std::int64_t position, std::span<const std::int32_t> tokens,
+                     const ChunkPlan& plan) = 0;
+  // hidden += temporal block(norm(hidden))
+  virtual RecurrentView recurrentBlock(BackendState& state, int layerIdx, Observe observe) = 0;
+  virtual AttentionView attentionBlock(BackendState& state, int layerIdx, Observe observe) = 0;
+  // hidden += MLP(norm(hidden))
+  virtual void mlpBlock(int layerIdx) = 0;
+  // The state now holds position + T tokens.
+  virtual void end(BackendState& state) = 0;
+  // Logits (rows, V) of rows firstRow.. of the chunk, soft-capped; host memory, valid until the next
+  // call.
+  virtual std::span<const float> head(std::int64_t firstRow, std::int64_t rows) = 0;
+};
+
+}  // namespace eyrie::engine

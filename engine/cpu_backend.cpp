@@ -1,0 +1,258 @@
+#include "engine/cpu_backend.h"
+
+#include <fmt/core.h>
+#include <hwy/detect_targets.h>
+#include <hwy/targets.h>
+
+#include <algorithm>
+
+namespace eyrie::engine {
+namespace {
+
+// Rows of a prefill chunk: enough for matrix products to reach their speed, small enough to stop soon.
+constexpr std::int64_t kChunkRows = 256;
+// Waking the pool costs some microseconds: what fewer operations take is done alone. Measured on decode of a
+// 2 M parameter model, where two threads at every op were slower than one.
+constexpr double kWorthThreads = 2e6;
+constexpr std::int64_t kEverything = std::int64_t{1} << 60;
+
+std::size_t count(std::int64_t n) {
+  return static_cast<std::size_t>(n);
+}
+
+const float* pointerOf(const std::vector<float>& values) {
+  return values.empty() ? nullptr : values.data();
+}
+
+void atLeast(std::vector<float>& buffer, std::int64_t size) {
+  if (buffer.size() < count(size)) buffer.resize(count(size));
+}
+
+}  // namespace
+
+CpuBackend::CpuBackend(std::shared_ptr<const Weights> weights, const CpuOps& ops, int threads)
+    : weights_(std::move(weights)), config_(weights_->checkpoint->config()), ops_(ops), pool_(threads) {}
+
+std::string CpuBackend::name() const {
+  if (&ops_ == &referenceOps()) return "reference";
+  const std::int64_t targets = hwy::SupportedTargets() & HWY_TARGETS;
+  const char* best = hwy::TargetName(targets & -targets);
+  return fmt::format("cpu · {} · {} thread{}", best, pool_.size(), pool_.size() == 1 ? "" : "s");
+}
+
+std::int64_t CpuBackend::maxChunk() const {
+  return kChunkRows;
+}
+
+std::unique_ptr<BackendState> CpuBackend::newState() const {
+  return std::make_unique<CpuState>(config_);
+}
+
+std::unique_ptr<BackendState> CpuBackend::restoreState(const HostState& state) const {
+  auto restored = std::make_unique<CpuState>(config_);
+  restored->restore(state);
+  return restored;
+}
+
+kernels::ThreadPool& CpuBackend::poolFor(double flops) {
+  return flops < kWorthThreads ? alone_ : pool_;
+}
+
+std::int64_t CpuBackend::visibleSpan(std::int64_t layerIdx) const {
+  const bool local = config_.blocks[count(layerIdx)] == BlockKind::localAttention;
+  return local ? std::min(config_.olderKeys() + 1, position_ + T_) : position_ + T_;
+}
+
+void CpuBackend::reserve(const ChunkPlan& plan) {
+  Scratch& s = scratch_;
+  const std::int64_t widest = std::max({config_.R, config_.E, config_.H * config_.Dh});
+  for (auto* buffer : {&s.hidden, &s.normed, &s.out}) atLeast(*buffer, T_ * config_.D);
+  for (auto* buffer : {&s.a, &s.b, &s.c, &s.d}) atLeast(*buffer, T_ * widest);
+  atLeast(s.logits, plan.headRows * config_.V);
+  if (plan.observe == Observe::nothing) return;
+  for (std::int64_t layerIdx = 0; layerIdx < config_.L; ++layerIdx) {
+    if (config_.blocks[count(layerIdx)] == BlockKind::recurrent) {
+      for (auto& tap : s.taps) atLeast(tap, T_ * config_.R);
+    } else {
+      atLeast(s.weights, T_ * config_.H * visibleSpan(layerIdx));
+    }
+  }
+}
+
+void CpuBackend::begin(BackendState& state, std::int64_t position, std::span<const std::int32_t> tokens,
+                       const ChunkPlan& plan) {
+  T_ = static_cast<std::int64_t>(tokens.size());
+  position_ = position;
+  static_cast<CpuState&>(state).grow(T_);
+  reserve(plan);
+  const float scale = config_.scaleEmbedding ? kernels::embeddingScale(config_.D) : 1.0F;
+  ops_.embed({weights_->embedding, tokens.data(), scale, T_, scratch_.hidden.data()}, alone_);
+}
+
+void CpuBackend::norm(const std::vector<float>& weight) {
+  ops_.rmsNorm(
+      {scratch_.hidden.data(), weight.data(), config_.normEps, T_, config_.D, scratch_.normed.data()},
+      poolFor(4.0 * static_cast<double>(T_ * config_.D)));
+}
+
+void CpuBackend::linear(const float* x, const kernels::MatrixView& weight, const std::vector<float>& bias,
+                        float* out) {
+  ops_.linear({x, weight, pointerOf(bias), T_, out},
+              poolFor(2.0 * static_cast<double>(T_) * static_cast<double>(weight.rows * weight.cols)));
+}
+
+void CpuBackend::addToHidden() {
+  const std::int64_t n = T_ * config_.D;
+  float* hidden = scratch_.hidden.data();
+  const float* out = scratch_.out.data();
+  for (std::int64_t i = 0; i < n; ++i) hidden[i] += out[i];
+}
+
+void CpuBackend::gates(const RecurrentWeights& w, const float* c, float* inputPre, float* recurrencePre) {
+  const std::int64_t B = w.inputGate.cols;
+  const std::int64_t G = config_.R / B;
+  kernels::ThreadPool& pool = poolFor(2.0 * static_cast<double>(T_ * config_.R * B));
+  ops_.blockLinear({c, w.inputGate, w.inputGateBias.data(), T_, G, B, inputPre}, pool);
+  ops_.blockLinear({c, w.recurrenceGate, w.recurrenceGateBias.data(), T_, G, B, recurrencePre}, pool);
+}
+
+kernels::RgLruTaps CpuBackend::tapBuffers(Observe observe) {
+  kernels::RgLruTaps taps;
+  if (observe == Observe::nothing) return taps;
+  taps.recurrenceGate = scratch_.taps[0].data();
+  taps.inputGate = scratch_.taps[1].data();
+  taps.logDecay = scratch_.taps[2].data();
+  taps.write = scratch_.taps[3].data();
+  taps.keep = scratch_.taps[4].data();
+  if (observe == Observe::full) taps.decay = scratch_.taps[5].data();
+  return taps;
+}
+
+// In: c the convolution's output, d and b free. Out: the state after each token in c.
+void CpuBackend::scan(const RecurrentWeights& w, CpuLayerState& layer, Observe observe) {
+  kernels::RgLruArgs args;
+  args.x = scratch_.c.data();
+  args.inputPre = scratch_.d.data();
+  args.recurrencePre = scratch_.b.data();
+  args.decayRate = w.decayRate.data();
+  args.state = layer.h.data();
+  args.startsSequence = position_ == 0;
+  args.T = T_;
+  args.R = config_.R;
+  args.out = scratch_.c.data();
+  args.taps = tapBuffers(observe);
+  // Sigmoids, exponential and square root count as about 64 operations a channel.
+  ops_.rgLru(args, poolFor(64.0 * static_cast<double>(T_ * config_.R)));
+}
+
+RecurrentView CpuBackend::recurrentBlock(BackendState& state, int layerIdx, Observe observe) {
+  const LayerWeights& layer = weights_->layers[count(layerIdx)];
+  const RecurrentWeights& w = layer.recurrent;
+  CpuLayerState& memory = static_cast<CpuState&>(state).layer(layerIdx);
+  Scratch& s = scratch_;
+  norm(layer.temporalNorm);
+  linear(s.normed.data(), w.linearY, w.linearYBias, s.a.data());
+  linear(s.normed.data(), w.linearX, w.linearXBias, s.b.data());
+  const double channels = static_cast<double>(T_ * config_.R);
+  ops_.conv1d({s.b.data(), memory.tail.data(), w.convWeight.data(), w.convBias.data(), T_, config_.R,
+               config_.K, s.c.data()},
+              poolFor(8.0 * channels));
+  gates(w, s.c.data(), s.d.data(), s.b.data());
+  scan(w, memory, observe);
+  // Not in place: c stays the state that `observe` shows.
+  ops_.gatedActivation({s.a.data(), s.c.data(), T_ * config_.R, config_.activation, s.b.data()},
+                       poolFor(16.0 * channels));
+  linear(s.b.data(), w.linearOut, w.linearOutBias, s.out.data());
+  addToHidden();
+  if (observe == Observe::nothing) return {};
+  return {s.taps[0].data(), s.taps[1].data(),
+          s.taps[2].data(), observe == Observe::full ? s.taps[5].data() : nullptr,
+          s.taps[3].data(), s.taps[4].data(),
+          s.c.data()};
+}
+
+// In: a queries, b keys, c values, all before RoPE. Out: d; the ring holds the chunk's keys.
+void CpuBackend::attend(CpuState& state, int layerIdx, float* weights, std::int64_t span) {
+  Scratch& s = scratch_;
+  const bool local = config_.blocks[count(layerIdx)] == BlockKind::localAttention;
+  const auto rope = [&](float* x, std::int64_t heads) {
+    ops_.rope({x, position_, config_.ropeTheta, T_, heads, config_.Dh, config_.rotary},
+              poolFor(16.0 * static_cast<double>(T_ * heads * config_.Dh)));
+  };
+  rope(s.a.data(), config_.H);
+  rope(s.b.data(), config_.kvHeads);
+  kernels::AttentionArgs args;
+  args.q = s.a.data();
+  args.k = s.b.data();
+  args.v = s.c.data();
+  args.ring = state.ring(layerIdx);
+  args.firstPosition = position_;
+  args.older = local ? config_.olderKeys() : kEverything;
+  args.T = T_;
+  args.H = config_.H;
+  args.kvHeads = config_.kvHeads;
+  args.Dh = config_.Dh;
+  args.out = s.d.data();
+  args.weights = weights;
+  args.span = span;
+  const std::int64_t visible = std::min(args.older, position_ + T_);
+  ops_.attention(
+      args, poolFor(4.0 * static_cast<double>(T_ * config_.H * config_.Dh) * static_cast<double>(visible)));
+  if (args.ring.capacity > 0) {
+    kernels::ringAppend({s.b.data(), s.c.data(), args.ring, position_, T_, config_.kvHeads, config_.Dh});
+  }
+}
+
+AttentionView CpuBackend::attentionBlock(BackendState& state, int layerIdx, Observe observe) {
+  const LayerWeights& layer = weights_->layers[count(layerIdx)];
+  const AttentionWeights& w = layer.attention;
+  Scratch& s = scratch_;
+  AttentionView view;
+  if (observe != Observe::nothing) {
+    view.span = visibleSpan(layerIdx);
+    view.weights = s.weights.data();
+  }
+  norm(layer.temporalNorm);
+  static const std::vector<float> noBias;
+  linear(s.normed.data(), w.q, noBias, s.a.data());
+  linear(s.normed.data(), w.k, noBias, s.b.data());
+  linear(s.normed.data(), w.v, noBias, s.c.data());
+  attend(static_cast<CpuState&>(state), layerIdx, view.weights == nullptr ? nullptr : s.weights.data(),
+         view.span);
+  linear(s.d.data(), w.o, w.oBias, s.out.data());
+  addToHidden();
+  return view;
+}
+
+void CpuBackend::mlpBlock(int layerIdx) {
+  const LayerWeights& layer = weights_->layers[count(layerIdx)];
+  const MlpWeights& w = layer.mlp;
+  Scratch& s = scratch_;
+  norm(layer.channelNorm);
+  linear(s.normed.data(), w.gate, w.gateBias, s.a.data());
+  linear(s.normed.data(), w.up, w.upBias, s.b.data());
+  ops_.gatedActivation({s.a.data(), s.b.data(), T_ * config_.E, config_.activation, s.b.data()},
+                       poolFor(16.0 * static_cast<double>(T_ * config_.E)));
+  linear(s.b.data(), w.down, w.downBias, s.out.data());
+  addToHidden();
+}
+
+std::span<const float> CpuBackend::head(std::int64_t firstRow, std::int64_t rows) {
+  Scratch& s = scratch_;
+  const std::int64_t n = rows * config_.V;
+  const std::int64_t offset = firstRow * config_.D;
+  ops_.rmsNorm({s.hidden.data() + offset, weights_->finalNorm.data(), config_.normEps, rows, config_.D,
+                s.normed.data() + offset},
+               poolFor(4.0 * static_cast<double>(rows * config_.D)));
+  const double products = static_cast<double>(n) * static_cast<double>(config_.D);
+  ops_.linear({s.normed.data() + offset, weights_->head, nullptr, rows, s.logits.data()},
+              poolFor(2 * products));
+  ops_.softCap({s.logits.data(), n, config_.logitsSoftCap}, poolFor(32.0 * static_cast<double>(n)));
+  return {s.logits.data(), count(n)};
+}
+
+void CpuBackend::end(BackendState& state) {
+  static_cast<CpuState&>(state).advance(T_);
+}
+
+}  // namespace eyrie::engine

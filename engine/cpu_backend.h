@@ -1,0 +1,96 @@
+// Backend in host memory over a table of CPU kernels.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "engine/backend.h"
+#include "engine/cpu_ops.h"
+#include "engine/weights.h"
+
+namespace eyrie::engine {
+
+// One layer's state. Keys and values stand in a ring that grows up to what the layer may see (for global
+// attention: without end); position s lies in slot s mod capacity, which holds while growing because a ring
+// grows only before it has wrapped.
+struct CpuLayerState {
+  std::vector<float> h;
+  std::vector<float> tail;
+  std::vector<float> keys;
+  std::vector<float> values;
+  std::int64_t capacity = 0;  // slots
+};
+
+class CpuState final : public BackendState {
+ public:
+  explicit CpuState(const ModelConfig& config);
+
+  std::unique_ptr<BackendState> clone() const override;
+  HostState download() const override;
+  std::uint64_t bytes() const override;
+
+  void restore(const HostState& state);
+  // Makes room for `tokens` more. Strong guarantee: on bad_alloc nothing has changed but capacities.
+  void grow(std::int64_t tokens);
+  kernels::KvRing ring(int layerIdx);
+  CpuLayerState& layer(int layerIdx) { return layers_[static_cast<std::size_t>(layerIdx)]; }
+  void advance(std::int64_t tokens) { position_ += tokens; }
+
+ private:
+  std::shared_ptr<const ModelConfig> config_;
+  std::vector<CpuLayerState> layers_;
+  std::int64_t position_ = 0;
+};
+
+// threads < 1: all cores.
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(std::shared_ptr<const Weights> weights, const CpuOps& ops, int threads);
+
+  std::string name() const override;
+  std::int64_t maxChunk() const override;
+  std::unique_ptr<BackendState> newState() const override;
+  std::unique_ptr<BackendState> restoreState(const HostState& state) const override;
+  void begin(BackendState& state, std::int64_t position, std::span<const std::int32_t> tokens,
+             const ChunkPlan& plan) override;
+  RecurrentView recurrentBlock(BackendState& state, int layerIdx, Observe observe) override;
+  AttentionView attentionBlock(BackendState& state, int layerIdx, Observe observe) override;
+  void mlpBlock(int layerIdx) override;
+  std::span<const float> head(std::int64_t firstRow, std::int64_t rows) override;
+  void end(BackendState& state) override;
+
+ private:
+  // Scratch for one chunk, grown on demand, never shrunk.
+  struct Scratch {
+    std::vector<float> hidden;      // (T, D)
+    std::vector<float> normed;      // (T, D)
+    std::vector<float> out;         // (T, D)
+    std::vector<float> a, b, c, d;  // (T, widest block)
+    std::vector<float> logits;      // (rows, V)
+    std::vector<float> taps[6];     // (T, R)
+    std::vector<float> weights;     // (T, H, span)
+  };
+
+  void reserve(const ChunkPlan& plan);
+  std::int64_t visibleSpan(std::int64_t layerIdx) const;
+  kernels::ThreadPool& poolFor(double flops);
+  void norm(const std::vector<float>& weight);
+  void linear(const float* x, const kernels::MatrixView& weight, const std::vector<float>& bias, float* out);
+  void gates(const RecurrentWeights& w, const float* c, float* inputPre, float* recurrencePre);
+  void scan(const RecurrentWeights& w, CpuLayerState& layer, Observe observe);
+  kernels::RgLruTaps tapBuffers(Observe observe);
+  void attend(CpuState& state, int layerIdx, float* weights, std::int64_t span);
+  void addToHidden();
+
+  std::shared_ptr<const Weights> weights_;
+  const ModelConfig& config_;
+  const CpuOps& ops_;
+  kernels::ThreadPool pool_;
+  kernels::ThreadPool alone_{1};  // for work too small to be worth waking anybody
+  Scratch scratch_;
+  std::int64_t T_ = 0;  // rows of the current chunk
+  std::int64_t position_ = 0;
+};
+
+}  // namespace eyrie::engine

@@ -1,0 +1,156 @@
+#include "engine/frame_builder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numbers>
+
+namespace eyrie::engine {
+namespace {
+
+constexpr double kLevels[] = {0.05, 0.25, 0.5, 0.75, 0.95};
+
+// Four partial sums: fast without changing the compiler's arithmetic rules.
+template <typename Term>
+double sum(const float* x, std::int64_t n, Term term) {
+  double parts[4] = {};
+  std::int64_t i = 0;
+  for (; i + 4 <= n; i += 4) {
+    for (int lane = 0; lane < 4; ++lane) parts[lane] += term(static_cast<double>(x[i + lane]));
+  }
+  for (; i < n; ++i) parts[0] += term(static_cast<double>(x[i]));
+  return (parts[0] + parts[1]) + (parts[2] + parts[3]);
+}
+
+float norm2(const float* x, std::int64_t n) {
+  return static_cast<float>(std::sqrt(sum(x, n, [](double v) { return v * v; })));
+}
+
+float mean(const float* x, std::int64_t n) {
+  return static_cast<float>(sum(x, n, [](double v) { return v; }) / static_cast<double>(n));
+}
+
+float entropy(const float* weights, std::int64_t n) {
+  double total = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    if (weights[i] > 0) total -= static_cast<double>(weights[i] * std::log(weights[i]));
+  }
+  return static_cast<float>(total);
+}
+
+double halfLife(float logDecay) {
+  return logDecay == 0 ? std::numeric_limits<double>::infinity()
+                       : -std::numbers::ln2 / static_cast<double>(logDecay);
+}
+
+}  // namespace
+
+void halfLifeQuantiles(std::span<float> logDecay, std::span<const double> levels, float* out) {
+  if (std::any_of(logDecay.begin(), logDecay.end(), [](float v) { return std::isnan(v); })) {
+    std::fill_n(out, levels.size(), std::numeric_limits<float>::quiet_NaN());
+    return;
+  }
+  // Rising log_a is rising half-life. Levels rise too, so what lies below the last one is in order already.
+  auto begin = logDecay.begin();
+  for (std::size_t i = 0; i < levels.size(); ++i) {
+    const double place = levels[i] * static_cast<double>(logDecay.size() - 1);
+    const auto lower = logDecay.begin() + static_cast<std::ptrdiff_t>(place);
+    if (lower >= begin) std::nth_element(begin, lower, logDecay.end());
+    begin = std::max(begin, lower);
+    const double low = halfLife(*lower);
+    const double share = place - std::floor(place);
+    if (share == 0) {
+      out[i] = static_cast<float>(low);
+      continue;
+    }
+    const double high = halfLife(*std::min_element(lower + 1, logDecay.end()));
+    out[i] = static_cast<float>(std::isinf(high) ? high : low + share * (high - low));
+  }
+}
+
+FrameBuilder::FrameBuilder(const ModelConfig& config, const FrameLayout& layout,
+                           std::span<const std::int32_t> tokens, std::int64_t firstPosition,
+                           std::span<TraceFrame> frames)
+    : config_(config), layout_(layout), firstPosition_(firstPosition), frames_(frames) {
+  for (std::size_t row = 0; row < tokens.size(); ++row) {
+    frames_[row].position = firstPosition + static_cast<std::int64_t>(row);
+    frames_[row].token = tokens[row];
+    frames_[row].values.resize(static_cast<std::size_t>(layout.frameSize()));
+  }
+}
+
+Observe FrameBuilder::observeLayer(int layerIdx) const {
+  const bool full = layout_.find(layerIdx, Quantity::state) != nullptr ||
+                    layout_.find(layerIdx, Quantity::attention) != nullptr;
+  return full ? Observe::full : Observe::summary;
+}
+
+float* FrameBuilder::at(std::size_t row, const TraceColumn& column) const {
+  return frames_[row].values.data() + column.offset;
+}
+
+void FrameBuilder::copyChannels(int layerIdx, Quantity quantity, const float* source) {
+  const TraceColumn* column = layout_.find(layerIdx, quantity);
+  if (column == nullptr || source == nullptr) return;
+  for (std::size_t row = 0; row < frames_.size(); ++row) {
+    std::copy_n(source + static_cast<std::int64_t>(row) * config_.R, config_.R, at(row, *column));
+  }
+}
+
+void FrameBuilder::recurrent(int layerIdx, const RecurrentView& view) {
+  const std::int64_t R = config_.R;
+  const auto put = [&](std::size_t row, Quantity quantity, float value) {
+    *at(row, *layout_.find(layerIdx, quantity)) = value;
+  };
+  for (std::size_t row = 0; row < frames_.size(); ++row) {
+    const std::int64_t offset = static_cast<std::int64_t>(row) * R;
+    put(row, Quantity::stateNorm, norm2(view.state + offset, R));
+    put(row, Quantity::recurrenceGateMean, mean(view.recurrenceGate + offset, R));
+    put(row, Quantity::inputGateMean, mean(view.inputGate + offset, R));
+    put(row, Quantity::writeNorm, norm2(view.write + offset, R));
+    put(row, Quantity::keepNorm, norm2(view.keep + offset, R));
+    order_.assign(view.logDecay + offset, view.logDecay + offset + R);
+    halfLifeQuantiles(order_, kLevels, at(row, *layout_.find(layerIdx, Quantity::halfLifeQuantiles)));
+  }
+  copyChannels(layerIdx, Quantity::recurrenceGate, view.recurrenceGate);
+  copyChannels(layerIdx, Quantity::inputGate, view.inputGate);
+  copyChannels(layerIdx, Quantity::logDecay, view.logDecay);
+  copyChannels(layerIdx, Quantity::decay, view.decay);
+  copyChannels(layerIdx, Quantity::write, view.write);
+  copyChannels(layerIdx, Quantity::keep, view.keep);
+  copyChannels(layerIdx, Quantity::state, view.state);
+}
+
+// The view's last columns into the frame's last columns; what the view does not reach is 0.
+void FrameBuilder::copyWeights(const TraceColumn& column, const AttentionView& view) {
+  const std::int64_t span = column.shape.back();
+  const std::int64_t shown = std::min(span, view.span);
+  for (std::size_t row = 0; row < frames_.size(); ++row) {
+    float* out = at(row, column);
+    std::fill_n(out, column.size, 0.0F);
+    for (std::int64_t head = 0; head < config_.H; ++head) {
+      const std::int64_t line = static_cast<std::int64_t>(row) * config_.H + head;
+      std::copy_n(view.weights + (line + 1) * view.span - shown, shown, out + (head + 1) * span - shown);
+    }
+  }
+}
+
+void FrameBuilder::attention(int layerIdx, const AttentionView& view) {
+  const bool local = config_.blocks[static_cast<std::size_t>(layerIdx)] == BlockKind::localAttention;
+  const TraceColumn& entropies = *layout_.find(layerIdx, Quantity::attentionEntropy);
+  const TraceColumn& firsts = *layout_.find(layerIdx, Quantity::attentionFirst);
+  for (std::size_t row = 0; row < frames_.size(); ++row) {
+    const std::int64_t position = firstPosition_ + static_cast<std::int64_t>(row);
+    const std::int64_t visible = (local ? std::min(config_.olderKeys(), position) : position) + 1;
+    for (std::int64_t head = 0; head < config_.H; ++head) {
+      const std::int64_t line = static_cast<std::int64_t>(row) * config_.H + head;
+      const float* weights = view.weights + (line + 1) * view.span - visible;
+      at(row, entropies)[head] = entropy(weights, visible);
+      at(row, firsts)[head] = weights[0];
+    }
+  }
+  const TraceColumn* full = layout_.find(layerIdx, Quantity::attention);
+  if (full != nullptr) copyWeights(*full, view);
+}
+
+}  // namespace eyrie::engine

@@ -1,0 +1,166 @@
+#include "engine/model.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "engine/cpu_backend.h"
+#include "engine/error.h"
+#include "engine/frame_builder.h"
+#include "engine/weights.h"
+
+namespace eyrie::engine {
+namespace {
+
+// Bounds, in floats, on what a chunk holds beside its activations.
+constexpr std::int64_t kLogitFloats = std::int64_t{4} << 20;
+constexpr std::int64_t kFrameFloats = std::int64_t{16} << 20;
+constexpr std::int64_t kWeightFloats = std::int64_t{8} << 20;
+
+class LoadedModel final : public Model {
+ public:
+  LoadedModel(std::shared_ptr<const Checkpoint> checkpoint, std::unique_ptr<Backend> backend)
+      : checkpoint_(std::move(checkpoint)), config_(checkpoint_->config()), backend_(std::move(backend)) {}
+
+  const ModelConfig& config() const override { return config_; }
+  const Checkpoint& checkpoint() const override { return *checkpoint_; }
+  std::string backendName() const override { return backend_->name(); }
+  std::int64_t maxChunk() const override { return backend_->maxChunk(); }
+  SequenceState newState() const override { return {backend_->newState(), 0}; }
+  SequenceState restoreState(const HostState& state) const override {
+    checkState(state, config_);
+    return {backend_->restoreState(state), state.position};
+  }
+
+  std::vector<float> prefill(SequenceState& state, std::span<const std::int32_t> tokens, LogitRows rows,
+                             PrefillObserver* observer, const FrameLayout* trace, std::stop_token stop,
+                             std::int64_t chunk) override;
+  std::span<const float> step(SequenceState& state, std::int32_t token, TraceFrame* frame,
+                              const FrameLayout* trace) override;
+
+ private:
+  std::int64_t chunkRows(std::int64_t position, std::int64_t wanted, const FrameLayout* trace) const;
+  void checkTokens(std::span<const std::int32_t> tokens) const;
+  // The layer loop. `frames` is empty when taps are off.
+  void runChunk(SequenceState& state, std::span<const std::int32_t> tokens, std::int64_t headRows,
+                const FrameLayout* trace, std::span<TraceFrame> frames);
+  void runLayer(SequenceState& state, int layerIdx, FrameBuilder* builder);
+  void report(std::int64_t firstPosition, std::int64_t rows, LogitRows wanted, std::span<TraceFrame> frames,
+              PrefillObserver* observer);
+  std::int64_t headSlice() const { return std::max<std::int64_t>(1, kLogitFloats / config_.V); }
+
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  const ModelConfig& config_;
+  std::unique_ptr<Backend> backend_;
+};
+
+void LoadedModel::checkTokens(std::span<const std::int32_t> tokens) const {
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] >= 0 && tokens[i] < config_.V) continue;
+    throw Error(ErrorCode::badArgument,
+                fmt::format("token {}: expected 0 to {}, found {}", i, config_.V - 1, tokens[i]));
+  }
+}
+
+// Frames and attention weights of a traced chunk are bounded: long contexts are traced in shorter chunks.
+std::int64_t LoadedModel::chunkRows(std::int64_t position, std::int64_t wanted,
+                                    const FrameLayout* trace) const {
+  std::int64_t rows = std::min(wanted, maxChunk());
+  if (trace == nullptr) return rows;
+  rows = std::min(rows, kFrameFloats / std::max<std::int64_t>(1, trace->frameSize()));
+  if (config_.hasKind(BlockKind::localAttention) || config_.hasKind(BlockKind::globalAttention)) {
+    const bool global = config_.hasKind(BlockKind::globalAttention);
+    const std::int64_t reach = position + rows;
+    const std::int64_t span = global ? reach : std::min(config_.olderKeys() + 1, reach);
+    rows = std::min(rows, kWeightFloats / (config_.H * span));
+  }
+  return std::max<std::int64_t>(1, rows);
+}
+
+void LoadedModel::runLayer(SequenceState& state, int layerIdx, FrameBuilder* builder) {
+  const Observe observe = builder == nullptr ? Observe::nothing : builder->observeLayer(layerIdx);
+  if (config_.blocks[static_cast<std::size_t>(layerIdx)] == BlockKind::recurrent) {
+    const RecurrentView view = backend_->recurrentBlock(state.impl(), layerIdx, observe);
+    if (builder != nullptr) builder->recurrent(layerIdx, view);
+  } else {
+    const AttentionView view = backend_->attentionBlock(state.impl(), layerIdx, observe);
+    if (builder != nullptr) builder->attention(layerIdx, view);
+  }
+  backend_->mlpBlock(layerIdx);
+}
+
+void LoadedModel::runChunk(SequenceState& state, std::span<const std::int32_t> tokens, std::int64_t headRows,
+                           const FrameLayout* trace, std::span<TraceFrame> frames) {
+  std::optional<FrameBuilder> builder;
+  if (!frames.empty()) builder.emplace(config_, *trace, tokens, state.position(), frames);
+  const Observe most = !builder ? Observe::nothing : Observe::full;
+  backend_->begin(state.impl(), state.position(), tokens, {most, headRows});
+  for (int layerIdx = 0; layerIdx < static_cast<int>(config_.L); ++layerIdx) {
+    runLayer(state, layerIdx, builder ? &*builder : nullptr);
+  }
+  backend_->end(state.impl());
+  state.advance(static_cast<std::int64_t>(tokens.size()));
+}
+
+void LoadedModel::report(std::int64_t firstPosition, std::int64_t rows, LogitRows wanted,
+                         std::span<TraceFrame> frames, PrefillObserver* observer) {
+  const std::int64_t slice = headSlice();
+  std::span<const float> logits;
+  for (std::int64_t row = 0; row < rows; ++row) {
+    if (!frames.empty()) observer->onFrame(frames[static_cast<std::size_t>(row)]);
+    if (wanted != LogitRows::all) continue;
+    if (row % slice == 0) logits = backend_->head(row, std::min(slice, rows - row));
+    const auto V = static_cast<std::size_t>(config_.V);
+    observer->onLogits(firstPosition + row, logits.subspan(static_cast<std::size_t>(row % slice) * V, V));
+  }
+}
+
+std::vector<float> LoadedModel::prefill(SequenceState& state, std::span<const std::int32_t> tokens,
+                                        LogitRows rows, PrefillObserver* observer, const FrameLayout* trace,
+                                        std::stop_token stop, std::int64_t chunk) {
+  checkTokens(tokens);
+  const bool tracing = observer != nullptr && trace != nullptr && trace->frameSize() > 0;
+  const LogitRows reported = observer == nullptr && rows == LogitRows::all ? LogitRows::last : rows;
+  const std::int64_t wanted = chunk > 0 ? chunk : maxChunk();
+  std::vector<TraceFrame> frames;
+  std::size_t done = 0;
+  while (done < tokens.size()) {
+    if (stop.stop_requested()) return {};
+    const auto left = static_cast<std::int64_t>(tokens.size() - done);
+    const std::int64_t position = state.position();
+    const std::int64_t n = chunkRows(position, std::min(left, wanted), tracing ? trace : nullptr);
+    if (tracing) frames.resize(static_cast<std::size_t>(n));
+    const std::int64_t headRows = reported == LogitRows::all ? std::min(n, headSlice()) : 1;
+    runChunk(state, tokens.subspan(done, static_cast<std::size_t>(n)), headRows, trace, frames);
+    done += static_cast<std::size_t>(n);
+    if (tracing || reported == LogitRows::all) report(position, n, reported, frames, observer);
+    if (rows == LogitRows::none || done < tokens.size()) continue;
+    const std::span<const float> last = backend_->head(n - 1, 1);
+    return {last.begin(), last.end()};
+  }
+  return {};
+}
+
+std::span<const float> LoadedModel::step(SequenceState& state, std::int32_t token, TraceFrame* frame,
+                                         const FrameLayout* trace) {
+  const std::span<const std::int32_t> one(&token, 1);
+  checkTokens(one);
+  const bool tracing = frame != nullptr && trace != nullptr && trace->frameSize() > 0;
+  runChunk(state, one, 1, trace, tracing ? std::span<TraceFrame>(frame, 1) : std::span<TraceFrame>());
+  return backend_->head(0, 1);
+}
+
+}  // namespace
+
+std::shared_ptr<Model> Model::load(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options) {
+  if (options.backend == BackendKind::cuda) {
+    throw Error(ErrorCode::unsupported, "backend: this build of Eyrie has no CUDA backend, use cpu");
+  }
+  const CpuOps& ops = options.backend == BackendKind::reference ? referenceOps() : fastOps();
+  auto weights = loadWeights(checkpoint, options.progress, options.stop);
+  return std::make_shared<LoadedModel>(
+      std::move(checkpoint), std::make_unique<CpuBackend>(std::move(weights), ops, options.threads));
+}
+
+}  // namespace eyrie::engine

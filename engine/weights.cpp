@@ -1,0 +1,171 @@
+#include "engine/weights.h"
+
+#include <fmt/core.h>
+
+#include <cstring>
+#include <string>
+
+#include "engine/error.h"
+#include "kernels/rg_lru.h"
+
+namespace eyrie::engine {
+namespace {
+
+class WeightLoader {
+ public:
+  WeightLoader(std::shared_ptr<const Checkpoint> checkpoint, const std::function<void(double)>& progress,
+               std::stop_token stop)
+      : checkpoint_(std::move(checkpoint)), progress_(progress), stop_(std::move(stop)) {}
+
+  std::shared_ptr<const Weights> load();
+
+ private:
+  const StoredTensor& take(const std::string& name);
+  kernels::MatrixView matrix(const std::string& name);
+  kernels::MatrixView viewOf(const StoredTensor& tensor);
+  std::vector<float> vector(const std::string& name);
+  LayerWeights layer(const std::string& prefix, BlockKind kind);
+  RecurrentWeights recurrent(const std::string& prefix);
+  AttentionWeights attention(const std::string& prefix);
+  MlpWeights mlp(const std::string& prefix);
+  kernels::MatrixView headMatrix();
+
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  const std::function<void(double)>& progress_;
+  std::stop_token stop_;
+  std::shared_ptr<Weights> weights_ = std::make_shared<Weights>();
+  std::size_t taken_ = 0;
+};
+
+const StoredTensor& WeightLoader::take(const std::string& name) {
+  if (stop_.stop_requested()) throw Error(ErrorCode::cancelled, "loading was cancelled");
+  ++taken_;
+  if (progress_) {
+    const auto total = static_cast<double>(std::max<std::size_t>(checkpoint_->tensors().size(), taken_));
+    progress_(static_cast<double>(taken_) / total);
+  }
+  return checkpoint_->tensor(name);
+}
+
+kernels::MatrixView WeightLoader::viewOf(const StoredTensor& tensor) {
+  kernels::MatrixView view;
+  view.dtype = tensor.dtype;
+  view.cols = tensor.shape.back();
+  view.rows = 1;
+  for (std::size_t axis = 0; axis + 1 < tensor.shape.size(); ++axis) view.rows *= tensor.shape[axis];
+  view.data = tensor.data;
+  // safetensors promises nothing about where its buffer starts; kernels need element alignment.
+  if (reinterpret_cast<std::uintptr_t>(tensor.data) % kernels::dtypeSize(tensor.dtype) != 0) {
+    const auto* bytes = static_cast<const std::byte*>(tensor.data);
+    view.data = weights_->realigned.emplace_back(bytes, bytes + tensor.bytes).data();
+  }
+  return view;
+}
+
+kernels::MatrixView WeightLoader::matrix(const std::string& name) {
+  return viewOf(take(name));
+}
+
+std::vector<float> WeightLoader::vector(const std::string& name) {
+  const StoredTensor& tensor = take(name);
+  const std::size_t count = tensor.bytes / kernels::dtypeSize(tensor.dtype);
+  std::vector<std::byte> aligned(tensor.bytes);
+  std::memcpy(aligned.data(), tensor.data, tensor.bytes);
+  std::vector<float> values(count);
+  kernels::widen(aligned.data(), tensor.dtype, count, values.data());
+  return values;
+}
+
+RecurrentWeights WeightLoader::recurrent(const std::string& prefix) {
+  const ModelConfig& config = checkpoint_->config();
+  RecurrentWeights w;
+  w.linearX = matrix(prefix + "linear_x.weight");
+  w.linearXBias = vector(prefix + "linear_x.bias");
+  w.linearY = matrix(prefix + "linear_y.weight");
+  w.linearYBias = vector(prefix + "linear_y.bias");
+  w.linearOut = matrix(prefix + "linear_out.weight");
+  w.linearOutBias = vector(prefix + "linear_out.bias");
+  const std::vector<float> stored = vector(prefix + "conv_1d.weight");  // (R, 1, K)
+  w.convWeight.resize(stored.size());
+  for (std::int64_t channel = 0; channel < config.R; ++channel) {
+    for (std::int64_t tap = 0; tap < config.K; ++tap) {
+      w.convWeight[static_cast<std::size_t>(tap * config.R + channel)] =
+          stored[static_cast<std::size_t>(channel * config.K + tap)];
+    }
+  }
+  w.convBias = vector(prefix + "conv_1d.bias");
+  w.inputGate = matrix(prefix + "rg_lru.input_gate_weight");
+  w.inputGateBias = vector(prefix + "rg_lru.input_gate_bias");
+  w.recurrenceGate = matrix(prefix + "rg_lru.recurrent_gate_weight");
+  w.recurrenceGateBias = vector(prefix + "rg_lru.recurrent_gate_bias");
+  w.decayRate = vector(prefix + "rg_lru.recurrent_param");
+  for (float& p : w.decayRate) p = kernels::decayRateOf(p);
+  return w;
+}
+
+AttentionWeights WeightLoader::attention(const std::string& prefix) {
+  AttentionWeights w;
+  w.q = matrix(prefix + "q_proj.weight");
+  w.k = matrix(prefix + "k_proj.weight");
+  w.v = matrix(prefix + "v_proj.weight");
+  w.o = matrix(prefix + "o_proj.weight");
+  w.oBias = vector(prefix + "o_proj.bias");
+  return w;
+}
+
+MlpWeights WeightLoader::mlp(const std::string& prefix) {
+  MlpWeights w;
+  w.gate = matrix(prefix + "gate_proj.weight");
+  w.gateBias = vector(prefix + "gate_proj.bias");
+  w.up = matrix(prefix + "up_proj.weight");
+  w.upBias = vector(prefix + "up_proj.bias");
+  w.down = matrix(prefix + "down_proj.weight");
+  w.downBias = vector(prefix + "down_proj.bias");
+  return w;
+}
+
+LayerWeights WeightLoader::layer(const std::string& prefix, BlockKind kind) {
+  LayerWeights w;
+  w.temporalNorm = vector(prefix + "temporal_pre_norm.weight");
+  w.channelNorm = vector(prefix + "channel_pre_norm.weight");
+  if (kind == BlockKind::recurrent) {
+    w.recurrent = recurrent(prefix + "temporal_block.");
+  } else {
+    w.attention = attention(prefix + "temporal_block.");
+  }
+  w.mlp = mlp(prefix + "mlp_block.");
+  return w;
+}
+
+kernels::MatrixView WeightLoader::headMatrix() {
+  const StoredTensor* head = checkpoint_->find("lm_head.weight");
+  if (head == nullptr || checkpoint_->config().tieWordEmbeddings) return weights_->embedding;
+  const StoredTensor& table = checkpoint_->tensor("model.embed_tokens.weight");
+  const bool same = head->dtype == table.dtype && head->bytes == table.bytes &&
+                    std::memcmp(head->data, table.data, head->bytes) == 0;
+  return same ? weights_->embedding : viewOf(*head);
+}
+
+std::shared_ptr<const Weights> WeightLoader::load() {
+  const ModelConfig& config = checkpoint_->config();
+  weights_->checkpoint = checkpoint_;
+  weights_->embedding = matrix("model.embed_tokens.weight");
+  weights_->layers.reserve(static_cast<std::size_t>(config.L));
+  for (std::int64_t layerIdx = 0; layerIdx < config.L; ++layerIdx) {
+    weights_->layers.push_back(
+        layer(fmt::format("model.layers.{}.", layerIdx), config.blocks[static_cast<std::size_t>(layerIdx)]));
+  }
+  weights_->finalNorm = vector("model.final_norm.weight");
+  weights_->head = headMatrix();
+  return weights_;
+}
+
+}  // namespace
+
+std::shared_ptr<const Weights> loadWeights(std::shared_ptr<const Checkpoint> checkpoint,
+                                           const std::function<void(double)>& progress,
+                                           std::stop_token stop) {
+  return WeightLoader(std::move(checkpoint), progress, std::move(stop)).load();
+}
+
+}  // namespace eyrie::engine
