@@ -1,0 +1,155 @@
+// eyrie-cli inspect: configuration, tensors, parameters and memory of a model, from its headers alone.
+#include <fmt/format.h>
+
+#include "app/cli/command.h"
+#include "app/cli/console.h"
+#include "app/cli/model_options.h"
+
+namespace eyrie::app {
+namespace {
+
+std::string bytesText(std::uint64_t bytes) {
+  if (bytes < 1024) return fmt::format("{} B", bytes);
+  double value = double(bytes) / 1024;
+  for (const char* unit : {"KiB", "MiB"}) {
+    if (value < 1024) return fmt::format("{:.1f} {}", value, unit);
+    value /= 1024;
+  }
+  return fmt::format("{:.2f} GiB", value);
+}
+
+std::string shapeText(const std::vector<std::int64_t>& shape) {
+  return fmt::format("[{}]", fmt::join(shape, ", "));
+}
+
+std::string dtypeText(kernels::DType dtype) {
+  switch (dtype) {
+    case kernels::DType::f32:
+      return "f32";
+    case kernels::DType::f16:
+      return "f16";
+    case kernels::DType::bf16:
+      return "bf16";
+  }
+  return "?";
+}
+
+const char* activationText(kernels::Activation activation) {
+  return activation == kernels::Activation::geluTanh ? "gelu_tanh" : "silu";
+}
+
+Json configJson(const engine::ModelConfig& config) {
+  return {{"hidden_size", config.D},
+          {"lru_width", config.R},
+          {"mlp_width", config.E},
+          {"num_hidden_layers", config.L},
+          {"num_attention_heads", config.H},
+          {"num_key_value_heads", config.kvHeads},
+          {"head_dim", config.Dh},
+          {"vocab_size", config.V},
+          {"attention_window_size", config.W},
+          {"visible_keys", config.olderKeys() + 1},
+          {"conv1d_width", config.K},
+          {"gate_blocks", config.gateBlocks},
+          {"pattern", engine::patternString(config)},
+          {"rotary_dims", config.rotary},
+          {"rope_theta", config.ropeTheta},
+          {"rms_norm_eps", config.normEps},
+          {"logits_soft_cap", config.logitsSoftCap},
+          {"embeddings_scale_by_sqrt_dim", config.scaleEmbedding},
+          {"tie_word_embeddings", config.tieWordEmbeddings},
+          {"hidden_activation", activationText(config.activation)},
+          {"bos_token_id", config.bosToken},
+          {"eos_token_id", config.eosTokens},
+          {"pad_token_id", config.padToken}};
+}
+
+Json modelJson(const engine::ModelInfo& info, const engine::Checkpoint& checkpoint) {
+  const engine::ModelSummary& summary = info.summary;
+  Json tensors = Json::array();
+  for (const auto& tensor : checkpoint.tensors()) {
+    tensors.push_back({{"name", tensor.name},
+                       {"dtype", dtypeText(tensor.dtype)},
+                       {"shape", tensor.shape},
+                       {"bytes", tensor.bytes},
+                       {"file", tensor.file}});
+  }
+  return {{"name", info.name},
+          {"folder", info.folder.string()},
+          {"fingerprint", info.fingerprint},
+          {"config", configJson(summary.config)},
+          {"parameters", summary.parameters},
+          {"embedding_parameters", summary.embeddingParameters},
+          {"dtype", summary.dtype},
+          {"memory",
+           {{"weights", summary.weightBytes}, {"extra", summary.extraBytes}, {"state", summary.stateBytes}}},
+          {"tokenizer", summary.hasTokenizer},
+          {"chat_template", summary.hasChatTemplate},
+          {"tensors", std::move(tensors)}};
+}
+
+void printRow(std::string_view name, std::string_view value) {
+  print(fmt::format("{:<22}{}\n", name, value));
+}
+
+void printSummary(const engine::ModelInfo& info) {
+  const engine::ModelSummary& summary = info.summary;
+  const engine::ModelConfig& config = summary.config;
+  printRow("model", info.name);
+  printRow("folder", info.folder.string());
+  printRow("fingerprint", info.fingerprint);
+  printRow("layers", fmt::format("{} ({})", config.L, engine::patternString(config)));
+  printRow("width", fmt::format("D {} · R {} · E {} · gate blocks {}", config.D, config.R, config.E,
+                                config.gateBlocks));
+  printRow(
+      "attention",
+      config.hasKind(engine::BlockKind::localAttention) || config.hasKind(engine::BlockKind::globalAttention)
+          ? fmt::format(
+                "{} heads of {} · {} KV heads · window {}", config.H, config.Dh, config.kvHeads,
+                config.hasKind(engine::BlockKind::localAttention) ? std::to_string(config.W) : "unbounded")
+          : "none");
+  printRow("vocabulary", std::to_string(config.V));
+  printRow("tokenizer", summary.hasTokenizer ? "yes" : "no: token lists only");
+  printRow("chat turns", summary.hasChatTemplate ? "yes" : "no");
+  printRow("parameters",
+           fmt::format("{} ({} of them the embedding)", summary.parameters, summary.embeddingParameters));
+  printRow("dtype", summary.dtype);
+  printRow("memory: weights", fmt::format("{} (mapped from the file)", bytesText(summary.weightBytes)));
+  printRow("memory: working", bytesText(summary.extraBytes));
+  printRow("memory: one state", bytesText(summary.stateBytes));
+}
+
+int inspect(const std::string& model, bool json) {
+  std::shared_ptr<const engine::Checkpoint> checkpoint;
+  const engine::ModelInfo info = openModel(model, checkpoint);
+  if (json) {
+    printLine(modelJson(info, *checkpoint));
+    return kDone;
+  }
+  printSummary(info);
+  print(fmt::format("\n{:<52}{:<6}{:<22}{:>12}  {}\n", "tensor", "dtype", "shape", "bytes", "file"));
+  for (const auto& tensor : checkpoint->tensors()) {
+    print(fmt::format("{:<52}{:<6}{:<22}{:>12}  {}\n", tensor.name, dtypeText(tensor.dtype),
+                      shapeText(tensor.shape), tensor.bytes, tensor.file));
+  }
+  return kDone;
+}
+
+}  // namespace
+
+void addInspectCommand(CLI::App& parser, Action& action) {
+  struct Options {
+    std::string model;
+    bool json = false;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* command = parser.add_subcommand("inspect", "Configuration, tensors, parameters and memory");
+  command->add_option("--model", options->model, "Folder, Hugging Face cache name, or built-in")
+      ->required()
+      ->type_name("M");
+  command->add_flag("--json", options->json, "One JSON object");
+  command->callback(
+      [options, &action] { action = [options] { return inspect(options->model, options->json); }; });
+}
+
+}  // namespace eyrie::app

@@ -1,0 +1,243 @@
+#include "app/cli/model_options.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "app/cli/command.h"
+#include "engine/error.h"
+#include "engine/model_locator.h"
+
+namespace eyrie::app {
+
+using engine::Error;
+using engine::ErrorCode;
+
+namespace {
+
+// Longest prompt or token file read: beyond it is a mistake, not a text.
+constexpr std::uintmax_t kMaxInputBytes = 1ULL << 30;
+
+std::string readInput(const std::string& file) {
+  if (file == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
+  std::error_code status;
+  if (std::filesystem::is_directory(file, status)) {
+    throw Error(ErrorCode::badFile, fmt::format("{}: expected a file, found a folder", file));
+  }
+  std::ifstream stream(file, std::ios::binary);
+  if (!stream) throw Error(ErrorCode::notFound, fmt::format("{}: cannot be opened", file));
+  const auto size = std::filesystem::file_size(file, status);
+  if (!status && size > kMaxInputBytes) {
+    throw Error(ErrorCode::badFile,
+                fmt::format("{}: expected at most {} bytes, found {}", file, kMaxInputBytes, size));
+  }
+  std::string text{std::istreambuf_iterator<char>(stream), {}};
+  if (stream.bad()) throw Error(ErrorCode::ioFailed, fmt::format("{}: reading failed", file));
+  return text;
+}
+
+std::vector<std::int32_t> parseTokenList(const std::string& text) {
+  std::vector<std::int32_t> tokens;
+  const char* at = text.data();
+  const char* const end = at + text.size();
+  while (at != end) {
+    while (at != end && *at == ' ') ++at;
+    std::int32_t token = 0;
+    const auto [next, status] = std::from_chars(at, end, token);
+    if (status != std::errc{}) {
+      wrongUsage(fmt::format("--tokens: expected whole numbers with commas between, found '{}'", text));
+    }
+    tokens.push_back(token);
+    at = next;
+    while (at != end && *at == ' ') ++at;
+    if (at == end) break;
+    if (*at != ',' || at + 1 == end) {
+      wrongUsage(fmt::format("--tokens: expected whole numbers with commas between, found '{}'", text));
+    }
+    ++at;
+  }
+  if (tokens.empty()) wrongUsage("--tokens: expected at least one token");
+  return tokens;
+}
+
+std::vector<std::int32_t> parseTokenFile(const std::string& file) {
+  const auto json = nlohmann::json::parse(readInput(file), nullptr, false);
+  if (!json.is_array()) {
+    throw Error(ErrorCode::badFile, fmt::format("{}: expected a JSON array of token ids, found {}", file,
+                                                json.is_discarded() ? "no JSON" : json.type_name()));
+  }
+  std::vector<std::int32_t> tokens;
+  tokens.reserve(json.size());
+  for (const auto& item : json) {
+    const bool whole = item.is_number_integer();
+    const auto value = whole ? item.get<std::int64_t>() : -1;
+    if (!whole || value < 0 || value > INT32_MAX) {
+      throw Error(ErrorCode::badFile, fmt::format("{}: entry {}: expected a token id, found {}", file,
+                                                  tokens.size(), item.dump().substr(0, 40)));
+    }
+    tokens.push_back(static_cast<std::int32_t>(value));
+  }
+  if (tokens.empty()) throw Error(ErrorCode::badFile, fmt::format("{}: expected at least one token", file));
+  return tokens;
+}
+
+void checkVocabulary(const std::vector<std::int32_t>& tokens, const engine::ModelInfo& info) {
+  const auto V = info.summary.config.V;
+  for (std::size_t i = 0; i < tokens.size(); ++i) {
+    if (tokens[i] < 0 || tokens[i] >= V) {
+      throw Error(ErrorCode::badArgument, fmt::format("token {} at place {}: {} has the tokens 0 to {}",
+                                                      tokens[i], i, info.name, V - 1));
+    }
+  }
+}
+
+void checkDtype(const std::string& asked, const engine::ModelInfo& info) {
+  if (asked == "auto" || asked == info.summary.dtype) return;
+  throw Error(ErrorCode::unsupported,
+              fmt::format("--dtype {}: not in this version; {} is stored as {} and computed in f32", asked,
+                          info.name, info.summary.dtype));
+}
+
+}  // namespace
+
+void ModelOptions::addTo(CLI::App& command) {
+  command.add_option("--model", model, "Folder, Hugging Face cache name, or built-in: griffin, hawk, mqa")
+      ->required()
+      ->type_name("M");
+  command.add_option("--backend", backend, "auto, cpu, reference or cuda [auto]")
+      ->check(CLI::IsMember({"auto", "cpu", "reference", "cuda"}))
+      ->type_name("NAME");
+  command.add_option("--threads", threads, "Threads [all cores]")->check(CLI::Range(1, 1024))->type_name("N");
+  command.add_option("--dtype", dtype, "auto, f32, bf16, f16, int8 or int4 [auto: as stored]")
+      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "int4"}))
+      ->type_name("TYPE");
+  command.add_option("--intervene", intervene, "Intervention (not in this version)")->type_name("SPEC");
+}
+
+engine::BackendKind backendKind(const std::string& name) {
+  if (name == "cpu") return engine::BackendKind::cpu;
+  if (name == "reference") return engine::BackendKind::reference;
+  if (name == "cuda") return engine::BackendKind::cuda;
+  return engine::BackendKind::automatic;
+}
+
+engine::ModelInfo openModel(const std::string& nameOrPath,
+                            std::shared_ptr<const engine::Checkpoint>& checkpoint) {
+  const auto location = engine::locateModel(nameOrPath);
+  checkpoint = engine::Checkpoint::open(location.folder);
+  engine::ModelInfo info;
+  info.name = location.name;
+  info.folder = location.folder;
+  info.summary = engine::summarise(*checkpoint);
+  info.fingerprint = checkpoint->fingerprint();
+  if (info.summary.hasTokenizer) {
+    info.tokenizer = engine::Tokenizer::load(location.folder / "tokenizer.model");
+    info.chat = engine::chatFormatOf(info.summary.config, *info.tokenizer);
+  }
+  return info;
+}
+
+LoadedModel loadModel(const ModelOptions& options, std::stop_token stop) {
+  if (!options.intervene.empty()) {
+    throw Error(ErrorCode::unsupported, "--intervene: not in this version");
+  }
+  std::shared_ptr<const engine::Checkpoint> checkpoint;
+  LoadedModel loaded;
+  loaded.info = openModel(options.model, checkpoint);
+  checkDtype(options.dtype, loaded.info);
+  engine::LoadOptions load;
+  load.backend = backendKind(options.backend);
+  load.threads = options.threads;
+  load.stop = std::move(stop);
+  loaded.model = engine::Model::load(std::move(checkpoint), load);
+  loaded.info.backend = loaded.model->backendName();
+  return loaded;
+}
+
+void InputOptions::addTokensTo(CLI::App& command) {
+  tokensOption_ =
+      command.add_option("--tokens", tokens, "Token ids, used as they are: 2,17,…")->type_name("IDS");
+  tokensFileOption_ = command.add_option("--tokens-file", tokensFile, "JSON array of token ids; - is stdin")
+                          ->type_name("F.json");
+}
+
+void InputOptions::addPromptTo(CLI::App& command) {
+  textOption_ = command.add_option("--prompt", text, "Text to read")->type_name("TEXT");
+  textFileOption_ =
+      command.add_option("--prompt-file", textFile, "File with the text; - is stdin")->type_name("F");
+  addTokensTo(command);
+  command.add_flag("--chat", chat, "The text is a user's turn, the model's turn follows");
+}
+
+void InputOptions::addTextTo(CLI::App& command) {
+  textFileOption_ =
+      command.add_option("--text-file", textFile, "File with the text; - is stdin")->type_name("F");
+  addTokensTo(command);
+}
+
+void InputOptions::check() const {
+  std::size_t sources = 0;
+  std::string names;
+  for (const CLI::Option* option : {textOption_, textFileOption_, tokensOption_, tokensFileOption_}) {
+    if (option == nullptr) continue;
+    sources += option->count() > 0 ? 1 : 0;
+    names += (names.empty() ? "" : ", ") + option->get_name();
+  }
+  if (sources != 1) wrongUsage(fmt::format("expected one of {}, found {}", names, sources));
+  if (chat && !isText()) wrongUsage("--chat goes with text, not with a token list");
+  if (tokensOption_->count() > 0) parseTokenList(tokens);  // wrong usage before a model is loaded
+}
+
+std::string InputOptions::readText() const {
+  return textOption_ != nullptr && textOption_->count() > 0 ? text : readInput(textFile);
+}
+
+std::vector<std::int32_t> InputOptions::readTokens(const engine::ModelInfo& info) const {
+  std::vector<std::int32_t> result;
+  if (!isText()) {
+    result = tokensOption_->count() > 0 ? parseTokenList(tokens) : parseTokenFile(tokensFile);
+  } else if (info.tokenizer == nullptr) {
+    throw Error(ErrorCode::notFound,
+                fmt::format("{}: no tokenizer.model, so text cannot be read; give --tokens or --tokens-file",
+                            info.name));
+  } else if (chat) {
+    result = engine::renderChat(info.chat, *info.tokenizer, {{engine::Role::user, readText()}}, true);
+  } else {
+    result = info.tokenizer->encode(readText());
+    result.insert(result.begin(), info.summary.config.bosToken);
+  }
+  checkVocabulary(result, info);
+  return result;
+}
+
+void WritingOptions::addTo(CLI::App& command) {
+  command.add_option("--max-tokens", maxTokens, "Tokens to write at most [128]; 0 reads only")
+      ->check(CLI::Range(0, 1 << 30))
+      ->type_name("N");
+  command.add_option("--temperature", sampling.temperature, "0 is greedy [0.8]")->type_name("T");
+  command.add_option("--top-k", sampling.topK, "Only the K likeliest [0: off]")->type_name("K");
+  command.add_option("--top-p", sampling.topP, "Only the likeliest that make up P [0.95]")->type_name("P");
+  command.add_option("--min-p", sampling.minP, "Only those as likely as P times the likeliest [0: off]")
+      ->type_name("P");
+  command.add_option("--repetition-penalty", sampling.repetitionPenalty, "[1: off]")->type_name("X");
+  seedOption_ =
+      command.add_option("--seed", sampling.seed, "Seed of the drawing [drawn, reported]")->type_name("S");
+}
+
+void WritingOptions::check() {
+  try {
+    engine::checkSampling(sampling);
+  } catch (const Error& error) {
+    wrongUsage(error.what());
+  }
+  // 32 bits, so that every reader of JSON keeps the number exactly.
+  if (seedOption_->count() == 0) sampling.seed = std::random_device{}();
+}
+
+}  // namespace eyrie::app

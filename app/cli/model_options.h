@@ -1,0 +1,78 @@
+// Options that several commands share: which model on which backend, what it reads, how it samples.
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <cstdint>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <vector>
+
+#include "engine/events.h"
+#include "engine/model.h"
+#include "engine/sampler.h"
+
+namespace eyrie::app {
+
+struct ModelOptions {
+  std::string model;
+  std::string backend = "auto";
+  int threads = 0;  // 0: all cores
+  std::string dtype = "auto";
+  std::string intervene;
+
+  void addTo(CLI::App& command);
+};
+
+struct LoadedModel {
+  std::shared_ptr<engine::Model> model;
+  engine::ModelInfo info;
+};
+
+engine::BackendKind backendKind(const std::string& name);  // one of auto, cpu, reference, cuda
+// Finds, checks and loads. Throws engine::Error; cancelled by `stop`.
+LoadedModel loadModel(const ModelOptions& options, std::stop_token stop);
+// The headers alone, with the tokenizer: nothing of the weights is read.
+engine::ModelInfo openModel(const std::string& nameOrPath,
+                            std::shared_ptr<const engine::Checkpoint>& checkpoint);
+
+// Exactly one source of tokens. Text gets its BOS; token lists are used as they are.
+struct InputOptions {
+  std::string text;
+  std::string textFile;
+  std::string tokens;
+  std::string tokensFile;
+  bool chat = false;
+
+  // --prompt, --prompt-file, --tokens, --tokens-file and --chat; or --text-file instead of the first two.
+  void addPromptTo(CLI::App& command);
+  void addTextTo(CLI::App& command);
+  void check() const;  // wrong usage unless exactly one source is given
+  bool isText() const { return tokensOption_->count() == 0 && tokensFileOption_->count() == 0; }
+  // The text of --prompt or the file's. Throws engine::Error.
+  std::string readText() const;
+  // At least one token, all in the vocabulary. Throws engine::Error, also where text meets a model without
+  // tokenizer.
+  std::vector<std::int32_t> readTokens(const engine::ModelInfo& info) const;
+
+ private:
+  void addTokensTo(CLI::App& command);
+  CLI::Option* textOption_ = nullptr;
+  CLI::Option* textFileOption_ = nullptr;
+  CLI::Option* tokensOption_ = nullptr;
+  CLI::Option* tokensFileOption_ = nullptr;
+};
+
+// --max-tokens and sampling. The seed is drawn where none was given.
+struct WritingOptions {
+  int maxTokens = 128;
+  engine::SamplingOptions sampling;
+
+  void addTo(CLI::App& command);
+  void check();  // wrong usage for a value out of range; draws the seed
+
+ private:
+  CLI::Option* seedOption_ = nullptr;
+};
+
+}  // namespace eyrie::app
