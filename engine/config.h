@@ -43,16 +43,20 @@ struct ModelConfig {
   // Keys before its own that a local-attention query sees.
   std::int64_t olderKeys() const { return windowCounting == WindowCounting::dm ? W : W - 1; }
   bool hasKind(BlockKind kind) const;
+  bool operator==(const ModelConfig&) const = default;
 };
 
 // "RRA RRA" as a compact word, e.g. "RRARRA" ('G' for global attention).
 std::string patternString(const ModelConfig& config);
 
 // Parses a Hugging Face config.json. `file` names it in errors.
-// Throws Error(badConfig) naming the key, what was expected and what was found; Error(badFile) for bad JSON.
+// Throws Error(badConfig) naming the key, what was expected and what was found; Error(badFile) for bad JSON;
+// Error(unsupported) for what Eyrie does not compute. A null is a missing key, but for logits_soft_cap, where
+// it switches the cap off (trap 28). bosToken may be outside a vocabulary smaller than 3 that does not state
+// it.
 ModelConfig parseConfig(std::string_view json, const std::string& file);
 
-// The inverse: a config.json that parseConfig reads back to an equal value.
+// The inverse: a config.json that parseConfig reads back to an equal value (gateBlocks 0: tensors tell it).
 std::string writeConfig(const ModelConfig& config, const std::string& torchDtype);
 
 }  // namespace eyrie::engine

@@ -17,7 +17,7 @@ struct StoredTensor {
   std::string name;
   kernels::DType dtype = kernels::DType::f32;
   std::vector<std::int64_t> shape;
-  const void* data = nullptr;  // in the mapping; valid as long as the Checkpoint lives; may be unaligned
+  const void* data = nullptr;  // in the mapping; lives as long as the Checkpoint; aligned to the element
   std::uint64_t bytes = 0;
   std::string file;  // the shard's file name
 };
@@ -31,14 +31,23 @@ class Checkpoint {
   virtual ~Checkpoint() = default;
 
   virtual const std::filesystem::path& folder() const = 0;
-  virtual const ModelConfig& config() const = 0;                 // gateBlocks counted
-  virtual const std::vector<StoredTensor>& tensors() const = 0;  // registry order, checked, each used once
+  virtual const ModelConfig& config() const = 0;  // gateBlocks counted
+  // Registry order, then lm_head.weight where it is untied; checked, each used once.
+  virtual const std::vector<StoredTensor>& tensors() const = 0;
   virtual const StoredTensor& tensor(std::string_view name) const = 0;  // throws Error(badTensor) if absent
   virtual const StoredTensor* find(std::string_view name) const = 0;
+  // The matrix of the logits (V, D): the embedding, or a lm_head.weight that is a different one. A duplicate
+  // of the embedding is never handed out (trap 19), and tensors() and find() do not know it. Compares the two
+  // once where both exist, so the first call may read both. Throws Error(badTensor) where they differ
+  // although tie_word_embeddings is true or not stated.
+  virtual const StoredTensor& outputHead() const = 0;
   // Hex digest of configuration, names, shapes and sampled bytes of every tensor: the same model, the same
   // string.
   virtual const std::string& fingerprint() const = 0;
 };
+
+// Positions assumed for the state of global attention, which grows with the text.
+inline constexpr std::int64_t kGlobalTokens = 2048;
 
 // What a load would take, from the headers alone (before a byte of weights is read).
 struct ModelSummary {
@@ -48,7 +57,7 @@ struct ModelSummary {
   std::string dtype;              // "bf16", "f32", "f16" or "mixed"
   std::uint64_t weightBytes = 0;  // mapped
   std::uint64_t extraBytes = 0;   // converted copies and scratch Eyrie adds
-  std::uint64_t stateBytes = 0;   // one sequence, full window
+  std::uint64_t stateBytes = 0;   // one sequence, full window; global attention counted at kGlobalTokens
   bool hasTokenizer = false;
   bool hasChatTemplate = false;
 };

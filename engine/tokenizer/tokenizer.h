@@ -17,6 +17,12 @@ class Tokenizer {
   // Reads tokenizer.model. User-defined pieces that look like control tokens (<start_of_turn> …) no longer
   // match in plain text. Throws Error(badTokenizer).
   static std::shared_ptr<const Tokenizer> load(const std::filesystem::path& modelFile);
+  // The same from the file's bytes; `file` names it in errors.
+  static std::shared_ptr<const Tokenizer> parse(std::string_view bytes, const std::string& file);
+  // The tokenizer of a model folder: null where there is no tokenizer.model. Throws Error(badTokenizer) also
+  // where it has more pieces than the model's vocabulary (fewer is fine).
+  static std::shared_ptr<const Tokenizer> loadFor(const std::filesystem::path& folder,
+                                                  std::int64_t vocabulary);
   virtual ~Tokenizer() = default;
 
   virtual std::int64_t size() const = 0;
@@ -28,7 +34,10 @@ class Tokenizer {
   virtual std::string display(std::int32_t token) const = 0;
   virtual bool isControl(std::int32_t token) const = 0;
   virtual std::optional<std::int32_t> controlToken(std::string_view piece) const = 0;  // e.g. "<end_of_turn>"
-  // The bytes of several tokens, invalid UTF-8 replaced only at the end of the text.
+  // Whether encode() puts a space before the text (SentencePiece's dummy prefix; Gemma does not).
+  virtual bool addsPrefixSpace() const = 0;
+  // The bytes of several tokens from the start of a text (less the prefix space), invalid UTF-8 replaced only
+  // at the end of the text.
   std::string decode(const std::vector<std::int32_t>& tokens) const;
 };
 

@@ -1,0 +1,287 @@
+#include "engine/checkpoint/checkpoint.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <set>
+#include <unordered_map>
+#include <utility>
+
+#include "engine/checkpoint/file_io.h"
+#include "engine/checkpoint/fingerprint.h"
+#include "engine/checkpoint/safetensors.h"
+#include "engine/checkpoint/shard_index.h"
+#include "engine/checkpoint/strict_json.h"
+#include "engine/error.h"
+#include "engine/tensor_registry.h"
+
+namespace eyrie::engine {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kSingleFile = "model.safetensors";
+constexpr const char* kIndexFile = "model.safetensors.index.json";
+constexpr std::uint64_t kMaxConfigBytes = 4U << 20U;
+constexpr std::uint64_t kMaxIndexBytes = 64U << 20U;
+constexpr std::size_t kQuickCompareBytes = 1U << 22U;
+
+[[noreturn]] void failTensor(const std::string& file, const std::string& tensor, const std::string& what) {
+  throw Error(ErrorCode::badTensor, fmt::format("{}: tensor {}: {}", file, printable(tensor), what));
+}
+
+// A tensor as the files have it, before the registry has looked at it.
+struct FoundTensor {
+  SafetensorsTensor tensor;
+  std::string file;  // full path
+};
+using FoundTensors = std::map<std::string, FoundTensor, std::less<>>;
+
+// The mapped files of a checkpoint and what they contain.
+struct Shards {
+  std::vector<MappedFile> files;
+  FoundTensors found;
+};
+
+void addFile(Shards& shards, const fs::path& path) {
+  const MappedFile& file = shards.files.emplace_back(path);
+  SafetensorsFile parsed = parseSafetensors(file.bytes(), file.bytes().size(), path.string());
+  for (SafetensorsTensor& tensor : parsed.tensors) {
+    const std::string name = tensor.name;
+    const auto [place, added] = shards.found.try_emplace(name, FoundTensor{std::move(tensor), path.string()});
+    if (!added)
+      failTensor(path.string(), name,
+                 fmt::format("expected it once, found it also in {}", place->second.file));
+  }
+}
+
+void checkAgainstIndex(const Shards& shards, const ShardIndex& index, const fs::path& folder,
+                       const std::string& indexFile) {
+  for (const auto& [name, file] : index.files) {
+    const auto found = shards.found.find(name);
+    const std::string path = (folder / file).string();
+    if (found == shards.found.end() || found->second.file != path)
+      failTensor(indexFile, name,
+                 fmt::format("expected it in {}, found {}", file,
+                             found == shards.found.end()
+                                 ? "no such tensor"
+                                 : "it in " + fs::path(found->second.file).filename().string()));
+  }
+  for (const auto& [name, found] : shards.found)
+    if (!index.files.contains(name))
+      failTensor(found.file, name, fmt::format("expected it in {}, it is not there", kIndexFile));
+}
+
+Shards openShards(const fs::path& folder) {
+  Shards shards;
+  std::error_code ignored;
+  const fs::path indexPath = folder / kIndexFile;
+  if (fs::exists(folder / kSingleFile, ignored)) {
+    addFile(shards, folder / kSingleFile);
+  } else if (fs::exists(indexPath, ignored)) {
+    const ShardIndex index = parseShardIndex(readFile(indexPath, kMaxIndexBytes), indexPath.string());
+    std::set<std::string> names;
+    for (const auto& entry : index.files) names.insert(entry.second);
+    for (const std::string& name : names) {
+      if (!fs::exists(folder / name, ignored))
+        throw Error(ErrorCode::notFound,
+                    fmt::format("{}: expected shard {} in the same folder, found no such file",
+                                indexPath.string(), printable(name)));
+      addFile(shards, folder / name);
+    }
+    checkAgainstIndex(shards, index, folder, indexPath.string());
+  } else {
+    throw Error(ErrorCode::notFound, fmt::format("{}: expected {} or {}, found neither", folder.string(),
+                                                 kSingleFile, kIndexFile));
+  }
+  return shards;
+}
+
+class OpenCheckpoint final : public Checkpoint {
+ public:
+  explicit OpenCheckpoint(const fs::path& folder);
+
+  const fs::path& folder() const override { return folder_; }
+  const ModelConfig& config() const override { return config_; }
+  const std::vector<StoredTensor>& tensors() const override { return tensors_; }
+  const StoredTensor& tensor(std::string_view name) const override;
+  const StoredTensor* find(std::string_view name) const override;
+  const StoredTensor& outputHead() const override;
+  const std::string& fingerprint() const override { return fingerprint_; }
+
+ private:
+  void countBlocks();
+  void take(const ExpectedTensor& expected);
+  void takeHead();
+  [[noreturn]] void failHead() const;
+  StoredTensor stored(const FoundTensor& found);
+  void refuseUnknown() const;
+
+  fs::path folder_;
+  std::string configFile_;
+  ModelConfig config_;
+  Shards shards_;
+  std::vector<StoredTensor> tensors_;
+  std::unordered_map<std::string_view, std::size_t> byName_;
+  std::vector<std::vector<std::byte>> aligned_;  // copies of tensors that lie unaligned in their file
+  StoredTensor duplicateHead_;                   // data null: none
+  std::string fingerprint_;
+  mutable std::once_flag headCompared_;
+};
+
+OpenCheckpoint::OpenCheckpoint(const fs::path& folder) : folder_(folder) {
+  std::error_code ignored;
+  if (!fs::exists(folder, ignored))
+    throw Error(ErrorCode::notFound,
+                fmt::format("{}: expected a model folder, found nothing", folder.string()));
+  if (!fs::is_directory(folder, ignored))
+    throw Error(ErrorCode::notFound,
+                fmt::format("{}: expected a model folder, found a file", folder.string()));
+  const fs::path configPath = folder / "config.json";
+  configFile_ = configPath.string();
+  config_ = parseConfig(readFile(configPath, kMaxConfigBytes), configFile_);
+  shards_ = openShards(folder);
+  if (shards_.found.size() < static_cast<std::size_t>(config_.L))
+    throw Error(
+        ErrorCode::badTensor,
+        fmt::format("{}: num_hidden_layers: expected as many layers as the tensors have, found {} layers but "
+                    "only {} tensors",
+                    configFile_, config_.L, shards_.found.size()));
+  countBlocks();
+  const std::vector<ExpectedTensor> expected = expectedTensors(config_);
+  tensors_.reserve(expected.size() + 1);
+  for (const ExpectedTensor& each : expected) take(each);
+  takeHead();
+  refuseUnknown();
+  for (std::size_t i = 0; i < tensors_.size(); ++i) byName_.emplace(tensors_[i].name, i);
+  fingerprint_ = fingerprintOf(config_, tensors_);
+}
+
+void OpenCheckpoint::countBlocks() {
+  const std::string witness = gateBlocksWitness(config_);
+  if (witness.empty()) return;
+  const auto found = shards_.found.find(witness);
+  if (found == shards_.found.end())
+    failTensor(folder_.string(), witness, "expected it, found no such tensor");
+  config_.gateBlocks = countGateBlocks(config_, found->second.tensor.shape, found->second.file);
+}
+
+StoredTensor OpenCheckpoint::stored(const FoundTensor& found) {
+  const SafetensorsTensor& tensor = found.tensor;
+  const auto dtype = kernelDType(tensor.dtype);
+  if (!dtype)
+    failTensor(found.file, tensor.name,
+               fmt::format("expected dtype F32, F16 or BF16, found {}", tensor.dtype));
+  const void* data = tensor.data;
+  if (reinterpret_cast<std::uintptr_t>(data) % kernels::dtypeSize(*dtype) != 0) {
+    std::vector<std::byte>& copy = aligned_.emplace_back(tensor.bytes);
+    std::memcpy(copy.data(), data, tensor.bytes);
+    data = copy.data();
+  }
+  return {tensor.name, *dtype, tensor.shape, data, tensor.bytes, fs::path(found.file).filename().string()};
+}
+
+void OpenCheckpoint::take(const ExpectedTensor& expected) {
+  const auto found = shards_.found.find(expected.name);
+  if (found == shards_.found.end())
+    failTensor(
+        folder_.string(), expected.name,
+        fmt::format("expected {} = {}, found no such tensor", shapeText(expected.shape), expected.formula));
+  const SafetensorsTensor& tensor = found->second.tensor;
+  if (tensor.shape != expected.shape)
+    failTensor(found->second.file, expected.name,
+               fmt::format("expected shape {} = {} by config.json, found {}", shapeText(expected.shape),
+                           expected.formula, shapeText(tensor.shape)));
+  tensors_.push_back(stored(found->second));
+  shards_.found.erase(found);
+}
+
+bool sameValues(const StoredTensor& a, const StoredTensor& b, std::uint64_t limit) {
+  if (a.dtype == b.dtype) return std::memcmp(a.data, b.data, std::min(a.bytes, limit)) == 0;
+  const std::size_t count = std::min(a.bytes, limit) / kernels::dtypeSize(a.dtype);
+  for (std::size_t i = 0; i < count; ++i)
+    if (kernels::loadAsFloat(a.data, a.dtype, i) != kernels::loadAsFloat(b.data, b.dtype, i)) return false;
+  return true;
+}
+
+// Absent, equal or different (DESIGN §8). Only a beginning is compared here: opening reads no weights.
+void OpenCheckpoint::takeHead() {
+  const auto found = shards_.found.find(kHeadName);
+  if (found == shards_.found.end()) {
+    if (!config_.tieWordEmbeddings)
+      failTensor(folder_.string(), std::string(kHeadName),
+                 "expected it since tie_word_embeddings is false, found no such tensor");
+    return;
+  }
+  const std::vector<std::int64_t> expected = {config_.V, config_.D};
+  if (found->second.tensor.shape != expected)
+    failTensor(found->second.file, std::string(kHeadName),
+               fmt::format("expected shape {} = [vocab_size, hidden_size] by config.json, found {}",
+                           shapeText(expected), shapeText(found->second.tensor.shape)));
+  StoredTensor head = stored(found->second);
+  shards_.found.erase(found);
+  const StoredTensor& embedding = tensors_.front();
+  const bool small = head.bytes <= kQuickCompareBytes;
+  const bool same = sameValues(embedding, head, kQuickCompareBytes);
+  if (!same && config_.tieWordEmbeddings) {
+    duplicateHead_ = std::move(head);
+    failHead();
+  }
+  if (same && (small || config_.tieWordEmbeddings))
+    duplicateHead_ = std::move(head);
+  else
+    tensors_.push_back(std::move(head));
+}
+
+void OpenCheckpoint::failHead() const {
+  failTensor(
+      duplicateHead_.file, std::string(kHeadName),
+      fmt::format(
+          "expected a copy of {} since tie_word_embeddings is {} in config.json, found different values",
+          kEmbeddingName, config_.tieStated ? "true" : "not stated (and then true)"));
+}
+
+const StoredTensor& OpenCheckpoint::outputHead() const {
+  if (const StoredTensor* own = find(kHeadName)) return *own;
+  if (duplicateHead_.data != nullptr)
+    std::call_once(headCompared_, [this] {
+      if (!sameValues(tensors_.front(), duplicateHead_, duplicateHead_.bytes)) failHead();
+    });
+  return tensors_.front();
+}
+
+void OpenCheckpoint::refuseUnknown() const {
+  if (shards_.found.empty()) return;
+  const auto& [name, found] = *shards_.found.begin();
+  failTensor(
+      found.file, name,
+      fmt::format("expected only the tensors of a {} model ({} layers), found this one too{}",
+                  patternString(config_).substr(0, 12), config_.L,
+                  shards_.found.size() > 1 ? fmt::format(" and {} more", shards_.found.size() - 1) : ""));
+}
+
+const StoredTensor* OpenCheckpoint::find(std::string_view name) const {
+  const auto found = byName_.find(name);
+  return found == byName_.end() ? nullptr : &tensors_[found->second];
+}
+
+const StoredTensor& OpenCheckpoint::tensor(std::string_view name) const {
+  if (const StoredTensor* found = find(name)) return *found;
+  failTensor(folder_.string(), std::string(name), "expected it, found no such tensor");
+}
+
+}  // namespace
+
+std::shared_ptr<const Checkpoint> Checkpoint::open(const fs::path& folder) {
+  try {
+    return std::make_shared<const OpenCheckpoint>(folder);
+  } catch (const std::bad_alloc&) {
+    throw Error(ErrorCode::outOfMemory,
+                fmt::format("{}: not enough memory to open the model", folder.string()));
+  }
+}
+
+}  // namespace eyrie::engine

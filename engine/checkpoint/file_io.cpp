@@ -1,0 +1,152 @@
+#include "engine/checkpoint/file_io.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+#include "engine/error.h"
+
+namespace eyrie::engine {
+namespace {
+
+std::string reason(int code) {
+  return std::generic_category().message(code);
+}
+
+// An open descriptor, closed on every way out.
+class Descriptor {
+ public:
+  explicit Descriptor(int value) : value_(value) {}
+  ~Descriptor() {
+    if (value_ >= 0) ::close(value_);
+  }
+  Descriptor(const Descriptor&) = delete;
+  Descriptor& operator=(const Descriptor&) = delete;
+  int get() const { return value_; }
+
+ private:
+  int value_;
+};
+
+// Opens for reading and returns the size; a pipe without a writer must not block the caller.
+std::size_t openedSize(const std::filesystem::path& path, int descriptor, int openError) {
+  if (descriptor < 0) {
+    const auto code = openError == ENOENT || openError == ENOTDIR ? ErrorCode::notFound : ErrorCode::ioFailed;
+    throw Error(code, fmt::format("{}: cannot be opened: {}", path.string(), reason(openError)));
+  }
+  struct stat info {};
+  if (::fstat(descriptor, &info) != 0)
+    throw Error(ErrorCode::ioFailed, fmt::format("{}: {}", path.string(), reason(errno)));
+  if (!S_ISREG(info.st_mode))
+    throw Error(ErrorCode::ioFailed, fmt::format("{}: expected a regular file, found {}", path.string(),
+                                                 S_ISDIR(info.st_mode) ? "a folder" : "a device or pipe"));
+  if (info.st_size == 0) throw Error(ErrorCode::badFile, fmt::format("{}: the file is empty", path.string()));
+  return static_cast<std::size_t>(info.st_size);
+}
+
+constexpr std::size_t kBufferBytes = 1U << 18;
+
+}  // namespace
+
+MappedFile::MappedFile(const std::filesystem::path& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const int openError = errno;
+  const std::size_t size = openedSize(path, file.get(), openError);
+  void* data = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.get(), 0);
+  if (data == MAP_FAILED)
+    throw Error(ErrorCode::ioFailed,
+                fmt::format("{}: cannot be mapped ({} bytes): {}", path.string(), size, reason(errno)));
+  data_ = data;
+  size_ = size;
+}
+
+MappedFile::~MappedFile() {
+  if (data_ != nullptr) ::munmap(data_, size_);
+}
+
+MappedFile::MappedFile(MappedFile&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(size_, other.size_);
+  return *this;
+}
+
+std::string readFile(const std::filesystem::path& path, std::uint64_t maxBytes) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  const int openError = errno;
+  const std::size_t size = openedSize(path, file.get(), openError);
+  if (size > maxBytes)
+    throw Error(ErrorCode::badFile,
+                fmt::format("{}: expected at most {} bytes, found {}", path.string(), maxBytes, size));
+  std::string text(size, '\0');
+  std::size_t filled = 0;
+  while (filled < size) {
+    const ssize_t got = ::read(file.get(), text.data() + filled, size - filled);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) throw Error(ErrorCode::ioFailed, fmt::format("{}: {}", path.string(), reason(errno)));
+    if (got == 0) break;
+    filled += static_cast<std::size_t>(got);
+  }
+  text.resize(filled);
+  return text;
+}
+
+OutputFile::OutputFile(std::filesystem::path path) : path_(std::move(path)) {
+  static std::atomic<unsigned> counter{0};
+  temporary_ = path_;
+  temporary_ += fmt::format(".{}-{}.part", ::getpid(), counter.fetch_add(1));
+  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (descriptor_ < 0) fail("cannot be created");
+}
+
+OutputFile::~OutputFile() {
+  if (descriptor_ < 0) return;
+  ::close(descriptor_);
+  ::unlink(temporary_.c_str());
+}
+
+void OutputFile::fail(const char* what) const {
+  throw Error(ErrorCode::ioFailed, fmt::format("{}: {}: {}", path_.string(), what, reason(errno)));
+}
+
+void OutputFile::write(const void* data, std::size_t bytes) {
+  buffer_.append(static_cast<const char*>(data), bytes);
+  written_ += bytes;
+  if (buffer_.size() >= kBufferBytes) flushBuffer();
+}
+
+void OutputFile::flushBuffer() {
+  std::size_t done = 0;
+  while (done < buffer_.size()) {
+    const ssize_t put = ::write(descriptor_, buffer_.data() + done, buffer_.size() - done);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) fail("cannot be written");
+    done += static_cast<std::size_t>(put);
+  }
+  buffer_.clear();
+}
+
+void OutputFile::commit() {
+  flushBuffer();
+  if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != EROFS) fail("cannot be written");
+  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot be put in place");
+  ::close(std::exchange(descriptor_, -1));
+}
+
+void writeFile(const std::filesystem::path& path, std::string_view text) {
+  OutputFile file(path);
+  file.write(text.data(), text.size());
+  file.commit();
+}
+
+}  // namespace eyrie::engine

@@ -1,0 +1,64 @@
+#include <algorithm>
+#include <limits>
+#include <set>
+
+#include "engine/checkpoint/checkpoint.h"
+#include "engine/tensor_registry.h"
+#include "engine/tokenizer/spm_proto.h"
+
+namespace eyrie::engine {
+namespace {
+
+constexpr std::uint64_t kMost = std::numeric_limits<std::int64_t>::max();
+
+std::uint64_t times(std::uint64_t a, std::int64_t b) {
+  std::uint64_t product = 0;
+  return __builtin_mul_overflow(a, static_cast<std::uint64_t>(b), &product) ? kMost
+                                                                            : std::min(product, kMost);
+}
+
+// What one sequence holds: fp32 state and convolution tail, fp32 keys and values.
+std::uint64_t sequenceBytes(const ModelConfig& config) {
+  std::uint64_t total = 0;
+  for (const BlockKind kind : config.blocks) {
+    std::uint64_t bytes = sizeof(float);
+    if (kind == BlockKind::recurrent)
+      bytes = times(times(bytes, config.R), config.K);  // h and K - 1 rows of the tail
+    else
+      bytes = times(times(times(2 * bytes, config.kvHeads), config.Dh),
+                    kind == BlockKind::localAttention ? config.olderKeys() : kGlobalTokens);
+    total = std::min(kMost, total + bytes);
+  }
+  return total;
+}
+
+}  // namespace
+
+ModelSummary summarise(const Checkpoint& checkpoint) {
+  ModelSummary summary;
+  summary.config = checkpoint.config();
+  std::set<kernels::DType> dtypes;
+  for (const StoredTensor& tensor : checkpoint.tensors()) {
+    const auto count = static_cast<std::int64_t>(tensor.bytes / kernels::dtypeSize(tensor.dtype));
+    summary.parameters += count;
+    if (tensor.name == kEmbeddingName || tensor.name == kHeadName) summary.embeddingParameters += count;
+    summary.weightBytes += tensor.bytes;
+    // Vectors (norms, biases, gates' biases, convolution) are widened to f32 at load.
+    if (tensor.shape.size() == 1 && tensor.dtype != kernels::DType::f32)
+      summary.extraBytes += static_cast<std::uint64_t>(count) * sizeof(float);
+    dtypes.insert(tensor.dtype);
+  }
+  if (dtypes.size() == 1)
+    summary.dtype = *dtypes.begin() == kernels::DType::f32   ? "f32"
+                    : *dtypes.begin() == kernels::DType::f16 ? "f16"
+                                                             : "bf16";
+  else
+    summary.dtype = "mixed";
+  summary.stateBytes = sequenceBytes(summary.config);
+  const TokenizerFacts facts = inspectTokenizer(checkpoint.folder() / "tokenizer.model");
+  summary.hasTokenizer = facts.present;
+  summary.hasChatTemplate = facts.turns;
+  return summary;
+}
+
+}  // namespace eyrie::engine
