@@ -90,7 +90,7 @@ int generate(GenerateOptions& options) {
   LoadedModel loaded = loadModel(options.model, interrupt.token());
   SessionRecorder recorder(options.recording, loaded, options.writing);
   const auto context =
-      recorder.active() ? recorder.begin(options.input) : options.input.readTokens(loaded.info);
+      recorder.active() ? recorder.begin(options.input) : options.input.read(loaded.info).tokens;
   engine::SequenceState state = recorder.stateFor(context);
   Printer printer(loaded.info, options.json, recorder);
   const auto result = engine::generate(*loaded.model, state, context, engineOptions(options, loaded.info),

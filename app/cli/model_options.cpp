@@ -136,10 +136,8 @@ engine::ModelInfo openModel(const std::string& nameOrPath,
   info.folder = location.folder;
   info.summary = engine::summarise(*checkpoint);
   info.fingerprint = checkpoint->fingerprint();
-  if (info.summary.hasTokenizer) {
-    info.tokenizer = engine::Tokenizer::load(location.folder / "tokenizer.model");
-    info.chat = engine::chatFormatOf(info.summary.config, *info.tokenizer);
-  }
+  info.tokenizer = engine::Tokenizer::loadFor(location.folder, info.summary.config.V);
+  if (info.tokenizer) info.chat = engine::chatFormatOf(info.summary.config, *info.tokenizer);
   return info;
 }
 
@@ -198,22 +196,22 @@ std::string InputOptions::readText() const {
   return textOption_ != nullptr && textOption_->count() > 0 ? text : readInput(textFile);
 }
 
-std::vector<std::int32_t> InputOptions::readTokens(const engine::ModelInfo& info) const {
-  std::vector<std::int32_t> result;
+Input InputOptions::read(const engine::ModelInfo& info) const {
+  Input input;
   if (!isText()) {
-    result = tokensOption_->count() > 0 ? parseTokenList(tokens) : parseTokenFile(tokensFile);
+    input.tokens = tokensOption_->count() > 0 ? parseTokenList(tokens) : parseTokenFile(tokensFile);
   } else if (info.tokenizer == nullptr) {
     throw Error(ErrorCode::notFound,
                 fmt::format("{}: no tokenizer.model, so text cannot be read; give --tokens or --tokens-file",
                             info.name));
-  } else if (chat) {
-    result = engine::renderChat(info.chat, *info.tokenizer, {{engine::Role::user, readText()}}, true);
   } else {
-    result = info.tokenizer->encode(readText());
-    result.insert(result.begin(), info.summary.config.bosToken);
+    const std::string words = readText();
+    input.textBytes = words.size();
+    const engine::ChatMessage message{chat ? engine::Role::user : engine::Role::text, words};
+    input.tokens = engine::renderChat(info.chat, *info.tokenizer, {message}, chat);
   }
-  checkVocabulary(result, info);
-  return result;
+  checkVocabulary(input.tokens, info);
+  return input;
 }
 
 void WritingOptions::addTo(CLI::App& command) {

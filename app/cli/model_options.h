@@ -36,6 +36,12 @@ LoadedModel loadModel(const ModelOptions& options, std::stop_token stop);
 engine::ModelInfo openModel(const std::string& nameOrPath,
                             std::shared_ptr<const engine::Checkpoint>& checkpoint);
 
+// What a model is to read.
+struct Input {
+  std::vector<std::int32_t> tokens;
+  std::uint64_t textBytes = 0;  // of the text itself; 0 for token lists
+};
+
 // Exactly one source of tokens. Text gets its BOS; token lists are used as they are.
 struct InputOptions {
   std::string text;
@@ -53,7 +59,7 @@ struct InputOptions {
   std::string readText() const;
   // At least one token, all in the vocabulary. Throws engine::Error, also where text meets a model without
   // tokenizer.
-  std::vector<std::int32_t> readTokens(const engine::ModelInfo& info) const;
+  Input read(const engine::ModelInfo& info) const;
 
  private:
   void addTokensTo(CLI::App& command);

@@ -37,7 +37,7 @@ SessionRecorder::SessionRecorder(const RecordingOptions& options, const LoadedMo
 }
 SessionRecorder::~SessionRecorder() = default;
 std::vector<std::int32_t> SessionRecorder::begin(const InputOptions& input) {
-  return input.readTokens(loaded_.info);
+  return input.read(loaded_.info).tokens;
 }
 engine::SequenceState SessionRecorder::stateFor(const std::vector<std::int32_t>&) {
   return loaded_.model->newState();

@@ -55,72 +55,32 @@ std::vector<int> parseLayers(const std::string& list) {
   return layers;
 }
 
-// First pass: only the tokens that are written, so that the file's length is known when it is begun.
-class Collector : public engine::GenerateObserver {
- public:
-  explicit Collector(std::vector<std::int32_t>& tokens) : tokens_(tokens) {}
-  void onToken(const engine::TokenRecord& record) override {
-    if (record.generated) tokens_.push_back(record.token);
-  }
-
- private:
-  std::vector<std::int32_t>& tokens_;
-};
-
-// Second pass: everything to the file.
+// Everything that is read and written goes to the file as it comes.
 class Recorder : public engine::GenerateObserver {
  public:
-  Recorder(engine::TraceSink& sink, std::int64_t promptTokens) : sink_(sink), promptTokens_(promptTokens) {}
+  explicit Recorder(engine::TraceSink& sink) : sink_(sink) {}
   void onToken(const engine::TokenRecord& record) override {
-    engine::TokenRecord marked = record;
-    marked.generated = record.position >= promptTokens_;
-    sink_.token(marked);
+    sink_.token(record);
+    ++tokens_;
   }
   void onFrame(const engine::TraceFrame& frame) override { sink_.frame(frame); }
+  std::int64_t tokens() const { return tokens_; }
 
  private:
   engine::TraceSink& sink_;
-  std::int64_t promptTokens_;
+  std::int64_t tokens_ = 0;
 };
 
-engine::GenerateResult writeTokens(const TraceCommandOptions& options, LoadedModel& loaded,
-                                   std::vector<std::int32_t>& tokens, std::stop_token stop) {
-  engine::GenerateOptions writing;
-  writing.maxTokens = options.writing.maxTokens;
-  writing.sampling = options.writing.sampling;
-  writing.eosTokens = loaded.info.summary.config.eosTokens;
-  if (loaded.info.tokenizer != nullptr && loaded.info.chat.turns) {
-    writing.endOfTurn = loaded.info.chat.endOfTurn;
-  }
-  const std::vector<std::int32_t> context = tokens;
-  Collector collector(tokens);
-  engine::SequenceState state = loaded.model->newState();
-  return engine::generate(*loaded.model, state, context, writing, collector, std::move(stop));
-}
-
-// False when cancelled; the file is then not there.
-bool readTokens(LoadedModel& loaded, const std::vector<std::int32_t>& tokens, std::int64_t promptTokens,
-                const engine::TraceOptions& trace, engine::TraceSink& sink, std::stop_token stop) {
-  engine::GenerateOptions reading;
-  reading.maxTokens = 0;
-  reading.trace = trace;
-  reading.scoreContext = true;
-  Recorder recorder(sink, promptTokens);
-  engine::SequenceState state = loaded.model->newState();
-  try {
-    const engine::FrameLayout layout(loaded.model->config(), trace);
-    sink.begin(loaded.info, layout, static_cast<std::int64_t>(tokens.size()));
-    const auto result = engine::generate(*loaded.model, state, tokens, reading, recorder, std::move(stop));
-    if (result.stop == engine::StopReason::cancelled) {
-      sink.abandon();
-      return false;
-    }
-    sink.end();
-    return true;
-  } catch (...) {
-    sink.abandon();
-    throw;
-  }
+engine::GenerateOptions engineOptions(const TraceCommandOptions& options, const engine::ModelInfo& info,
+                                      const engine::TraceOptions& taps) {
+  engine::GenerateOptions result;
+  result.maxTokens = options.writing.maxTokens;
+  result.sampling = options.writing.sampling;
+  result.eosTokens = info.summary.config.eosTokens;
+  if (info.tokenizer != nullptr && info.chat.turns) result.endOfTurn = info.chat.endOfTurn;
+  result.trace = taps;
+  result.scoreContext = true;
+  return result;
 }
 
 engine::TraceOptions traceOptions(const TraceCommandOptions& options, const engine::ModelConfig& config) {
@@ -135,10 +95,7 @@ engine::TraceOptions traceOptions(const TraceCommandOptions& options, const engi
   return trace;
 }
 
-int trace(TraceCommandOptions& options) {
-  options.input.check();
-  options.writing.check();
-  parseLayers(options.layers);  // wrong usage before a model is loaded
+sessions::TraceFileOptions fileOptions(const TraceCommandOptions& options) {
   sessions::TraceFileOptions file;
   try {
     file.format = sessions::traceFormatOf(options.out);
@@ -149,31 +106,41 @@ int trace(TraceCommandOptions& options) {
   file.sampling = options.writing.sampling;
   file.sampled = options.writing.maxTokens > 0;
   file.copyReader = true;
+  return file;
+}
 
+int trace(TraceCommandOptions& options) {
+  options.input.check();
+  options.writing.check();
+  parseLayers(options.layers);  // wrong usage before a model is loaded
+  const sessions::TraceFileOptions file = fileOptions(options);
   Interrupt interrupt;
   LoadedModel loaded = loadModel(options.model, interrupt.token());
   const engine::TraceOptions taps = traceOptions(options, loaded.model->config());
-  auto tokens = options.input.readTokens(loaded.info);
-  const auto promptTokens = static_cast<std::int64_t>(tokens.size());
-  engine::GenerateResult written;
-  if (options.writing.maxTokens > 0) written = writeTokens(options, loaded, tokens, interrupt.token());
-  const bool cancelled = written.stop == engine::StopReason::cancelled;
+  const auto context = options.input.read(loaded.info).tokens;
+  const auto most = static_cast<std::int64_t>(context.size()) + options.writing.maxTokens;
 
-  // Cancelled while writing: what was written is traced all the same, and a second Ctrl-C ends the process.
-  const std::stop_token stop = cancelled ? std::stop_token() : interrupt.token();
   const auto sink = sessions::makeTraceWriter(options.out, file);
-  if (!readTokens(loaded, tokens, promptTokens, taps, *sink, stop)) {
-    note(fmt::format("eyrie-cli: cancelled; {} was not written", options.out));
-    return kCancelled;
+  Recorder recorder(*sink);
+  engine::SequenceState state = loaded.model->newState();
+  engine::GenerateResult result;
+  try {
+    sink->begin(loaded.info, engine::FrameLayout(loaded.model->config(), taps), most);
+    result = engine::generate(*loaded.model, state, context, engineOptions(options, loaded.info, taps),
+                              recorder, interrupt.token());
+    sink->end();  // cancelled: with what there is
+  } catch (...) {
+    sink->abandon();
+    throw;
   }
   printLine({{"file", options.out},
              {"level", options.level},
              {"precision", options.precision},
-             {"stop", engine::stopReasonName(written.stop)},
-             {"seed", options.writing.sampling.seed},
-             {"prompt_tokens", promptTokens},
-             {"tokens", tokens.size()}});
-  return cancelled ? kCancelled : kDone;
+             {"stop", engine::stopReasonName(result.stop)},
+             {"seed", result.seed},
+             {"prompt_tokens", context.size()},
+             {"tokens", recorder.tokens()}});
+  return result.stop == engine::StopReason::cancelled ? kCancelled : kDone;
 }
 
 }  // namespace

@@ -1,0 +1,19 @@
+// What this machine is and has, for people.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace eyrie::app {
+
+struct Machine {
+  std::string processor;  // as the system names it
+  int cores = 0;
+  std::uint64_t memoryBytes = 0;
+  std::uint64_t freeBytes = 0;  // available without swapping
+  std::string system;           // "Linux 6.1, Debian GNU/Linux 12 (bookworm)"
+};
+
+Machine thisMachine();
+
+}  // namespace eyrie::app
