@@ -32,6 +32,8 @@ class TraceSink {
   virtual void begin(const ModelInfo& model, const FrameLayout& layout, std::int64_t tokens) = 0;
   virtual void token(const TokenRecord& record) = 0;
   virtual void frame(const TraceFrame& frame) = 0;
+  // Once, after the last token and before end(): the prediction of what would follow it (record.token -1).
+  virtual void prediction(const TokenRecord& next) { (void)next; }
   virtual void end() = 0;      // make the result visible (rename into place)
   virtual void abandon() = 0;  // cancelled or failed: leave nothing behind; must not throw
 };
@@ -56,7 +58,9 @@ class Engine {
   // Makes the snapshot's state available to later runs. `failed` (stateMismatch) when it belongs to another
   // model.
   RequestId remember(std::shared_ptr<const Snapshot> snapshot);
-  void cancel(RequestId request);  // queued: dropped; running: stops within one token
+  // Queued: dropped when its turn comes; running: stops within one token (a run while writing; reading and
+  // loading: within one chunk or tensor).
+  void cancel(RequestId request);
   void cancelAll();
 
   bool poll(EngineEvent& event);
@@ -65,6 +69,8 @@ class Engine {
   // Called on the engine thread after events were added while none were pending: post to your own loop, do
   // not poll.
   void setWake(std::function<void()> wake);
+  // A request is queued or running, or its last event (loaded, finished, scored, traceWritten, failed or
+  // cancelled: each request ends with one, `remember` only when it fails) has not been polled yet.
   bool busy() const;
 
  private:

@@ -31,6 +31,8 @@ struct GenerateResult {
   std::int64_t generatedTokens = 0;
   double prefillMs = 0;
   double decodeMs = 0;
+  // The prediction after the last token fed (token -1); position -1 when reading was cancelled.
+  TokenRecord next;
   double decodeTokensPerSecond() const { return decodeMs > 0 ? 1e3 * double(generatedTokens) / decodeMs : 0; }
 };
 
@@ -43,6 +45,9 @@ class GenerateObserver {
     (void)fed;
     (void)total;
   }
+  // Once, when all of the context but its last token is fed: the state worth keeping for another reply to the
+  // same context.
+  virtual void onLastToken(const SequenceState& state) { (void)state; }
 };
 
 // `state` holds the first state.position() tokens of `context`; the rest is fed, then up to maxTokens are

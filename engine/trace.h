@@ -25,22 +25,25 @@ class Trace {
   const ModelConfig& config() const;
   const FrameLayout& layout() const;
 
-  // Tokens known, 0..size()-1 by position. A record or frame at position p < size() discards everything from
-  // p on (a new branch); a gap is filled with unknown tokens.
+  // Tokens known, 0..size()-1 by position. Records and frames may come in either order and frames may lag; a
+  // record or frame where there is one already (or a frame of another token) discards everything from there
+  // on: a new branch. A gap is filled with unknown tokens (token -1).
   std::int64_t size() const;
   void append(const TokenRecord& record);
-  void append(const TraceFrame& frame);
+  void append(const TraceFrame& frame);  // ignored if its size is not the layout's
   void truncate(std::int64_t size);
   void clear();
 
   const TokenRecord& token(std::int64_t position) const;
   bool hasFrame(std::int64_t position) const;  // false: dropped, over budget, or not recorded
-  // `column.size` floats of one token; empty if there is no frame. Valid until the next change.
+  // `column.size` floats of one token; empty if they are not there. Valid until the next change. Over budget
+  // the oldest frames give up their channels ((R) and attention weights) first, their summary later: a frame
+  // may be there without them, so test the span.
   std::span<const float> values(const TraceColumn& column, std::int64_t position) const;
   float value(const TraceColumn& column, std::int64_t position,
               std::int64_t index = 0) const;  // NaN if absent
   std::uint64_t bytes() const;
-  std::int64_t droppedFrames() const;  // positions without a frame
+  std::int64_t droppedFrames() const;  // positions without a complete frame
   std::uint64_t revision() const;      // grows with every change: redraw when it differs
 
  private:

@@ -1,0 +1,48 @@
+#include "engine/prediction.h"
+
+#include <algorithm>
+#include <limits>
+
+#include "kernels/logits.h"
+#include "kernels/sample.h"
+
+namespace eyrie::engine {
+namespace {
+
+constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+std::int32_t rankOf(std::span<const float> logits, std::int32_t token) {
+  const auto at = static_cast<std::size_t>(token);
+  const float own = logits[at];
+  std::int32_t above = 0;
+  for (std::size_t i = 0; i < at; ++i) above += logits[i] >= own ? 1 : 0;
+  for (std::size_t i = at + 1; i < logits.size(); ++i) above += logits[i] > own ? 1 : 0;
+  return above;
+}
+
+}  // namespace
+
+TokenRecord emptyRecord(std::int64_t position, std::int32_t token) {
+  TokenRecord record;
+  record.position = position;
+  record.token = token;
+  record.logprob = kNaN;
+  record.entropy = kNaN;
+  std::fill(std::begin(record.topTokens), std::end(record.topTokens), -1);
+  std::fill(std::begin(record.topLogprobs), std::end(record.topLogprobs), kNaN);
+  return record;
+}
+
+void PredictionReader::describe(std::span<const float> logits, TokenRecord& record) {
+  const auto V = static_cast<std::int64_t>(logits.size());
+  const kernels::LogitStats stats = kernels::cpu::logitStats(logits.data(), V, pool_);
+  record.entropy = stats.entropy;
+  const std::int64_t k = std::min<std::int64_t>(kTopTokens, V);
+  kernels::cpu::topK({logits.data(), V, k, record.topTokens, record.topLogprobs}, pool_);
+  for (std::int64_t i = 0; i < k; ++i) record.topLogprobs[i] -= stats.logSumExp;
+  if (record.token < 0) return;
+  record.logprob = logits[static_cast<std::size_t>(record.token)] - stats.logSumExp;
+  record.rank = rankOf(logits, record.token);
+}
+
+}  // namespace eyrie::engine

@@ -1,0 +1,275 @@
+#include "engine/requests.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+
+#include "engine/context_reader.h"
+#include "engine/error.h"
+#include "engine/model_locator.h"
+#include "kernels/logits.h"
+
+namespace eyrie::engine {
+namespace {
+
+constexpr std::uint64_t kScoreBytes = std::uint64_t{1} << 30;
+
+EngineEvent makeEvent(EventKind kind, RequestId id) {
+  EngineEvent event;
+  event.kind = kind;
+  event.request = id;
+  return event;
+}
+
+EngineEvent progressEvent(EventKind kind, RequestId id, std::int64_t done, std::int64_t total) {
+  EngineEvent event = makeEvent(kind, id);
+  event.done = done;
+  event.total = total;
+  event.fraction = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1.0;
+  return event;
+}
+
+std::shared_ptr<const ModelInfo> describe(const ModelLocation& location, const Model& model) {
+  auto info = std::make_shared<ModelInfo>();
+  info->name = location.name;
+  info->folder = location.folder;
+  info->summary = summarise(model.checkpoint());
+  info->fingerprint = model.checkpoint().fingerprint();
+  info->backend = model.backendName();
+  if (info->summary.hasTokenizer) {
+    info->tokenizer = Tokenizer::load(location.folder / "tokenizer.model");
+    info->chat = chatFormatOf(model.config(), *info->tokenizer);
+  } else {
+    info->chat.bos = model.config().bosToken;
+  }
+  return info;
+}
+
+void throwIfStopped(const std::stop_token& stop) {
+  if (stop.stop_requested()) throw Error(ErrorCode::cancelled, "cancelled");
+}
+
+class SilentObserver final : public GenerateObserver {
+ public:
+  explicit SilentObserver(std::function<void(std::int64_t, std::int64_t)> progress)
+      : progress_(std::move(progress)) {}
+  void onToken(const TokenRecord& record) override { (void)record; }
+  void onProgress(std::int64_t fed, std::int64_t total) override { progress_(fed, total); }
+
+ private:
+  std::function<void(std::int64_t, std::int64_t)> progress_;
+};
+
+// Rows of log-probabilities of positions first.. from the logits of the positions before them.
+class ScoreRows {
+ public:
+  ScoreRows(std::int64_t first, std::int64_t rows, std::int64_t V)
+      : result_(std::make_shared<ScoreResult>()) {
+    result_->first = first;
+    result_->rows = rows;
+    result_->V = V;
+    result_->logprobs.resize(static_cast<std::size_t>(rows * V));
+  }
+  void take(std::int64_t position, std::span<const float> logits) {
+    const std::int64_t row = position + 1 - result_->first;
+    if (row < 0 || row >= result_->rows) return;
+    const kernels::LogitStats stats = kernels::cpu::logitStats(logits.data(), result_->V, pool_);
+    float* out = result_->logprobs.data() + row * result_->V;
+    for (const float logit : logits) *out++ = logit - stats.logSumExp;
+  }
+  std::shared_ptr<const ScoreResult> result() const { return result_; }
+
+ private:
+  std::shared_ptr<ScoreResult> result_;
+  kernels::ThreadPool pool_{1};
+};
+
+void checkScore(std::span<const std::int32_t> tokens, std::int64_t first, std::int64_t V) {
+  const auto size = static_cast<std::int64_t>(tokens.size());
+  if (first < 1 || first > size) {
+    throw Error(ErrorCode::badArgument, fmt::format("score: first: expected 1 to {}, found {}", size, first));
+  }
+  const std::uint64_t bytes = static_cast<std::uint64_t>(size - first) * static_cast<std::uint64_t>(V) * 4;
+  if (bytes > kScoreBytes) {
+    throw Error(
+        ErrorCode::outOfMemory,
+        fmt::format("score: {} positions of {} log-probabilities need {} MiB, expected at most {} MiB",
+                    size - first, V, bytes >> 20, kScoreBytes >> 20));
+  }
+}
+
+}  // namespace
+
+// Reports a run as it goes and keeps the list of tokens the state holds.
+class Requests::RunObserver final : public GenerateObserver {
+ public:
+  RunObserver(Requests& requests, RequestId id, std::vector<std::int32_t>& tokens)
+      : requests_(requests), id_(id), tokens_(tokens) {}
+  void onToken(const TokenRecord& record) override {
+    tokens_.push_back(record.token);
+    EngineEvent event = makeEvent(EventKind::token, id_);
+    event.token = record;
+    requests_.outbox_.push(std::move(event));
+  }
+  void onFrame(const TraceFrame& frame) override { requests_.outbox_.offer(frame); }
+  void onProgress(std::int64_t fed, std::int64_t total) override {
+    requests_.outbox_.push(progressEvent(EventKind::readProgress, id_, fed, total));
+  }
+  void onLastToken(const SequenceState& state) override {
+    if (state.position() > 0) requests_.cache_.remember(tokens_, state.clone());
+  }
+
+ private:
+  Requests& requests_;
+  RequestId id_;
+  std::vector<std::int32_t>& tokens_;
+};
+
+class Requests::TraceForwarder final : public GenerateObserver {
+ public:
+  TraceForwarder(Requests& requests, RequestId id, TraceSink& sink)
+      : requests_(requests), id_(id), sink_(sink) {}
+  void onToken(const TokenRecord& record) override { sink_.token(record); }
+  void onFrame(const TraceFrame& frame) override { sink_.frame(frame); }
+  void onProgress(std::int64_t fed, std::int64_t total) override {
+    requests_.outbox_.push(progressEvent(EventKind::traceProgress, id_, fed, total));
+  }
+
+ private:
+  Requests& requests_;
+  RequestId id_;
+  TraceSink& sink_;
+};
+
+Model& Requests::model() {
+  if (!model_) throw Error(ErrorCode::badArgument, "no model is loaded");
+  return *model_;
+}
+
+void Requests::load(RequestId id, const LoadRequest& request, const std::stop_token& stop) {
+  throwIfStopped(stop);
+  const ModelLocation location = locateModel(request.model);
+  std::shared_ptr<const Checkpoint> checkpoint = Checkpoint::open(location.folder);
+  throwIfStopped(stop);
+  LoadOptions options;
+  options.backend = request.backend;
+  options.threads = request.threads;
+  options.stop = stop;
+  int announced = -1;
+  options.progress = [&](double fraction) {
+    const int percent = static_cast<int>(fraction * 100);
+    if (percent == announced) return;
+    announced = percent;
+    EngineEvent event = makeEvent(EventKind::loadProgress, id);
+    event.fraction = fraction;
+    outbox_.push(std::move(event));
+  };
+  std::shared_ptr<Model> model = Model::load(std::move(checkpoint), options);
+  std::shared_ptr<const ModelInfo> info = describe(location, *model);
+  throwIfStopped(stop);
+  live_.reset();
+  cache_.clear();
+  model_ = std::move(model);
+  info_ = std::move(info);
+  EngineEvent event = makeEvent(EventKind::loaded, id);
+  event.fraction = 1;
+  event.model = info_;
+  outbox_.push(std::move(event));
+}
+
+Requests::Live Requests::bestStart(std::span<const std::int32_t> context, std::size_t limit, bool consume) {
+  const StateCache::Entry* entry = cache_.longest(context, limit);
+  const bool liveFits = live_ && live_->tokens.size() <= limit && startsWith(context, live_->tokens);
+  if (liveFits && (entry == nullptr || entry->tokens.size() <= live_->tokens.size())) {
+    if (!consume) return {live_->tokens, live_->state.clone()};
+    Live taken = std::move(*live_);
+    live_.reset();
+    return taken;
+  }
+  if (entry != nullptr) return {entry->tokens, entry->state.clone()};
+  return {{}, model().newState()};
+}
+
+void Requests::run(RequestId id, const RunRequest& request, const std::stop_token& stop) {
+  Model& model = this->model();
+  if (request.context.empty()) {
+    throw Error(ErrorCode::badArgument, "context: expected at least one token, found none");
+  }
+  Live current = bestStart(request.context, request.context.size() - 1, true);
+  RunObserver observer(*this, id, current.tokens);
+  EngineEvent event = makeEvent(EventKind::finished, id);
+  event.result = generate(model, current.state, request.context, request.options, observer, stop);
+  cache_.remember(current.tokens, current.state.clone());
+  if (request.snapshot) {
+    auto snapshot = std::make_shared<Snapshot>();
+    snapshot->tokens = current.tokens;
+    snapshot->fingerprint = info_->fingerprint;
+    snapshot->state = serialiseState(current.state.download(), info_->fingerprint);
+    event.snapshot = std::move(snapshot);
+  }
+  // Only now: a run that threw leaves a state nobody should go on from.
+  live_.emplace(std::move(current));
+  outbox_.push(std::move(event));
+}
+
+void Requests::score(RequestId id, std::span<const std::int32_t> tokens, std::int64_t first,
+                     const std::stop_token& stop) {
+  Model& model = this->model();
+  const std::int64_t V = model.config().V;
+  checkScore(tokens, first, V);
+  const auto size = static_cast<std::int64_t>(tokens.size());
+  ScoreRows rows(first, size - first, V);
+  Live start = bestStart(tokens, static_cast<std::size_t>(first - 1), false);
+  SilentObserver observer([&](std::int64_t done, std::int64_t total) {
+    outbox_.push(progressEvent(EventKind::readProgress, id, done, total));
+  });
+  if (size > first) {
+    ContextReader before(model, start.state, tokens, {}, observer);
+    if (!before.readTo(first - 1, stop)) throwIfStopped(stop);
+    ContextReader reader(model, start.state, tokens, {}, observer);
+    reader.setLogitsSink(
+        [&](std::int64_t position, std::span<const float> logits) { rows.take(position, logits); });
+    if (!reader.readTo(size - 1, stop)) throwIfStopped(stop);
+  }
+  throwIfStopped(stop);
+  EngineEvent event = makeEvent(EventKind::scored, id);
+  event.score = rows.result();
+  outbox_.push(std::move(event));
+}
+
+void Requests::trace(RequestId id, std::span<const std::int32_t> tokens, const TraceOptions& options,
+                     TraceSink& sink, const std::stop_token& stop) {
+  Model& model = this->model();
+  const FrameLayout layout(model.config(), options);
+  if (tokens.empty()) throw Error(ErrorCode::badArgument, "tokens: expected at least one, found none");
+  throwIfStopped(stop);
+  try {
+    sink.begin(*info_, layout, static_cast<std::int64_t>(tokens.size()));
+    SequenceState state = model.newState();
+    GenerateOptions reading;
+    reading.maxTokens = 0;
+    reading.scoreContext = true;
+    reading.trace = options;
+    TraceForwarder forwarder(*this, id, sink);
+    const GenerateResult result = generate(model, state, tokens, reading, forwarder, stop);
+    throwIfStopped(stop);
+    if (result.next.position >= 0) sink.prediction(result.next);
+    sink.end();
+  } catch (...) {
+    sink.abandon();
+    throw;
+  }
+  outbox_.push(makeEvent(EventKind::traceWritten, id));
+}
+
+void Requests::remember(const Snapshot& snapshot) {
+  Model& model = this->model();
+  const HostState state = parseState(snapshot.state, model.config(), info_->fingerprint);
+  if (state.position != static_cast<std::int64_t>(snapshot.tokens.size())) {
+    throw Error(ErrorCode::stateMismatch, fmt::format("saved state: position: expected {} tokens, found {}",
+                                                      state.position, snapshot.tokens.size()));
+  }
+  cache_.remember(snapshot.tokens, model.restoreState(state));
+}
+
+}  // namespace eyrie::engine

@@ -1,0 +1,188 @@
+#include "engine/sampler.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include "engine/error.h"
+
+namespace eyrie::engine {
+namespace {
+
+constexpr std::size_t kShownCandidates = 256;
+constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
+
+std::uint64_t splitmix(std::uint64_t& state) {
+  state += 0x9e3779b97f4a7c15ULL;
+  std::uint64_t z = state;
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ULL;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebULL;
+  return z ^ (z >> 31);
+}
+
+// xoshiro256**, Blackman and Vigna: the same numbers on every platform, unlike the standard distributions.
+std::uint64_t nextRandom(std::array<std::uint64_t, 4>& s) {
+  const std::uint64_t result = std::rotl(s[1] * 5, 7) * 9;
+  const std::uint64_t shifted = s[1] << 17;
+  s[2] ^= s[0];
+  s[3] ^= s[1];
+  s[1] ^= s[2];
+  s[0] ^= s[3];
+  s[2] ^= shifted;
+  s[3] = std::rotl(s[3], 45);
+  return result;
+}
+
+double uniform(std::array<std::uint64_t, 4>& state) {
+  return static_cast<double>(nextRandom(state) >> 11) * 0x1.0p-53;  // [0, 1)
+}
+
+[[noreturn]] void outOfRange(const char* option, const char* expected, double found) {
+  throw Error(ErrorCode::badArgument, fmt::format("{}: expected {}, found {}", option, expected, found));
+}
+
+std::vector<float> penalised(std::span<const float> logits, std::span<const std::int32_t> history,
+                             float penalty) {
+  std::vector<float> scores(logits.begin(), logits.end());
+  for (float& score : scores) {
+    if (std::isnan(score)) score = kMinusInfinity;
+  }
+  if (penalty == 1.0F) return scores;
+  std::vector<std::int32_t> seen(history.begin(), history.end());
+  std::sort(seen.begin(), seen.end());
+  seen.erase(std::unique(seen.begin(), seen.end()), seen.end());
+  for (const std::int32_t token : seen) {
+    if (token < 0 || static_cast<std::size_t>(token) >= scores.size()) continue;
+    float& score = scores[static_cast<std::size_t>(token)];
+    score = score > 0 ? score / penalty : score * penalty;
+  }
+  return scores;
+}
+
+// Tokens by falling score, ties by rising number; sorted lazily, since filters usually keep a handful of a
+// vocabulary.
+class Ranking {
+ public:
+  explicit Ranking(const std::vector<float>& scores) : scores_(scores), order_(scores.size()) {
+    std::iota(order_.begin(), order_.end(), 0);
+  }
+  std::size_t size() const { return order_.size(); }
+  std::int32_t at(std::size_t place) {
+    while (place >= sorted_) sortMore();
+    return order_[place];
+  }
+
+ private:
+  void sortMore() {
+    const std::size_t target = std::min(order_.size(), std::max<std::size_t>(64, sorted_ * 8));
+    const auto before = [this](std::int32_t a, std::int32_t b) {
+      const float x = scores_[static_cast<std::size_t>(a)];
+      const float y = scores_[static_cast<std::size_t>(b)];
+      return x != y ? x > y : a < b;
+    };
+    const auto from = order_.begin() + static_cast<std::ptrdiff_t>(sorted_);
+    const auto to = order_.begin() + static_cast<std::ptrdiff_t>(target);
+    std::partial_sort(from, to, order_.end(), before);
+    sorted_ = target;
+  }
+
+  const std::vector<float>& scores_;
+  std::vector<std::int32_t> order_;
+  std::size_t sorted_ = 0;
+};
+
+struct Kept {
+  std::vector<double> weights;  // relative to the most likely token's, falling
+  double total = 0;
+};
+
+// The tokens that pass top-k, top-p and min-p: the first ones of the ranking.
+Kept keepTokens(const SamplingOptions& options, const std::vector<float>& scores, Ranking& ranking) {
+  const double largest = scores[static_cast<std::size_t>(ranking.at(0))];
+  const auto weightOf = [&](std::int32_t token) {
+    const double score = scores[static_cast<std::size_t>(token)];
+    return std::isinf(largest) ? (score == largest ? 1.0 : 0.0)
+                               : std::exp((score - largest) / static_cast<double>(options.temperature));
+  };
+  std::size_t limit = ranking.size();
+  double mass = 0;
+  if (options.topK > 0 && static_cast<std::size_t>(options.topK) < limit) {
+    limit = static_cast<std::size_t>(options.topK);
+    for (std::size_t place = 0; place < limit; ++place) mass += weightOf(ranking.at(place));
+  } else {
+    for (std::size_t token = 0; token < limit; ++token) mass += weightOf(static_cast<std::int32_t>(token));
+  }
+  const double wanted = options.topP < 1.0F ? static_cast<double>(options.topP) * mass
+                                            : std::numeric_limits<double>::infinity();
+  Kept kept;
+  for (std::size_t place = 0; place < limit && kept.total < wanted; ++place) {
+    const double weight = weightOf(ranking.at(place));
+    // The first weight is 1, so a weight is its probability relative to the largest.
+    if (place > 0 && (weight < static_cast<double>(options.minP) || weight == 0)) break;
+    kept.weights.push_back(weight);
+    kept.total += weight;
+  }
+  return kept;
+}
+
+}  // namespace
+
+void checkSampling(const SamplingOptions& options) {
+  // Negated so that NaN is refused as well.
+  if (!(options.temperature >= 0 && options.temperature <= 1e6F)) {
+    outOfRange("temperature", "0 to 1e6", static_cast<double>(options.temperature));
+  }
+  if (options.topK < 0) outOfRange("top-k", "0 or more", options.topK);
+  if (!(options.topP > 0 && options.topP <= 1)) {
+    outOfRange("top-p", "above 0, at most 1", static_cast<double>(options.topP));
+  }
+  if (!(options.minP >= 0 && options.minP < 1)) {
+    outOfRange("min-p", "0 or more, below 1", static_cast<double>(options.minP));
+  }
+  if (!(options.repetitionPenalty >= 1 && options.repetitionPenalty <= 1e6F)) {
+    outOfRange("repetition penalty", "1 to 1e6", static_cast<double>(options.repetitionPenalty));
+  }
+}
+
+Sampler::Sampler(const SamplingOptions& options) : options_(options) {
+  checkSampling(options);
+  std::uint64_t seed = options.seed;
+  for (std::uint64_t& word : random_) word = splitmix(seed);
+}
+
+std::int32_t Sampler::draw(std::span<const float> logits, std::span<const std::int32_t> history) {
+  const std::vector<float> scores = penalised(logits, history, options_.repetitionPenalty);
+  const auto best = std::max_element(scores.begin(), scores.end());
+  if (best == scores.end() || *best == kMinusInfinity) {
+    throw Error(ErrorCode::badTensor,
+                "logits: expected numbers, found none: the model's weights are damaged");
+  }
+  candidates_.clear();
+  if (options_.temperature == 0) {
+    const auto token = static_cast<std::int32_t>(best - scores.begin());
+    candidates_.push_back({token, 1.0F});
+    return token;
+  }
+  Ranking ranking(scores);
+  const Kept kept = keepTokens(options_, scores, ranking);
+  const double point = uniform(random_) * kept.total;
+  double reached = 0;
+  std::size_t drawn = kept.weights.size() - 1;
+  for (std::size_t place = 0; place < kept.weights.size(); ++place) {
+    reached += kept.weights[place];
+    if (point < reached) {
+      drawn = place;
+      break;
+    }
+  }
+  for (std::size_t place = 0; place < std::min(kShownCandidates, kept.weights.size()); ++place) {
+    candidates_.push_back({ranking.at(place), static_cast<float>(kept.weights[place] / kept.total)});
+  }
+  return ranking.at(drawn);
+}
+
+}  // namespace eyrie::engine
