@@ -157,6 +157,7 @@ QFont themeFont(TextRole role) {
   font.setPointSizeF(textSize(role) * 72.0 / 96.0);
   if (role == TextRole::title || role == TextRole::secondaryTitle) font.setWeight(QFont::DemiBold);
   font.setHintingPreference(QFont::PreferNoHinting);
+  font.setStyleStrategy(QFont::NoSubpixelAntialias);  // as the ImGui views can only have it
   return font;
 }
 
