@@ -103,17 +103,15 @@ std::optional<fs::path> snapshotOf(const fs::path& repository) {
 
 // "models--org--name" and "org/name".
 std::string cacheFolderName(const std::string& name) {
-  std::string folder = "models--" + name;
-  const std::size_t slash = folder.find('/');
-  if (slash != std::string::npos) folder.replace(slash, 1, "--");
-  return folder;
+  const std::size_t slash = name.find('/');
+  return fmt::format("models--{}--{}", name.substr(0, slash), name.substr(slash + 1));
 }
 
 std::string cacheModelName(const std::string& folder) {
-  std::string name = folder.substr(std::string("models--").size());
+  const std::string name = folder.substr(std::string_view("models--").size());
   const std::size_t dashes = name.find("--");
-  if (dashes != std::string::npos) name.replace(dashes, 2, "/");
-  return name;
+  if (dashes == std::string::npos) return name;
+  return fmt::format("{}/{}", name.substr(0, dashes), name.substr(dashes + 2));
 }
 
 bool isRecurrentGemma(const fs::path& folder) {

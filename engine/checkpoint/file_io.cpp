@@ -120,24 +120,29 @@ void OutputFile::fail(const char* what) const {
 }
 
 void OutputFile::write(const void* data, std::size_t bytes) {
-  buffer_.append(static_cast<const char*>(data), bytes);
   written_ += bytes;
-  if (buffer_.size() >= kBufferBytes) flushBuffer();
+  const std::string_view part(static_cast<const char*>(data), bytes);
+  if (buffer_.size() + bytes < kBufferBytes) {
+    buffer_ += part;
+    return;
+  }
+  put(buffer_);
+  buffer_.clear();
+  put(part);
 }
 
-void OutputFile::flushBuffer() {
-  std::size_t done = 0;
-  while (done < buffer_.size()) {
-    const ssize_t put = ::write(descriptor_, buffer_.data() + done, buffer_.size() - done);
-    if (put < 0 && errno == EINTR) continue;
-    if (put < 0) fail("cannot be written");
-    done += static_cast<std::size_t>(put);
+void OutputFile::put(std::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t done = ::write(descriptor_, bytes.data(), bytes.size());
+    if (done < 0 && errno == EINTR) continue;
+    if (done < 0) fail("cannot be written");
+    bytes.remove_prefix(static_cast<std::size_t>(done));
   }
-  buffer_.clear();
 }
 
 void OutputFile::commit() {
-  flushBuffer();
+  put(buffer_);
+  buffer_.clear();
   if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != EROFS) fail("cannot be written");
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot be put in place");
   ::close(std::exchange(descriptor_, -1));

@@ -44,7 +44,7 @@ class OutputFile {
   void commit();
 
  private:
-  void flushBuffer();
+  void put(std::string_view bytes);
   [[noreturn]] void fail(const char* what) const;
 
   std::filesystem::path path_;

@@ -45,7 +45,7 @@ std::vector<Segment> turnSegments(const ChatFormat& format, const std::vector<Ch
   for (const ChatMessage& message : messages) {
     if (message.role == Role::system) system += (system.empty() ? "" : "\n\n") + trimmed(message.text);
     if (message.role == Role::user) userTurn(trimmed(message.text));
-    if (message.role == Role::model) turn("model", message.text);
+    if (message.role == Role::model) turn("model", trimmed(message.text));
     if (message.role == Role::text) addText(segments, message.text);
   }
   if (!system.empty()) userTurn({});

@@ -30,7 +30,8 @@ ChatFormat chatFormatOf(const ModelConfig& config, const Tokenizer& tokenizer);
 // Tokens that end a reply: the configuration's EOS and, with turns, <end_of_turn>.
 std::vector<std::int32_t> stopTokens(const ModelConfig& config, const ChatFormat& format);
 
-// BOS + every message as a turn + (openModelTurn) an opened model turn. A system message goes before the
+// BOS + every message as a turn, its text without surrounding white space, + (openModelTurn) an opened model
+// turn. A system message goes before the
 // first user turn's text with a blank line between, since the format has no system role.
 std::vector<std::int32_t> renderChat(const ChatFormat& format, const Tokenizer& tokenizer,
                                      const std::vector<ChatMessage>& messages, bool openModelTurn);
