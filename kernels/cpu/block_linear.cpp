@@ -1,9 +1,148 @@
+#include <algorithm>
+#include <vector>
+
+#include "kernels/cpu/gemm.h"
+#include "kernels/cpu/grain.h"
+#include "kernels/cpu/widen.h"
 #include "kernels/linear.h"
+#include "kernels/thread_pool.h"
 
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/cpu/block_linear.cpp"
+#include <hwy/foreach_target.h>  // compiles this file once per instruction set
+
+#include "kernels/cpu/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace eyrie::kernels::cpu::HWY_NAMESPACE {
+namespace {
+
+// out[j] for kVecs vectors of columns: a walk down the block's rows, because the contraction is over the
+// first matrix index. `count` lanes of the last vector are columns.
+template <int kVecs, class Stored>
+HWY_INLINE void blockColumns(const float* x, const Stored* w, const float* bias, std::int64_t B, float* out,
+                             std::int64_t count) {
+  const std::int64_t lanes = laneCount();
+  FloatVec acc[kVecs];
+  for (int v = 0; v < kVecs; ++v) acc[v] = hn::Zero(FloatTag());
+  for (std::int64_t k = 0; k < B; ++k) {
+    const FloatVec in = hn::Set(FloatTag(), x[k]);
+    for (int v = 0; v < kVecs; ++v) {
+      const Stored* from = w + k * B + v * lanes;
+      acc[v] = hn::MulAdd(v + 1 < kVecs ? loadWide(from) : loadUpTo(from, count), in, acc[v]);
+    }
+  }
+  for (int v = 0; v < kVecs; ++v) {
+    const std::int64_t here = v + 1 < kVecs ? lanes : count;
+    if (bias != nullptr) acc[v] = hn::Add(acc[v], loadUpTo(bias + v * lanes, here));
+    storeUpTo(acc[v], out + v * lanes, here);
+  }
+}
+
+template <class Stored>
+void oneBlock(const float* x, const Stored* w, const float* bias, std::int64_t B, float* out) {
+  constexpr int kVecs = 8;
+  const std::int64_t lanes = laneCount();
+  const auto biasAt = [&](std::int64_t j) { return bias == nullptr ? nullptr : bias + j; };
+  std::int64_t j = 0;
+  for (; j + kVecs * lanes <= B; j += kVecs * lanes) {
+    blockColumns<kVecs>(x, w + j, biasAt(j), B, out + j, lanes);
+  }
+  for (; j < B; j += lanes) {
+    blockColumns<1>(x, w + j, biasAt(j), B, out + j, std::min(lanes, B - j));
+  }
+}
+
+template <class Stored>
+void blocksOf(const BlockLinearArgs& args, std::int64_t begin, std::int64_t end) {
+  const std::int64_t B = args.B;
+  const auto* weights = static_cast<const Stored*>(args.weight.data);
+  for (std::int64_t g = begin; g < end; ++g) {
+    const float* bias = args.bias == nullptr ? nullptr : args.bias + g * B;
+    for (std::int64_t t = 0; t < args.T; ++t) {
+      const std::int64_t at = (t * args.G + g) * B;
+      oneBlock(args.x + at, weights + g * B * B, bias, B, args.out + at);
+    }
+  }
+}
+
+}  // namespace
+
+void blockLinearBlocks(const BlockLinearArgs& args, std::int64_t begin, std::int64_t end) {
+  switch (args.weight.dtype) {
+    case DType::f32:
+      return blocksOf<float>(args, begin, end);
+    case DType::f16:
+      return blocksOf<hwy::float16_t>(args, begin, end);
+    case DType::bf16:
+      return blocksOf<hwy::bfloat16_t>(args, begin, end);
+  }
+}
+
+}  // namespace eyrie::kernels::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
 namespace eyrie::kernels::cpu {
+namespace {
 
-void blockLinear(const BlockLinearArgs& args, ThreadPool&) {
-  reference::blockLinear(args);
+HWY_EXPORT(blockLinearBlocks);
+
+constexpr std::int64_t kGemmTokens = 8;  // as in linear.cpp
+
+// Rows [first, last) of block g through a matrix product.
+void productOfBlock(const BlockLinearArgs& args, const float* w, std::int64_t g, std::int64_t first,
+                    std::int64_t last) {
+  const std::int64_t B = args.B;
+  const std::int64_t width = args.G * B;
+  for (std::int64_t t = first; args.bias != nullptr && t < last; ++t) {
+    std::copy_n(args.bias + g * B, B, args.out + t * width + g * B);
+  }
+  gemm({.m = last - first,
+        .n = B,
+        .k = B,
+        .a = args.x + first * width + g * B,
+        .lda = width,
+        .b = w,
+        .ldb = B,
+        .beta = args.bias == nullptr ? 0.0F : 1.0F,
+        .c = args.out + first * width + g * B,
+        .ldc = width});
+}
+
+const float* widenedBlock(const BlockLinearArgs& args, std::int64_t g) {
+  const std::int64_t size = args.B * args.B;
+  if (args.weight.dtype == DType::f32) return static_cast<const float*>(args.weight.data) + g * size;
+  thread_local std::vector<float> scratch;
+  scratch.resize(static_cast<std::size_t>(size));
+  widenElements(args.weight.data, args.weight.dtype, g * size, size, 1.0F, scratch.data());
+  return scratch.data();
+}
+
+void products(const BlockLinearArgs& args, ThreadPool& pool) {
+  // Fewer blocks than threads: cut the tokens as well.
+  const std::int64_t slices = args.G >= pool.size() ? 1 : (pool.size() + args.G - 1) / args.G;
+  const std::int64_t sliceRows = (args.T + slices - 1) / slices;
+  const double perItem = 0.03 * static_cast<double>(sliceRows * args.B * args.B);
+  const auto items = [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t item = begin; item < end; ++item) {
+      const std::int64_t first = std::min(args.T, item % slices * sliceRows);
+      const std::int64_t last = std::min(args.T, first + sliceRows);
+      productOfBlock(args, widenedBlock(args, item / slices), item / slices, first, last);
+    }
+  };
+  pool.parallelFor(args.G * slices, grainFor(perItem), items);
+}
+
+}  // namespace
+
+void blockLinear(const BlockLinearArgs& args, ThreadPool& pool) {
+  if (args.T == 0 || args.G == 0 || args.B == 0) return;
+  if (args.T >= kGemmTokens) return products(args, pool);
+  const auto blocks = HWY_DYNAMIC_DISPATCH(blockLinearBlocks);
+  pool.parallelFor(args.G, grainFor(0.1 * static_cast<double>(args.T * args.B * args.B)),
+                   [&](std::int64_t begin, std::int64_t end, int) { blocks(args, begin, end); });
 }
 
 }  // namespace eyrie::kernels::cpu
+#endif

@@ -1,0 +1,111 @@
+// Vector helpers shared by the Highway kernels; compiled once per instruction set (see hwy/foreach_target.h).
+// Tails are loaded through a zero-padded buffer, so that every element takes the same arithmetic wherever the
+// split between threads falls, and nothing beyond an array's end is ever read.
+#if defined(EYRIE_KERNELS_CPU_SIMD_INL_H) == defined(HWY_TARGET_TOGGLE)
+#ifdef EYRIE_KERNELS_CPU_SIMD_INL_H
+#undef EYRIE_KERNELS_CPU_SIMD_INL_H
+#else
+#define EYRIE_KERNELS_CPU_SIMD_INL_H
+#endif
+
+#include <hwy/highway.h>
+
+#include <cstdint>
+#include <cstring>
+
+#include "hwy/contrib/math/math-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace eyrie::kernels::cpu::HWY_NAMESPACE {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+using FloatTag = hn::ScalableTag<float>;
+using FloatVec = hn::Vec<FloatTag>;
+constexpr std::size_t kMaxLanes = hn::MaxLanes(FloatTag());
+
+HWY_INLINE std::int64_t laneCount() {
+  return static_cast<std::int64_t>(hn::Lanes(FloatTag()));
+}
+
+// A full vector of stored elements, widened to f32.
+HWY_INLINE FloatVec loadWide(const float* from) {
+  return hn::LoadU(FloatTag(), from);
+}
+template <class Stored>
+HWY_INLINE FloatVec loadWide(const Stored* from) {
+  const FloatTag d;
+  const hn::Rebind<Stored, FloatTag> dStored;
+  return hn::PromoteTo(d, hn::LoadU(dStored, from));
+}
+
+#if (HWY_ARCH_X86 && HWY_TARGET > HWY_AVX2) || HWY_TARGET == HWY_SCALAR || HWY_TARGET == HWY_EMU128
+// Without hardware conversion: Highway's own makes 65536 of infinity. Shifting the exponent by multiplication
+// also normalises subnormals.
+HWY_INLINE FloatVec loadWide(const hwy::float16_t* from) {
+  const FloatTag d;
+  const hn::RebindToUnsigned<FloatTag> dBits;
+  const hn::Rebind<std::uint16_t, FloatTag> dStored;
+  const auto bits = hn::PromoteTo(dBits, hn::LoadU(dStored, reinterpret_cast<const std::uint16_t*>(from)));
+  const auto magnitude = hn::ShiftLeft<13>(hn::And(bits, hn::Set(dBits, 0x7fffU)));
+  const auto sign = hn::ShiftLeft<16>(hn::And(bits, hn::Set(dBits, 0x8000U)));
+  const FloatVec finite = hn::Mul(hn::BitCast(d, magnitude), hn::Set(d, 0x1p112F));
+  const FloatVec special = hn::BitCast(d, hn::Or(magnitude, hn::Set(dBits, 0x7f800000U)));
+  const auto isSpecial = hn::Ge(finite, hn::Set(d, 65536.0F));
+  return hn::Or(hn::IfThenElse(isSpecial, special, finite), hn::BitCast(d, sign));
+}
+#endif
+
+// The first `count` (fewer than a vector) elements, the other lanes zero.
+template <class Stored>
+HWY_INLINE FloatVec loadTail(const Stored* from, std::int64_t count) {
+  HWY_ALIGN Stored buffer[kMaxLanes] = {};
+  std::memcpy(buffer, from, static_cast<std::size_t>(count) * sizeof(Stored));
+  return loadWide(buffer);
+}
+
+HWY_INLINE void storeTail(FloatVec value, float* to, std::int64_t count) {
+  HWY_ALIGN float buffer[kMaxLanes];
+  hn::Store(value, FloatTag(), buffer);
+  std::memcpy(to, buffer, static_cast<std::size_t>(count) * sizeof(float));
+}
+
+// `count` may be a whole vector or less.
+template <class Stored>
+HWY_INLINE FloatVec loadUpTo(const Stored* from, std::int64_t count) {
+  return count == laneCount() ? loadWide(from) : loadTail(from, count);
+}
+
+HWY_INLINE void storeUpTo(FloatVec value, float* to, std::int64_t count) {
+  if (count == laneCount()) {
+    hn::StoreU(value, FloatTag(), to);
+  } else {
+    storeTail(value, to, count);
+  }
+}
+
+HWY_INLINE float sumOf(FloatVec value) {
+  return hn::GetLane(hn::SumOfLanes(FloatTag(), value));
+}
+HWY_INLINE float maxOf(FloatVec value) {
+  return hn::GetLane(hn::MaxOfLanes(FloatTag(), value));
+}
+
+// e^x for x <= 0, within 1 ulp; the clamp keeps -infinity and the conversion to integers in range.
+HWY_INLINE FloatVec expOfNonPositive(FloatVec x) {
+  const FloatTag d;
+  return hn::Exp(d, hn::Max(x, hn::Set(d, -120.0F)));
+}
+
+// 1 / (1 + e^-x), relatively accurate on both sides (3 ulp).
+HWY_INLINE FloatVec sigmoid(FloatVec x) {
+  const FloatTag d;
+  const FloatVec one = hn::Set(d, 1.0F);
+  const FloatVec e = expOfNonPositive(hn::Neg(hn::Abs(x)));
+  return hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
+}
+
+}  // namespace eyrie::kernels::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#endif
