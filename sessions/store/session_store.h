@@ -2,71 +2,24 @@
 // Speaks the domain; no SQL above it. DESIGN §6.
 #pragma once
 
-#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "engine/events.h"
+#include "sessions/store/session_types.h"
 
 namespace eyrie::sessions {
 
-using SessionId = std::int64_t;
-using MessageId = std::int64_t;
-
-enum class MessageStatus : std::uint8_t {
-  writing,
-  done,
-  cancelled,
-  interrupted
-};  // interrupted: the process died
-
-struct Session {
-  SessionId id = 0;
-  std::string title;
-  std::string systemPrompt;
-  std::string model;  // as locateModel understands it
-  engine::SamplingOptions sampling;
-  bool seedFixed = false;
-  int maxTokens = 512;
-  MessageId selectedLeaf = 0;  // 0: empty session
-  std::int64_t created = 0;    // Unix milliseconds, UTC
-  std::int64_t updated = 0;
-};
-
-struct SessionSummary {
-  SessionId id = 0;
-  std::string title;
-  std::vector<std::string> models;  // that wrote in it
-  std::int64_t messages = 0;
-  std::int64_t tokens = 0;
-  std::int64_t updated = 0;
-  std::string snippet;  // for searches: the place that matched, with \x01 and \x02 around the match
-};
-
-struct Message {
-  MessageId id = 0;
-  SessionId session = 0;
-  MessageId parent = 0;  // 0: a root
-  engine::Role role = engine::Role::user;
-  std::string text;
-  std::string model;        // who wrote it (role model), else empty
-  std::string fingerprint;  // of that model
-  MessageStatus status = MessageStatus::done;
-  std::uint64_t seed = 0;
-  double tokensPerSecond = 0;
-  std::int64_t created = 0;
-  std::int64_t tokens = 0;  // token records stored
-};
-
-// One connection, one thread at a time. Throws engine::Error (ioFailed: disk full or read-only, badFile:
-// damaged or newer database, notFound).
+// One connection, one thread at a time; several stores and processes may share one file. Throws engine::Error
+// (ioFailed: disk full or read-only, badFile: damaged or newer database, notFound). A call that throws
+// changed nothing, and what is stored stays readable.
 class SessionStore {
  public:
   // ":memory:" keeps everything in memory. A damaged database is moved aside (…/sessions.db.damaged-N) by
   // openOrRecover, never overwritten; a newer one is refused.
+  // Messages left `writing` by a process that is gone become `interrupted`; those of a live one stay.
   static std::unique_ptr<SessionStore> open(const std::filesystem::path& file);
   virtual ~SessionStore() = default;
 
@@ -74,14 +27,17 @@ class SessionStore {
   virtual Session session(SessionId id) = 0;
   virtual void updateSession(const Session& session) = 0;          // title, prompt, model, sampling, leaf
   virtual std::vector<SessionSummary> list(int limit = 1000) = 0;  // newest first, deleted ones left out
+  // Sessions in which every word occurs, in the title or in a finished message; newest first.
   virtual std::vector<SessionSummary> search(const std::string& words, int limit = 200) = 0;
   virtual void deleteSession(SessionId id) = 0;  // soft: undelete brings it back until purgeDeleted
   virtual void undeleteSession(SessionId id) = 0;
   virtual void purgeDeleted() = 0;
 
-  // Commits at once: a message is on disk before generation starts.
+  // Commits at once: a message is on disk before generation starts. The new message becomes the session's
+  // selectedLeaf. Throws notFound when the session or the parent (of another session) does not exist.
   virtual MessageId addMessage(const Message& message) = 0;
-  // Text and token records added to a message being written, in one transaction.
+  // Text and token records added to a message being written, in one transaction. A message that is no longer
+  // being written takes token records (of a prompt that was read) but no text: badArgument.
   virtual void appendTokens(MessageId id, const std::string& text,
                             const std::vector<engine::TokenRecord>& tokens) = 0;
   virtual void finishMessage(MessageId id, MessageStatus status, std::uint64_t seed,
@@ -99,6 +55,7 @@ class SessionStore {
   // A whole session as one portable file; import gives it a new id. Imported files are untrusted.
   virtual void exportSession(SessionId id, const std::filesystem::path& file) = 0;
   virtual SessionId importSession(const std::filesystem::path& file) = 0;
+
   // Problems found, one sentence each; empty = sound.
   virtual std::vector<std::string> check() = 0;
   virtual void backup(const std::filesystem::path& file) = 0;
