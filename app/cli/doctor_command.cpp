@@ -1,16 +1,31 @@
 // eyrie-cli doctor: what this machine offers, and whether a backend computes what the reference computes.
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <chrono>
+#include <functional>
+
 #include "app/cli/command.h"
 #include "app/cli/console.h"
 #include "app/cli/machine.h"
 #include "app/cli/model_options.h"
+#include "engine/error.h"
+#include "engine/verify/goldens.h"
+#include "engine/verify/invariants.h"
+#include "engine/verify/op_parity.h"
+#include "kernels/cpu/instruction_set.h"
+#include "kernels/cuda/device.h"
 
 namespace eyrie::app {
 namespace {
 
+using engine::verify::CheckResult;
+
 struct DoctorOptions {
   std::string backend = "auto";
+  int threads = 0;
+  std::string goldens;
+  bool verbose = false;
 };
 
 constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
@@ -19,14 +34,60 @@ void printMachine() {
   const Machine machine = thisMachine();
   print(fmt::format("eyrie-cli {}\n", EYRIE_VERSION));
   print(fmt::format("system: {}\n", machine.system));
-  print(fmt::format("cpu: {}, {} cores\n", machine.processor, machine.cores));
+  print(fmt::format("cpu: {}, {} cores, {}\n", machine.processor, machine.cores,
+                    kernels::cpu::instructionSets().front()));
   print(fmt::format("memory: {:.1f} GiB, {:.1f} GiB free\n", double(machine.memoryBytes) / kGiB,
                     double(machine.freeBytes) / kGiB));
 }
 
-int doctor(const DoctorOptions&) {
+bool printDevices() {
+  const auto found = kernels::cuda::listDevices();
+  for (const auto& device : found.devices) {
+    print(fmt::format("cuda: {}, capability {}.{}, {:.1f} GiB\n", device.name, device.majorCapability,
+                      device.minorCapability, double(device.totalMemory) / kGiB));
+  }
+  if (found.devices.empty()) print(fmt::format("cuda: no device ({})\n", found.reason));
+  flushOutput();
+  return !found.devices.empty();
+}
+
+// One line a group, and one for each check that failed. Returns whether all passed.
+bool runChecks(const DoctorOptions& options, const std::string& group,
+               const std::function<std::vector<CheckResult>()>& checks) {
+  const auto start = std::chrono::steady_clock::now();
+  const std::vector<CheckResult> results = checks();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  const auto passed = std::count_if(results.begin(), results.end(), [](const auto& r) { return r.passed; });
+  for (const CheckResult& result : results) {
+    if (options.verbose || !result.passed) print("  " + engine::verify::describeCheck(result) + "\n");
+  }
+  print(fmt::format("{}: {} of {} passed ({:.1f} s)\n", group, passed, results.size(), seconds));
+  flushOutput();
+  return passed == static_cast<std::ptrdiff_t>(results.size());
+}
+
+int doctor(const DoctorOptions& options) {
   printMachine();
-  return kDone;
+  const bool hasDevice = printDevices();
+  if (options.backend == "cuda") {
+    if (!hasDevice) return kFailed;
+    throw engine::Error(engine::ErrorCode::unsupported, "cuda: not in this version; use --backend cpu");
+  }
+  const engine::BackendKind backend = backendKind(options.backend);
+  bool sound = true;
+  if (backend != engine::BackendKind::reference) {
+    sound &= runChecks(options, "ops against the reference",
+                       [&] { return engine::verify::checkOpParity(options.threads); });
+  }
+  sound &= runChecks(options, "invariants",
+                     [&] { return engine::verify::checkInvariants(backend, options.threads); });
+  if (!options.goldens.empty()) {
+    sound &= runChecks(options, "reference outputs", [&] {
+      return engine::verify::checkGoldens(options.goldens, backend, options.threads);
+    });
+  }
+  print(sound ? "sound\n" : "NOT SOUND\n");
+  return sound ? kDone : kFailed;
 }
 
 }  // namespace
@@ -38,6 +99,12 @@ void addDoctorCommand(CLI::App& parser, Action& action) {
   command->add_option("--backend", options->backend, "auto, cpu, reference or cuda [auto]")
       ->check(CLI::IsMember({"auto", "cpu", "reference", "cuda"}))
       ->type_name("NAME");
+  command->add_option("--threads", options->threads, "Threads [all cores]")
+      ->check(CLI::Range(1, 1024))
+      ->type_name("N");
+  command->add_option("--goldens", options->goldens, "Folder of reference outputs to check as well")
+      ->type_name("DIR");
+  command->add_flag("--verbose", options->verbose, "Every check, not only those that failed");
   command->callback([options, &action] { action = [options] { return doctor(*options); }; });
 }
 

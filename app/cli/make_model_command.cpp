@@ -1,19 +1,20 @@
 // eyrie-cli make-model: random weights of a known size in Hugging Face layout, for benchmarks and tests.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 
 #include "app/cli/command.h"
 #include "app/cli/console.h"
-#include "app/cli/model_presets.h"
-#include "app/cli/random_model.h"
+#include "engine/checkpoint/checkpoint.h"
+#include "engine/make_model.h"
 
 namespace eyrie::app {
 namespace {
 
-struct MakeModelOptions {
+struct MakeModelCommandOptions {
   std::string preset;
-  std::string dtype;
+  std::string dtype = "bf16";
   std::uint64_t seed = 0;
   std::string out;
 };
@@ -23,28 +24,24 @@ kernels::DType dtypeOf(const std::string& name) {
   return name == "f16" ? kernels::DType::f16 : kernels::DType::bf16;
 }
 
-std::string presetNames() {
-  std::string names;
-  for (const auto& preset : modelPresets()) names += (names.empty() ? "" : ", ") + preset.name;
-  return names;
-}
-
-int makeModel(const MakeModelOptions& options) {
-  const auto& presets = modelPresets();
-  const auto preset = std::find_if(presets.begin(), presets.end(),
-                                   [&](const ModelPreset& known) { return known.name == options.preset; });
-  if (preset == presets.end()) {
-    wrongUsage(fmt::format("--preset: expected one of {}; found '{}'", presetNames(), options.preset));
+int makeModel(const MakeModelCommandOptions& options) {
+  const auto presets = engine::modelPresets();
+  if (std::find(presets.begin(), presets.end(), options.preset) == presets.end()) {
+    wrongUsage(
+        fmt::format("--preset: expected one of {}; found '{}'", fmt::join(presets, ", "), options.preset));
   }
-  const std::string dtype = options.dtype.empty() ? preset->dtype : options.dtype;
   Interrupt interrupt;
-  const WrittenModel written =
-      writeRandomModel(options.out, preset->config, dtypeOf(dtype), options.seed, interrupt.token());
-  printLine({{"preset", preset->name},
+  engine::MakeModelOptions make;
+  make.seed = options.seed;
+  make.dtype = dtypeOf(options.dtype);
+  make.stop = interrupt.token();
+  engine::makeModel(engine::presetConfig(options.preset), options.out, make);
+  const engine::ModelSummary summary = engine::summarise(*engine::Checkpoint::open(options.out));
+  printLine({{"preset", options.preset},
              {"folder", options.out},
-             {"parameters", written.parameters},
-             {"dtype", dtype},
-             {"bytes", written.bytes},
+             {"parameters", summary.parameters},
+             {"dtype", options.dtype},
+             {"bytes", summary.weightBytes},
              {"seed", options.seed}});
   return kDone;
 }
@@ -52,14 +49,18 @@ int makeModel(const MakeModelOptions& options) {
 }  // namespace
 
 void addMakeModelCommand(CLI::App& parser, Action& action) {
-  auto options = std::make_shared<MakeModelOptions>();
+  auto options = std::make_shared<MakeModelCommandOptions>();
   CLI::App* command = parser.add_subcommand("make-model", "Writes a model of random weights");
-  command->add_option("--preset", options->preset, "Size: " + presetNames())->required()->type_name("NAME");
+  command
+      ->add_option("--preset", options->preset,
+                   fmt::format("Size: {}", fmt::join(engine::modelPresets(), ", ")))
+      ->required()
+      ->type_name("NAME");
   command->add_option("--seed", options->seed, "Seed of the weights [0]")->type_name("S");
-  command->add_option("--dtype", options->dtype, "f32, f16 or bf16 [the preset's]")
+  command->add_option("--dtype", options->dtype, "f32, f16 or bf16 [bf16]")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->type_name("TYPE");
-  command->add_option("--out", options->out, "Folder to write")->required()->type_name("DIR");
+  command->add_option("--out", options->out, "Folder to write; new or empty")->required()->type_name("DIR");
   command->callback([options, &action] { action = [options] { return makeModel(*options); }; });
 }
 

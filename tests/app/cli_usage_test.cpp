@@ -1,0 +1,198 @@
+// What eyrie-cli says of itself, and how it refuses: 2 for wrong options, 1 for what cannot be done.
+#include <QTest>
+
+#include "tests/app/cli_runner.h"
+
+using namespace eyrie::app::test;
+
+class CliUsageTest : public QObject {
+  Q_OBJECT
+
+ private slots:
+  void versionIsTheProjects();
+  void helpGoesToStdout_data();
+  void helpGoesToStdout();
+  void wrongOptionsExitWithTwo_data();
+  void wrongOptionsExitWithTwo();
+  void wrongInputExitsWithOne_data();
+  void wrongInputExitsWithOne();
+  void missingDeviceIsNamed();
+
+ private:
+  Cli cli_;
+};
+
+void CliUsageTest::versionIsTheProjects() {
+  const CliResult result = cli_.run({"--version"});
+  COMPARE_CODE(result, 0);
+  QCOMPARE(result.out.trimmed(), QByteArray("eyrie-cli " EYRIE_VERSION));
+}
+
+void CliUsageTest::helpGoesToStdout_data() {
+  QTest::addColumn<QStringList>("arguments");
+  QTest::addColumn<QByteArray>("mentions");
+  const auto row = [](const char* command, const char* mentions) {
+    QTest::newRow(command) << QStringList{command, "--help"} << QByteArray(mentions);
+  };
+  QTest::newRow("whole") << QStringList{"--help"} << QByteArray("make-model");
+  row("generate", "--max-tokens");
+  row("score", "--per-token");
+  row("trace", "--precision");
+  row("draw", "--view");
+  row("inspect", "--json");
+  row("make-model", "recurrentgemma-2b");
+  row("doctor", "--backend");
+#ifdef EYRIE_STORE
+  row("session", "import");
+#endif
+}
+
+void CliUsageTest::helpGoesToStdout() {
+  QFETCH(QStringList, arguments);
+  QFETCH(QByteArray, mentions);
+  const CliResult result = cli_.run(arguments);
+  COMPARE_CODE(result, 0);
+  QVERIFY2(result.out.contains(mentions), result.text());
+  QVERIFY2(result.err.isEmpty(), result.text());
+}
+
+void CliUsageTest::wrongOptionsExitWithTwo_data() {
+  QTest::addColumn<QStringList>("arguments");
+  const QString tiny = goldenFolder("griffin-tiny");
+  const auto generate = [&](const QStringList& more) {
+    return QStringList{"generate", "--model", tiny} + more;
+  };
+  const auto trace = [&](const QStringList& more) {
+    return QStringList{"trace", "--model", tiny, "--tokens", "2"} + more;
+  };
+  QTest::newRow("nothing") << QStringList{};
+  QTest::newRow("unknown command") << QStringList{"fly"};
+  QTest::newRow("unknown option") << generate({"--tokens", "2", "--colour"});
+  QTest::newRow("no model") << QStringList{"generate", "--tokens", "2"};
+  QTest::newRow("no prompt") << generate({});
+  QTest::newRow("two prompts") << generate({"--tokens", "2", "--prompt", "x"});
+  QTest::newRow("chat with tokens") << generate({"--tokens", "2", "--chat"});
+  QTest::newRow("tokens: no numbers") << generate({"--tokens", "2,x"});
+  QTest::newRow("tokens: empty") << generate({"--tokens", ""});
+  QTest::newRow("tokens: trailing comma") << generate({"--tokens", "2,"});
+  QTest::newRow("tokens: too large for a number") << generate({"--tokens", "99999999999"});
+  QTest::newRow("max tokens below 0") << generate({"--tokens", "2", "--max-tokens", "-1"});
+  QTest::newRow("max tokens: no number") << generate({"--tokens", "2", "--max-tokens", "many"});
+  QTest::newRow("temperature below 0") << generate({"--tokens", "2", "--temperature", "-0.1"});
+  QTest::newRow("temperature nan") << generate({"--tokens", "2", "--temperature", "nan"});
+  QTest::newRow("top-k below 0") << generate({"--tokens", "2", "--top-k", "-1"});
+  QTest::newRow("top-p 0") << generate({"--tokens", "2", "--top-p", "0"});
+  QTest::newRow("top-p above 1") << generate({"--tokens", "2", "--top-p", "1.5"});
+  QTest::newRow("min-p 1") << generate({"--tokens", "2", "--min-p", "1"});
+  QTest::newRow("seed below 0") << generate({"--tokens", "2", "--seed", "-1"});
+  QTest::newRow("threads 0") << generate({"--tokens", "2", "--threads", "0"});
+  QTest::newRow("unknown backend") << generate({"--tokens", "2", "--backend", "abacus"});
+  QTest::newRow("unknown dtype") << generate({"--tokens", "2", "--dtype", "f12"});
+  QTest::newRow("session without store") << generate({"--tokens", "2", "--session", "1"});
+  QTest::newRow("score: chunk 0") << QStringList{"score", "--model", tiny, "--tokens", "2", "--chunk", "0"};
+  QTest::newRow("score: prompt is not an option") << QStringList{"score", "--model", tiny, "--prompt", "x"};
+  QTest::newRow("trace: no out") << trace({});
+  QTest::newRow("trace: unknown ending") << trace({"--out", cli_.file("x.txt")});
+  QTest::newRow("trace: unknown level") << trace({"--out", cli_.file("x.npz"), "--level", "some"});
+  QTest::newRow("trace: layers") << trace({"--out", cli_.file("x.npz"), "--layers", "0,,2"});
+  QTest::newRow("trace: falling range") << trace({"--out", cli_.file("x.npz"), "--layers", "3-1"});
+  QTest::newRow("trace: precision") << trace({"--out", cli_.file("x.npz"), "--precision", "f8"});
+  QTest::newRow("draw: unknown view") << QStringList{"draw", "x.npz", "--view", "dreams", "--out", "x.png"};
+  QTest::newRow("make-model: unknown preset")
+      << QStringList{"make-model", "--preset", "phoenix", "--out", "x"};
+  QTest::newRow("doctor: unknown backend") << QStringList{"doctor", "--backend", "abacus"};
+#ifdef EYRIE_STORE
+  QTest::newRow("session: nothing") << QStringList{"session"};
+  QTest::newRow("session: show without id") << QStringList{"session", "show"};
+  QTest::newRow("session: id 0") << QStringList{"session", "show", "0"};
+  QTest::newRow("session: export without out") << QStringList{"session", "export", "1"};
+#endif
+}
+
+void CliUsageTest::wrongOptionsExitWithTwo() {
+  QFETCH(QStringList, arguments);
+  const CliResult result = cli_.run(arguments);
+  COMPARE_CODE(result, 2);
+  QVERIFY2(result.out.isEmpty(), result.text());
+  QVERIFY2(!result.err.isEmpty(), result.text());
+}
+
+void CliUsageTest::wrongInputExitsWithOne_data() {
+  QTest::addColumn<QStringList>("arguments");
+  QTest::addColumn<QByteArray>("mentions");
+  const QString tiny = goldenFolder("griffin-tiny");
+  const QStringList two = {"--tokens", "2"};
+  QTest::newRow("no such model") << QStringList{"generate", "--model", "nowhere/to-be-found"} + two
+                                 << QByteArray("nowhere/to-be-found");
+  QTest::newRow("empty folder") << QStringList{"inspect", "--model", cli_.file(".")}
+                                << QByteArray("config.json");
+  QTest::newRow("text without tokenizer")
+      << QStringList{"generate", "--model", tiny, "--prompt", "Hello"} << QByteArray("--tokens");
+  QTest::newRow("chat without tokenizer")
+      << QStringList{"generate", "--model", tiny, "--chat", "--prompt", "Hi"} << QByteArray("tokenizer");
+  QTest::newRow("token outside the vocabulary")
+      << QStringList{"generate", "--model", tiny, "--tokens", "2,160"} << QByteArray("160");
+  QTest::newRow("token below 0") << QStringList{"score", "--model", tiny, "--tokens", "-1"}
+                                 << QByteArray("-1");
+  QTest::newRow("no such token file")
+      << QStringList{"score", "--model", tiny, "--tokens-file", "none.json"} << QByteArray("none.json");
+  QTest::newRow("token file is no JSON")
+      << QStringList{"score", "--model", tiny, "--tokens-file", cli_.write("a.json", "2, 3")}
+      << QByteArray("a.json");
+  QTest::newRow("token file is an object")
+      << QStringList{"score", "--model", tiny, "--tokens-file", cli_.write("b.json", "{}")}
+      << QByteArray("object");
+  QTest::newRow("token file has fractions")
+      << QStringList{"score", "--model", tiny, "--tokens-file", cli_.write("c.json", "[2, 3.5]")}
+      << QByteArray("3.5");
+  QTest::newRow("token file is empty")
+      << QStringList{"score", "--model", tiny, "--tokens-file", cli_.write("d.json", "[]")}
+      << QByteArray("d.json");
+  QTest::newRow("text file is a folder")
+      << QStringList{"generate", "--model", tiny, "--prompt-file", cli_.file(".")} << QByteArray("tokenizer");
+  QTest::newRow("layer outside the model")
+      << QStringList{"trace", "--model", tiny, "--layers", "6", "--out", cli_.file("x.npz")} + two
+      << QByteArray("0 to 5");
+  QTest::newRow("dtype of another version")
+      << QStringList{"generate", "--model", tiny, "--dtype", "int8"} + two
+      << QByteArray("not in this version");
+  QTest::newRow("interventions of another version")
+      << QStringList{"generate", "--model", tiny, "--intervene", "ablate:0"} + two
+      << QByteArray("not in this version");
+  QTest::newRow("logits into a folder that is not there")
+      << QStringList{"score", "--model", tiny, "--logits", "none/x.npy"} + two << QByteArray("none/x.npy");
+  QTest::newRow("trace into a folder that is not there")
+      << QStringList{"trace", "--model", tiny, "--out", "none/x.npz"} + two << QByteArray("none/x.npz");
+  QTest::newRow("no such trace") << QStringList{"draw", "none.npz", "--view", "gates", "--out", "x.png"}
+                                 << QByteArray("eyrie-cli: ");
+#ifdef EYRIE_STORE
+  QTest::newRow("no such store") << QStringList{"session", "check", "--store", "none.db"}
+                                 << QByteArray("none.db");
+  QTest::newRow("store is something else")
+      << QStringList{"session", "list", "--store", cli_.write("text.db", QByteArray(4096, 'x'))}
+      << QByteArray("text.db");
+  QTest::newRow("no such import") << QStringList{"session", "import", "none.eyrie"}
+                                  << QByteArray("none.eyrie");
+#endif
+}
+
+void CliUsageTest::wrongInputExitsWithOne() {
+  QFETCH(QStringList, arguments);
+  QFETCH(QByteArray, mentions);
+  const CliResult result = cli_.run(arguments);
+  COMPARE_CODE(result, 1);
+  QVERIFY2(result.out.isEmpty(), result.text());
+  QVERIFY2(result.err.startsWith("eyrie-cli: "), result.text());
+  QVERIFY2(result.err.contains(mentions), result.text());
+  QCOMPARE(result.err.count('\n'), 1);  // one line
+}
+
+void CliUsageTest::missingDeviceIsNamed() {
+  const CliResult result = cli_.run({"doctor", "--backend", "cuda"});
+  if (result.code == 0) QSKIP("this machine has a CUDA device");
+  COMPARE_CODE(result, 1);
+  QVERIFY2((result.out + result.err).contains("cuda: no device ("), result.text());
+}
+
+QTEST_GUILESS_MAIN(CliUsageTest)
+#include "cli_usage_test.moc"
