@@ -88,7 +88,7 @@ namespace {
 
 HWY_EXPORT(blockLinearBlocks);
 
-constexpr std::int64_t kGemmTokens = 8;  // as in linear.cpp
+constexpr std::int64_t kGemmTokens = 16;  // as in linear.cpp
 
 // Rows [first, last) of block g through a matrix product.
 void productOfBlock(const BlockLinearArgs& args, const float* w, std::int64_t g, std::int64_t first,

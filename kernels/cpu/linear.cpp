@@ -100,7 +100,7 @@ namespace {
 HWY_EXPORT(linearRows);
 
 // From this many tokens on a matrix product through BLAS is faster than streaming dot products.
-constexpr std::int64_t kGemmTokens = 8;
+constexpr std::int64_t kGemmTokens = 16;
 constexpr std::int64_t kPanelElements = 1 << 17;  // widened weights at a time: half a mebibyte, fits in L2
 
 void productOfRows(const LinearArgs& args, const float* w, std::int64_t row, std::int64_t count) {
