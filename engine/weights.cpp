@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/error.h"
+#include "engine/tensor_registry.h"
 #include "kernels/rg_lru.h"
 
 namespace eyrie::engine {
@@ -28,7 +29,6 @@ class WeightLoader {
   RecurrentWeights recurrent(const std::string& prefix);
   AttentionWeights attention(const std::string& prefix);
   MlpWeights mlp(const std::string& prefix);
-  kernels::MatrixView headMatrix();
 
   std::shared_ptr<const Checkpoint> checkpoint_;
   const std::function<void(double)>& progress_;
@@ -137,26 +137,19 @@ LayerWeights WeightLoader::layer(const std::string& prefix, BlockKind kind) {
   return w;
 }
 
-kernels::MatrixView WeightLoader::headMatrix() {
-  const StoredTensor* head = checkpoint_->find("lm_head.weight");
-  if (head == nullptr || checkpoint_->config().tieWordEmbeddings) return weights_->embedding;
-  const StoredTensor& table = checkpoint_->tensor("model.embed_tokens.weight");
-  const bool same = head->dtype == table.dtype && head->bytes == table.bytes &&
-                    std::memcmp(head->data, table.data, head->bytes) == 0;
-  return same ? weights_->embedding : viewOf(*head);
-}
-
 std::shared_ptr<const Weights> WeightLoader::load() {
   const ModelConfig& config = checkpoint_->config();
   weights_->checkpoint = checkpoint_;
-  weights_->embedding = matrix("model.embed_tokens.weight");
+  weights_->embedding = matrix(std::string(kEmbeddingName));
   weights_->layers.reserve(static_cast<std::size_t>(config.L));
   for (std::int64_t layerIdx = 0; layerIdx < config.L; ++layerIdx) {
     weights_->layers.push_back(
         layer(fmt::format("model.layers.{}.", layerIdx), config.blocks[static_cast<std::size_t>(layerIdx)]));
   }
   weights_->finalNorm = vector("model.final_norm.weight");
-  weights_->head = headMatrix();
+  // The checkpoint has settled which tensor that is (trap 19); a tied head is the very same view.
+  const StoredTensor& head = checkpoint_->outputHead();
+  weights_->head = head.name == kEmbeddingName ? weights_->embedding : viewOf(head);
   return weights_;
 }
 

@@ -1,0 +1,36 @@
+// The one table of tolerances. Errors are normalised: to the spread or the size of what is expected, or to
+// each value. Every row stands with a deliberately broken variant that it must reject (goldens.cpp,
+// invariants.cpp, op_parity.cpp).
+#pragma once
+
+namespace eyrie::engine::verify {
+
+enum class Normalise {
+  none,       // |x - ref|
+  deviation,  // |x - ref| / std(ref)
+  largest,    // |x - ref| / max |ref|
+  each,       // |x - ref| / |ref|
+};
+
+struct Tolerance {
+  Normalise normalise = Normalise::none;
+  double limit = 0;  // 0 with Normalise::none: the same bits
+};
+
+// DeepMind's fp32 outputs (tests/golden/README.md), f32 arithmetic.
+inline constexpr Tolerance kGoldenLogits{Normalise::deviation, 2e-4};
+inline constexpr Tolerance kGoldenState{Normalise::largest, 1e-4};
+inline constexpr Tolerance kGoldenLogDecay{Normalise::each, 1e-3};
+
+// The same model computed another way: chunking, restoring, interleaving.
+inline constexpr Tolerance kSameBits{Normalise::none, 0};
+inline constexpr Tolerance kSameLogits{Normalise::deviation, 2e-5};
+inline constexpr Tolerance kSameState{Normalise::largest, 2e-5};
+
+// One op of the fast kernels against the scalar reference: sums of at most a few hundred f32 terms.
+inline constexpr Tolerance kOpElementwise{Normalise::largest, 2e-6};
+inline constexpr Tolerance kOpSum{Normalise::largest, 1e-5};
+inline constexpr Tolerance kOpScan{Normalise::largest, 1e-5};
+inline constexpr Tolerance kOpAttention{Normalise::largest, 1e-5};
+
+}  // namespace eyrie::engine::verify
