@@ -1,33 +1,47 @@
 // eyrie-cli draw: a picture of a trace file.
+#include <filesystem>
+
 #include "app/cli/command.h"
-#include "engine/error.h"
+#include "app/cli/console.h"
+#include "app/cli/trace_picture.h"
 
 namespace eyrie::app {
 namespace {
 
-struct DrawOptions {
-  std::string trace;
-  std::string view;
-  std::string out;
-};
-
-int draw(const DrawOptions&) {
-  throw engine::Error(engine::ErrorCode::unsupported, "draw: this build has no window, and so no pictures");
+int draw(const PictureOptions& options) {
+  const auto ending = std::filesystem::path(options.out).extension();
+  if (ending != ".png" && ending != ".svg") wrongUsage("--out: expected a name ending in .png or .svg");
+  drawTrace(options);
+  printLine({{"file", options.out}, {"view", options.view}});
+  return kDone;
 }
 
 }  // namespace
 
 void addDrawCommand(CLI::App& parser, Action& action) {
-  auto options = std::make_shared<DrawOptions>();
+  auto options = std::make_shared<PictureOptions>();
   CLI::App* command = parser.add_subcommand("draw", "Draws a trace file");
   command->add_option("trace", options->trace, "A trace: .npz or .safetensors")
       ->required()
       ->type_name("TRACE");
-  command->add_option("--view", options->view, "gates, attention or norms")
+  command->add_option("--view", options->view, "gates, attention, norms; also time, horizon, share")
       ->required()
-      ->check(CLI::IsMember({"gates", "attention", "norms"}))
+      ->check(CLI::IsMember({"gates", "attention", "norms", "time", "horizon", "share"}))
       ->type_name("VIEW");
   command->add_option("--out", options->out, "F.png or F.svg")->required()->type_name("F");
+  command->add_option("--token", options->token, "Token shown [the last]")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("N");
+  command->add_option("--layer", options->layer, "Layer shown [the first]")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("N");
+  command->add_option("--width", options->width, "Logical pixels [1000]")
+      ->check(CLI::Range(320, 8000))
+      ->type_name("N");
+  command->add_option("--height", options->height, "Logical pixels [640]")
+      ->check(CLI::Range(240, 8000))
+      ->type_name("N");
+  command->add_flag("--dark", options->dark, "On a dark ground");
   command->callback([options, &action] { action = [options] { return draw(*options); }; });
 }
 

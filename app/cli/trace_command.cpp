@@ -83,8 +83,13 @@ engine::GenerateOptions engineOptions(const TraceCommandOptions& options, const 
   return result;
 }
 
-engine::TraceOptions traceOptions(const TraceCommandOptions& options, const engine::ModelConfig& config) {
+// Global attention looks at everything before; a file keeps at most this many columns of it, the latest.
+constexpr std::int64_t kMostColumns = 2048;
+
+engine::TraceOptions traceOptions(const TraceCommandOptions& options, const engine::ModelConfig& config,
+                                  std::int64_t most) {
   engine::TraceOptions trace;
+  trace.globalSpan = std::clamp(most, trace.globalSpan, kMostColumns);
   trace.level = options.level == "full" ? engine::TraceLevel::full : engine::TraceLevel::summary;
   trace.layers = parseLayers(options.layers);
   if (!trace.layers.empty() && trace.layers.back() >= config.L) {
@@ -116,9 +121,9 @@ int trace(TraceCommandOptions& options) {
   const sessions::TraceFileOptions file = fileOptions(options);
   Interrupt interrupt;
   LoadedModel loaded = loadModel(options.model, interrupt.token());
-  const engine::TraceOptions taps = traceOptions(options, loaded.model->config());
   const auto context = options.input.read(loaded.info).tokens;
   const auto most = static_cast<std::int64_t>(context.size()) + options.writing.maxTokens;
+  const engine::TraceOptions taps = traceOptions(options, loaded.model->config(), most);
 
   const auto sink = sessions::makeTraceWriter(options.out, file);
   Recorder recorder(*sink);
