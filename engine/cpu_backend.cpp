@@ -11,8 +11,9 @@ namespace {
 
 // Rows of a prefill chunk: enough for matrix products to reach their speed, small enough to stop soon.
 constexpr std::int64_t kChunkRows = 256;
-// Waking the pool costs some microseconds: what fewer operations take is done alone. Measured on decode of a
-// 2 M parameter model, where two threads at every op were slower than one.
+// Waking the pool costs microseconds, on a busy machine a time slice: below this many operations (some 0.1
+// ms) the calling thread does the work alone, so a decode step of a model of a few million parameters never
+// waits.
 constexpr double kWorthThreads = 2e6;
 constexpr std::int64_t kEverything = std::int64_t{1} << 60;
 

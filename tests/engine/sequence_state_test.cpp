@@ -80,7 +80,8 @@ void SequenceStateTest::envelopeIsExact_data() {
   QTest::addColumn<int>("tokens");
   for (const char* pattern : {"R", "A", "G", "RRA"}) {
     for (const int tokens : {0, 1, 6, 7, 8, 20}) {
-      QTest::addRow("%s after %d tokens (trap 42)", pattern, tokens) << pattern << tokens;
+      const QString name = QString("%1 after %2 tokens (trap 42)").arg(pattern).arg(tokens);
+      QTest::newRow(qPrintable(name)) << QString(pattern) << tokens;
     }
   }
 }
