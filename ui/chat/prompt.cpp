@@ -1,5 +1,7 @@
 #include "ui/chat/prompt.h"
 
+#include <algorithm>
+
 namespace eyrie::ui {
 
 namespace {
@@ -85,6 +87,10 @@ class PromptBuilder {
     span.textBegin = std::int64_t(prompt_.tokens.size());
     if (!turn.tokens.empty() && turn.fingerprint == model_.fingerprint) {
       for (const engine::TokenRecord& record : turn.tokens) prompt_.tokens.push_back(record.token);
+      // An end-of-text token is the model's last word, not part of what a following turn answers.
+      const std::vector<std::int32_t>& ends = model_.summary.config.eosTokens;
+      while (std::find(ends.begin(), ends.end(), prompt_.tokens.back()) != ends.end())
+        prompt_.tokens.pop_back();
     } else {
       append(model_.tokenizer->encode(turn.text.toStdString()));
     }

@@ -1,0 +1,188 @@
+#include "app/gui/engine_bridge.h"
+
+#include "ui/widgets/model_button.h"
+
+namespace eyrie::app {
+
+namespace {
+constexpr int kFrameMs = 16;     // one display frame at 60 Hz
+constexpr qint64 kBudgetMs = 8;  // of the GUI thread per frame
+}  // namespace
+
+EngineBridge::EngineBridge(QObject* parent) : QObject(parent), engine_(std::make_unique<engine::Engine>()) {
+  tick_.setSingleShot(true);
+  tick_.setTimerType(Qt::PreciseTimer);
+  connect(&tick_, &QTimer::timeout, this, &EngineBridge::drain);
+  sinceDrain_.start();
+  engine_->setWake([this] { QMetaObject::invokeMethod(this, &EngineBridge::wake, Qt::QueuedConnection); });
+}
+
+EngineBridge::~EngineBridge() {
+  shutDown();
+}
+
+void EngineBridge::shutDown() {
+  tick_.stop();
+  engine_->setWake({});
+  engine_->cancelAll();
+}
+
+void EngineBridge::load(const QString& model) {
+  cancelLoad();
+  load_ = engine_->load({model.toStdString(), engine::BackendKind::automatic, 0});
+  emit loadProgress(0);
+}
+
+void EngineBridge::cancelLoad() {
+  if (load_ != 0) engine_->cancel(load_);
+}
+
+engine::RequestId EngineBridge::start(engine::RunRequest request) {
+  useLayout(request.options.trace);
+  return engine_->run(std::move(request));
+}
+
+engine::RequestId EngineBridge::score(std::vector<std::int32_t> tokens, std::int64_t first) {
+  return engine_->score(std::move(tokens), first);
+}
+
+engine::RequestId EngineBridge::trace(std::vector<std::int32_t> tokens, engine::TraceOptions options,
+                                      std::shared_ptr<engine::TraceSink> sink) {
+  return engine_->trace(std::move(tokens), std::move(options), std::move(sink));
+}
+
+void EngineBridge::remember(std::shared_ptr<const engine::Snapshot> snapshot) {
+  engine_->remember(std::move(snapshot));
+}
+
+// Frames are laid out by the trace options: other options, another trace. Records stay.
+void EngineBridge::useLayout(const engine::TraceOptions& options) {
+  if (!run_.model) return;
+  const engine::TraceOptions& now = run_.trace.layout().options();
+  if (now.level == options.level && now.layers == options.layers && now.globalSpan == options.globalSpan)
+    return;
+  std::vector<engine::TokenRecord> records;
+  for (std::int64_t i = 0; i < run_.trace.size(); ++i) records.push_back(run_.trace.token(i));
+  const engine::ModelConfig& config = run_.model->summary.config;
+  run_.trace = engine::Trace(config, engine::FrameLayout(config, options));
+  for (const engine::TokenRecord& record : records) run_.trace.append(record);
+  emit run_.modelChanged();
+  emit run_.traceChanged();
+}
+
+void EngineBridge::showRecords(const std::vector<engine::TokenRecord>& records) {
+  run_.trace.clear();
+  for (const engine::TokenRecord& record : records) run_.trace.append(record);
+  emit run_.traceChanged();
+}
+
+void EngineBridge::clearTrace() {
+  showRecords({});
+}
+
+void EngineBridge::becomeModel(const std::shared_ptr<const engine::ModelInfo>& model) {
+  const engine::ModelConfig& config = model->summary.config;
+  const engine::TraceOptions options = run_.trace.layout().options();
+  run_.model = model;
+  run_.isHawk = ui::looksLikeHawk(QString::fromStdString(engine::patternString(config)));
+  run_.trace = engine::Trace(config, engine::FrameLayout(config, options));
+  emit run_.modelChanged();
+  emit run_.traceChanged();
+}
+
+void EngineBridge::wake() {
+  if (tick_.isActive()) return;
+  const qint64 since = sinceDrain_.elapsed();
+  since >= kFrameMs ? drain() : tick_.start(int(kFrameMs - since));
+}
+
+bool EngineBridge::drainFrames(const QElapsedTimer& clock) {
+  engine::TraceFrame frame;
+  while (clock.elapsed() < kBudgetMs) {
+    if (!engine_->pollFrame(frame)) return true;
+    run_.trace.append(frame);
+  }
+  return false;
+}
+
+void EngineBridge::drain() {
+  QElapsedTimer clock;
+  clock.start();
+  // Frames first: a record that arrives after its frame fills its place, the other way round begins a branch.
+  bool all = drainFrames(clock);
+  engine::EngineEvent event;
+  while (all && clock.elapsed() < kBudgetMs) {
+    if (!engine_->poll(event)) break;
+    handle(event);
+    if (clock.elapsed() >= kBudgetMs) all = false;
+  }
+  deliverTokens();
+  const std::uint64_t revision = run_.trace.revision();
+  if (revision != shownRevision_) emit run_.traceChanged();
+  shownRevision_ = revision;
+  sinceDrain_.restart();
+  if (!all) tick_.start(kFrameMs);
+}
+
+void EngineBridge::deliverTokens() {
+  if (tokens_.empty()) return;
+  const std::vector<engine::TokenRecord> batch = std::move(tokens_);
+  tokens_.clear();
+  emit tokensArrived(tokensOf_, batch);
+}
+
+void EngineBridge::handle(const engine::EngineEvent& event) {
+  using engine::EventKind;
+  if (event.kind == EventKind::token) {
+    if (tokensOf_ != event.request) deliverTokens();
+    tokensOf_ = event.request;
+    run_.trace.append(event.token);
+    tokens_.push_back(event.token);
+    return;
+  }
+  deliverTokens();  // what follows comes after them
+  const bool ofLoad = event.request == load_ && load_ != 0;
+  switch (event.kind) {
+    case EventKind::loadProgress:
+      emit loadProgress(event.fraction);
+      break;
+    case EventKind::loaded:
+      load_ = ofLoad ? 0 : load_;
+      becomeModel(event.model);
+      emit loadProgress(-1);
+      emit loaded();
+      break;
+    case EventKind::readProgress:
+      emit readProgress(event.request, event.done, event.total);
+      break;
+    case EventKind::finished:
+      emit finished(event.request, event);
+      break;
+    case EventKind::scored:
+      emit scored(event.request, event.score);
+      break;
+    case EventKind::traceProgress:
+      emit traceProgress(event.request, event.done, event.total);
+      break;
+    case EventKind::traceWritten:
+      emit traceWritten(event.request);
+      break;
+    case EventKind::failed:
+    case EventKind::cancelled: {
+      const QString text = event.error ? QString::fromStdString(event.error->what()) : QString();
+      const bool wasCancelled = event.kind == EventKind::cancelled;
+      if (!ofLoad) {
+        wasCancelled ? emit cancelled(event.request) : emit failed(event.request, text);
+        break;
+      }
+      load_ = 0;
+      emit loadProgress(-1);
+      if (!wasCancelled) emit loadFailed(text);
+      break;
+    }
+    case EventKind::token:
+      break;
+  }
+}
+
+}  // namespace eyrie::app

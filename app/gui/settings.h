@@ -1,0 +1,39 @@
+// What the window remembers between starts. An INI file; its schema is versioned.
+#pragma once
+
+#include <QByteArray>
+#include <QSettings>
+#include <QStringList>
+
+#include "ui/theme/theme.h"
+#include "ui/widgets/sampling_panel.h"
+
+namespace eyrie::app {
+
+class Settings {
+ public:
+  explicit Settings(const QString& file);
+
+  ui::ThemeMode theme() const;
+  void setTheme(ui::ThemeMode mode);
+  QString layout() const;  // "chat", "inspect"
+  void setLayout(const QString& name);
+  QByteArray layoutState(const QString& name) const;
+  void setLayoutState(const QString& name, const QByteArray& state);
+  void forgetLayouts();
+  QByteArray geometry() const;
+  void setGeometry(const QByteArray& geometry);
+  QStringList recentModels() const;  // newest first
+  void addRecentModel(const QString& model);
+  ui::SamplingChoice sampling() const;
+  void setSampling(const ui::SamplingChoice& choice);
+  int traceLevel() const;  // -1: by the model's size; else engine::TraceLevel
+  void setTraceLevel(int level);
+  bool panelsLocked() const;
+  void setPanelsLocked(bool locked);
+
+ private:
+  QSettings ini_;
+};
+
+}  // namespace eyrie::app
