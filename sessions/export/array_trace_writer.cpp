@@ -59,7 +59,7 @@ class ArrayTraceWriter final : public TraceFileSink {
 
   void finish() override {
     const auto rows = std::int64_t(tokens().size());
-    if (rows > 0) addOutput(unknown());
+    if (rows > 0) addOutput(next() != nullptr ? *next() : unknown());
     fillFrames(rows);
     for (std::size_t i = 0; i < arrays_.size(); ++i) flush(i);
     const nlohmann::ordered_json described = metadata();

@@ -146,7 +146,7 @@ class RowTraceWriter final : public TraceFileSink {
     number("logprob", record.logprob);
     field("rank", std::to_string(record.rank));
     number("milliseconds", record.milliseconds);
-    writeOutput(records_.empty() ? nullptr : &records_.front());
+    writeOutput(records_.empty() ? next() : &records_.front());
     while (!frames_.empty() && frames_.front().position < row_) frames_.pop_front();
     const bool known = !frames_.empty() && frames_.front().position == row_;
     std::size_t at = 0;

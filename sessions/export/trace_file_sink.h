@@ -17,6 +17,7 @@ class TraceFileSink : public engine::TraceSink {
   void begin(const engine::ModelInfo& model, const engine::FrameLayout& layout, std::int64_t tokens) final;
   void token(const engine::TokenRecord& record) final;
   void frame(const engine::TraceFrame& frame) final;
+  void prediction(const engine::TokenRecord& next) final;
   void end() final;
   void abandon() final;
 
@@ -34,6 +35,8 @@ class TraceFileSink : public engine::TraceSink {
   const TraceFileOptions& options() const { return options_; }
   std::int64_t announced() const { return announced_; }
   const std::vector<std::int32_t>& tokens() const { return tokens_; }
+  // What would follow the last token; null if nobody said.
+  const engine::TokenRecord* next() const { return next_ ? &*next_ : nullptr; }
   nlohmann::ordered_json metadata() const;
 
  private:
@@ -45,6 +48,7 @@ class TraceFileSink : public engine::TraceSink {
   engine::FrameLayout layout_;
   std::int64_t announced_ = 0;
   std::vector<std::int32_t> tokens_;
+  std::optional<engine::TokenRecord> next_;
   std::optional<OutputFile> out_;
 };
 

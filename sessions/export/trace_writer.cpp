@@ -65,6 +65,7 @@ void TraceFileSink::begin(const engine::ModelInfo& model, const engine::FrameLay
   layout_ = layout;
   announced_ = tokens;
   tokens_.clear();
+  next_.reset();
   out_.emplace(file_);
   start();
 }
@@ -86,6 +87,10 @@ void TraceFileSink::frame(const engine::TraceFrame& frame) {
     refuse(fmt::format("expected {} values a token, found {}", layout_.frameSize(), frame.values.size()));
   }
   addFrame(frame);
+}
+
+void TraceFileSink::prediction(const engine::TokenRecord& next) {
+  next_ = next;
 }
 
 nlohmann::ordered_json TraceFileSink::metadata() const {

@@ -28,7 +28,12 @@ struct TraceFileOptions {
 
 // Writes beside the target under a temporary name, chunk by chunk, and renames in end(). abandon() leaves
 // nothing. Memory stays bounded whatever the number of tokens. Throws Error(ioFailed) with the file's name
-// and the reason.
+// and the reason. begin() is told the most tokens there may be; if fewer come, the file has those that came.
+//
+// Row t of the output.* arrays is the prediction after token t: the record of token t+1 holds it. The last
+// row comes from prediction(), else it is NaN and -1. A frame that never came is NaN. Global attention is (T,
+// H, min(T, globalSpan)), its last column the token itself. CSV and JSON Lines have the per-token values and
+// the summary (name_0 … for short lists; a missing number is empty or null), and FILE.meta.json beside them.
 std::shared_ptr<engine::TraceSink> makeTraceWriter(const std::filesystem::path& file,
                                                    const TraceFileOptions& options);
 

@@ -129,7 +129,6 @@ void prepareFolder(const std::filesystem::path& file) {
 
 void configure(SQLite::Database& db, bool memory) {
   db.exec("PRAGMA foreign_keys = ON");
-  db.exec("PRAGMA trusted_schema = OFF");
   sqlite3_db_config(db.getHandle(), SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
   if (memory) return;
   db.execAndGet("PRAGMA journal_mode = WAL");
