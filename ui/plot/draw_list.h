@@ -66,7 +66,6 @@ enum class ActionKind {
   selectRecurrentLayer,
   selectAttentionLayer,
   setQuantity,
-  setTimeQuantity,
   toggleSort,
 };
 
