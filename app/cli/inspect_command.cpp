@@ -1,5 +1,8 @@
 // eyrie-cli inspect: configuration, tensors, parameters and memory of a model, from its headers alone.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
 
 #include "app/cli/command.h"
 #include "app/cli/console.h"
@@ -119,6 +122,17 @@ void printSummary(const engine::ModelInfo& info) {
   printRow("memory: one state", bytesText(summary.stateBytes));
 }
 
+void printTensors(const std::vector<engine::StoredTensor>& tensors) {
+  std::size_t widest = 0;
+  for (const auto& tensor : tensors) widest = std::max(widest, tensor.name.size());
+  print(
+      fmt::format("\n{:<{}}  {:<6}{:<22}{:>12}  {}\n", "tensor", widest, "dtype", "shape", "bytes", "file"));
+  for (const auto& tensor : tensors) {
+    print(fmt::format("{:<{}}  {:<6}{:<22}{:>12}  {}\n", tensor.name, widest, dtypeText(tensor.dtype),
+                      shapeText(tensor.shape), tensor.bytes, tensor.file));
+  }
+}
+
 int inspect(const std::string& model, bool json) {
   std::shared_ptr<const engine::Checkpoint> checkpoint;
   const engine::ModelInfo info = openModel(model, checkpoint);
@@ -127,11 +141,7 @@ int inspect(const std::string& model, bool json) {
     return kDone;
   }
   printSummary(info);
-  print(fmt::format("\n{:<52}{:<6}{:<22}{:>12}  {}\n", "tensor", "dtype", "shape", "bytes", "file"));
-  for (const auto& tensor : checkpoint->tensors()) {
-    print(fmt::format("{:<52}{:<6}{:<22}{:>12}  {}\n", tensor.name, dtypeText(tensor.dtype),
-                      shapeText(tensor.shape), tensor.bytes, tensor.file));
-  }
+  printTensors(checkpoint->tensors());
   return kDone;
 }
 
