@@ -71,9 +71,9 @@ def retrieval_table():
     return "\n".join(lines)
 
 
-def language_card(name, interim):
-    c, found, result = SIBLINGS[name], checkpoint(name), read_result(name)
-    stage = checkpoint(f"{name}-chat")
+def language_card(name, interim, branch):
+    c, found, result = SIBLINGS[name], checkpoint(name + branch), read_result(name)
+    stage = checkpoint(f"{name}{branch}-chat")
     beside, table = sizes(c)
     used = found["arguments"]
     note = "**Interim weights**, exported while training still ran.\n\n" if interim else ""
@@ -113,7 +113,7 @@ Measured on the exported weights in fp32 arithmetic.
 
 ## Retrieval written as text
 Share of answers that are right to the last token (greedy), the fact within the window of 128 tokens and beyond it
-(100 fresh examples each).
+({result["retrieval_examples"] if result else 100} fresh examples each).
 
 {retrieval_table()}
 
@@ -175,9 +175,11 @@ def main():
     parse = argparse.ArgumentParser()
     parse.add_argument("names", nargs="+", choices=sorted(SIBLINGS))
     parse.add_argument("--interim", action="store_true")
+    parse.add_argument("--branch", default="", help="of the checkpoint names, as in NAME-short")
     args = parse.parse_args()
     for name in args.names:
-        card = (toy_card if name.endswith("-induction") else language_card)(name, args.interim)
+        toy = name.endswith("-induction")
+        card = toy_card(name, args.interim) if toy else language_card(name, args.interim, args.branch)
         (HERE.parent / "models" / name / "README.md").write_text(card, encoding="utf-8")
 
 

@@ -95,6 +95,7 @@ def main():
     parse = argparse.ArgumentParser()
     parse.add_argument("folder", type=Path)
     parse.add_argument("--share", type=float, default=1.0, help="of each set, for a quick look")
+    parse.add_argument("--pieces-only", action="store_true", help="do not read the held-out books in one go as well")
     parse.add_argument("--examples", type=int, default=100, help="per retrieval task")
     args = parse.parse_args()
     model, processor = load(args.folder).eval(), tokenizer.load()
@@ -103,7 +104,7 @@ def main():
     for name, texts in sets.items():
         result["bits_per_byte"][name], result["bytes"][name] = bits_per_byte(model, processor, texts)
         print(name, result["bits_per_byte"][name], flush=True)
-    if "global_attention" not in model.c.pattern and args.share == 1.0:
+    if "global_attention" not in model.c.pattern and args.share == 1.0 and not args.pieces_only:
         for book, text in whole.items():
             result["whole_books"][book] = bits_per_byte(model, processor, [text])
             print(book, result["whole_books"][book], flush=True)

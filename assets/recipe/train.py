@@ -5,6 +5,7 @@ Rate: warm-up, constant, and over the last part of the run linear down to 3 % of
 import argparse
 import json
 import os
+import signal
 import time
 
 import numpy as np
@@ -59,16 +60,21 @@ def arguments():
     parse = argparse.ArgumentParser()
     parse.add_argument("name", choices=["griffin", "hawk", "mqa"])
     parse.add_argument("--stage", default="pretrain", choices=["pretrain", "chat"])
-    parse.add_argument("--tokens", type=float, default=12.5e6)
+    parse.add_argument("--tokens", type=float, help="by default 12.5 million, in the chat stage 1 million")
     parse.add_argument("--batch", type=int, default=4)
     parse.add_argument("--rate", type=float)
     parse.add_argument("--warm-up", type=int, default=100)
-    parse.add_argument("--decay-share", type=float, default=0.25, help="part of the run in which the rate falls")
+    parse.add_argument("--decay-share", type=float, help="part of the run in which the rate falls; 0.25, chat 0.9")
     parse.add_argument("--save-every", type=float, default=180, help="seconds")
     parse.add_argument("--start", help="checkpoint to begin from; its step is kept")
     parse.add_argument("--out", help="name of the checkpoint, by default NAME or NAME-chat")
     parse.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    return parse.parse_args()
+    args = parse.parse_args()
+    chat = args.stage == "chat"
+    args.tokens = args.tokens or (1e6 if chat else 12.5e6)
+    args.rate = args.rate or (3e-4 if chat else 3e-3)
+    args.decay_share = args.decay_share or (0.9 if chat else 0.25)
+    return args
 
 
 def begin(args, model, optimiser, path):
@@ -90,7 +96,6 @@ def begin(args, model, optimiser, path):
 def main():
     args = arguments()
     chat = args.stage == "chat"
-    peak = args.rate or (5e-4 if chat else 3e-3)
     torch.manual_seed(SEED)
     if args.device == "cpu":
         torch.set_flush_denormal(True)
@@ -107,11 +112,14 @@ def main():
         save(path, model=model.state_dict(), optimiser=optimiser.state_dict(), step=step, curve=curve,
              seconds=time.time() - started, arguments=vars(args), tokens=step * args.batch * SEQUENCE)
 
+    stop = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.append(True))
     print(f"{path.stem}: step {step} of {steps}", flush=True)
-    while step < steps:
+    while step < steps and not stop:
         if step == decay_from and not chat:
             keep(path.with_name(f"{path.stem}-flat.pt"))  # a longer run can go on from here
-        rate = rate_at(step, steps, peak, args.warm_up, decay_from)
+        rate = rate_at(step, steps, args.rate, args.warm_up, decay_from)
         for group in optimiser.param_groups:
             group["lr"] = rate
         tokens, position, target, weight = rows.batch(step, args.batch, chat, args.device)
@@ -133,6 +141,8 @@ def main():
             keep()
             saved = time.time()
     keep()
+    if stop:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":
