@@ -56,7 +56,9 @@ void addMakeModelCommand(CLI::App& parser, Action& action) {
                    fmt::format("Size: {}", fmt::join(engine::modelPresets(), ", ")))
       ->required()
       ->type_name("NAME");
-  command->add_option("--seed", options->seed, "Seed of the weights [0]")->type_name("S");
+  command->add_option("--seed", options->seed, "Seed of the weights [0]")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("S");
   command->add_option("--dtype", options->dtype, "f32, f16 or bf16 [bf16]")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->type_name("TYPE");

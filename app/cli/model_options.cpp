@@ -224,8 +224,9 @@ void WritingOptions::addTo(CLI::App& command) {
   command.add_option("--min-p", sampling.minP, "Only those as likely as P times the likeliest [0: off]")
       ->type_name("P");
   command.add_option("--repetition-penalty", sampling.repetitionPenalty, "[1: off]")->type_name("X");
-  seedOption_ =
-      command.add_option("--seed", sampling.seed, "Seed of the drawing [drawn, reported]")->type_name("S");
+  seedOption_ = command.add_option("--seed", sampling.seed, "Seed of the drawing [drawn, reported]")
+                    ->check(CLI::NonNegativeNumber)
+                    ->type_name("S");
 }
 
 void WritingOptions::check() {

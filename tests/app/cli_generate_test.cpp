@@ -120,10 +120,11 @@ void CliGenerateTest::backendsAgree() {
 }
 
 void CliGenerateTest::interruptStopsWithWhatThereIs() {
+  // Greedily, this model goes round in a circle that has no end of text.
   QProcess process;
   process.setProcessEnvironment(cleanEnvironment(cli_.file(".")));
-  process.start(cliPath(), {"generate", "--model", goldenFolder("hawk-tiny"), "--tokens", "2", "--max-tokens",
-                            "100000000", "--temperature", "1", "--json"});
+  process.start(cliPath(), {"generate", "--model", goldenFolder("griffin-tiny"), "--tokens", "2,3,4",
+                            "--max-tokens", "100000000", "--temperature", "0", "--json"});
   QVERIFY(process.waitForStarted());
   QVERIFY(process.waitForReadyRead(60'000));  // it writes
   QCOMPARE(::kill(pid_t(process.processId()), SIGINT), 0);
@@ -135,7 +136,6 @@ void CliGenerateTest::interruptStopsWithWhatThereIs() {
   result.code = process.exitStatus() == QProcess::NormalExit ? process.exitCode() : -1;
   result.out = process.readAllStandardOutput();
   result.err = process.readAllStandardError();
-  if (result.lines().value(result.lines().size() - 1)["stop"] == "eos") QSKIP("the model stopped by itself");
   COMPARE_CODE(result, 130);
   const QJsonObject last = result.lines().last();
   QCOMPARE(last["stop"].toString(), QString("cancelled"));

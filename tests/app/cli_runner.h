@@ -43,5 +43,9 @@ class Cli {
 }  // namespace eyrie::app::test
 
 // Compares exit codes and shows everything that was said when they differ.
-#define COMPARE_CODE(result, expected) \
-  QVERIFY2((result).code == (expected), QByteArray("expected exit code " #expected ", ") + (result).text())
+#define COMPARE_CODE(result, expected)                                            \
+  do {                                                                            \
+    const eyrie::app::test::CliResult& compared = (result);                       \
+    QVERIFY2(compared.code == (expected),                                         \
+             QByteArray("expected exit code " #expected ", ") + compared.text()); \
+  } while (false)

@@ -9,6 +9,7 @@
 #include "engine/verify/check.h"
 #include "engine/verify/npy_reader.h"
 #include "tests/app/cli_runner.h"
+#include "tests/sessions/archive.h"
 
 using namespace eyrie;
 using namespace eyrie::app::test;
@@ -47,6 +48,10 @@ std::vector<float> valuesOf(const engine::SafetensorsTensor& tensor) {
   std::vector<float> values(tensor.bytes / sizeof(float));
   std::memcpy(values.data(), tensor.data, tensor.bytes);
   return values;
+}
+
+std::vector<float> floatsOf(const sessions::testing::Array& array) {
+  return {array.values.begin(), array.values.end()};
 }
 
 // The rows of rows.json, or all of them.
@@ -149,7 +154,7 @@ void CliScoreTest::traceEqualsTheReference() {
       cli_.run({"trace", "--model", folder, "--tokens-file", folder + "/tokens.json", "--max-tokens", "0",
                 "--level", "full", "--precision", "f32", "--out", cli_.file("trace.npz")});
   COMPARE_CODE(result, 0);
-  const auto found = engine::verify::readNpz(cli_.file("trace.npz").toStdString());
+  const auto found = sessions::testing::readNpz(cli_.file("trace.npz").toStdString()).arrays;
   const auto expected = engine::verify::readNpz((folder + "/trace.npz").toStdString());
   QVERIFY(expected.size() > 3);
   for (const auto& [name, array] : expected) {
@@ -158,7 +163,7 @@ void CliScoreTest::traceEqualsTheReference() {
     QVERIFY2(own->second.shape == array.shape, name.c_str());
     const bool logDecay = name.ends_with("log_decay");
     verifyCheck(engine::verify::compareArrays(
-        name, own->second.values, array.values,
+        name, floatsOf(own->second), array.values,
         logDecay ? engine::verify::kGoldenLogDecay : engine::verify::kGoldenState));
   }
 }
@@ -233,7 +238,7 @@ void CliScoreTest::layersChooseWhatIsSeenInFull() {
       cli_.run({"trace", "--model", goldenFolder("griffin-tiny"), "--tokens", "2,3,4", "--max-tokens", "0",
                 "--layers", "1,3-4", "--precision", "f32", "--out", cli_.file("some.npz")});
   COMPARE_CODE(result, 0);
-  const auto found = engine::verify::readNpz(cli_.file("some.npz").toStdString());
+  const auto found = sessions::testing::readNpz(cli_.file("some.npz").toStdString()).arrays;
   for (const int layerIdx : {0, 1, 3, 4}) {
     const std::string layer = "layers." + std::to_string(layerIdx);
     QVERIFY2(found.contains(layer + ".state_norm"), layer.c_str());
