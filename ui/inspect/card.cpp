@@ -174,7 +174,7 @@ void colourBar(DrawList& list, const ViewInput& input, const QRectF& bar, Colour
   list.frame(bar, input.theme.line);
   for (const double tick : ticks) {
     const double x = bar.left() + scale.unit(tick) * bar.width();
-    const QString text = readable(tick);
+    const QString text = readableTick(tick);
     const double half = textWidth(text, TextRole::secondary) / 2;
     list.text({std::clamp(x, bar.left() + half, bar.right() - half), bar.bottom() + 10}, text,
               input.theme.dim, TextRole::secondary, TextAlign::centre);

@@ -42,8 +42,8 @@ void HorizonView::row(DrawList& list, const ViewInput& input, const QRectF& area
     const int bin = std::min(bins - 1, static_cast<int>(scale.unit(static_cast<double>(value)) * bins));
     ++counts[static_cast<std::size_t>(bin)];
   }
-  // A quarter of the channels in one bin fills the row, always: rows compare across layers and tokens.
-  const double full = static_cast<double>(values.size()) / 4;
+  // An eighth of the channels in one bin fills the row, always: rows compare across layers and tokens.
+  const double full = static_cast<double>(values.size()) / 8;
   const double width = area.width() / bins;
   for (int i = 0; i < bins; ++i) {
     const double height = std::min(1.0, counts[static_cast<std::size_t>(i)] / full) * area.height();
@@ -98,9 +98,9 @@ DrawList HorizonView::prepare(const ViewInput& input) {
     row(list, input, place, layers[i], token, scale);
   }
   for (double tick = scale.low; tick <= scale.high * 1.001; tick *= 10) {
-    const double half = textWidth(readable(tick), TextRole::secondary) / 2;
+    const double half = textWidth(readableTick(tick), TextRole::secondary) / 2;
     list.text({std::clamp(scale.place(tick), area.left() + half, area.right() - half), area.bottom() + 11},
-              readable(tick), theme.dim, TextRole::secondary, TextAlign::centre);
+              readableTick(tick), theme.dim, TextRole::secondary, TextAlign::centre);
   }
   const engine::ModelConfig& config = input.run.trace.config();
   if (config.hasKind(engine::BlockKind::localAttention)) {

@@ -54,7 +54,7 @@ InspectorScene::InspectorScene(QObject* parent)
   attach();
 }
 
-InspectorScene::~InspectorScene() = default;
+InspectorScene::~InspectorScene() { detach(); }
 
 void InspectorScene::attach() {
   connect(run_, &InspectedRun::traceChanged, this, &InspectorScene::runChanged);

@@ -88,7 +88,7 @@ DrawList NormsView::prepare(const ViewInput& input) {
   const Scale scale{0, input.state.normTop, plot.bottom(), plot.top(), false};
   for (const double tick : {0.0, input.state.normTop / 2, input.state.normTop}) {
     list.horizontal(scale.place(tick), plot.left(), plot.right(), theme.line);
-    list.text({plot.left() - 8, scale.place(tick)}, readable(tick), theme.dim, TextRole::secondary,
+    list.text({plot.left() - 8, scale.place(tick)}, readableTick(tick), theme.dim, TextRole::secondary,
               TextAlign::right);
   }
   lines(list, input, plot, layers, scale);

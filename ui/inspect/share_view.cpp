@@ -62,7 +62,7 @@ void ShareView::bars(DrawList& list, const ViewInput& input, const QRectF& plot,
     list.rect(QRectF(lastX, plot.bottom() - std::max(height, 0.75), width, std::max(height, 0.75)),
               edge > 0 && s < edge ? theme.attention : theme.recurrence);
   }
-  list.text({plot.left(), plot.top() + 2}, tr("%1 %").arg(readable(100 * top)), theme.dim);
+  list.text({plot.left(), plot.top() + 2}, tr("%1 %").arg(readableTick(100 * top)), theme.dim);
 }
 
 DrawList ShareView::prepare(const ViewInput& input) {

@@ -44,6 +44,12 @@ QString readable(double value) {
   return locale.toString(value, 'f', decimals);
 }
 
+QString readableTick(double value) {
+  const QLocale locale;
+  if (value == std::round(value) && std::abs(value) < 1e15) return locale.toString(std::llround(value));
+  return locale.toString(value, 'g', 3);
+}
+
 QString readableTokens(double tokens) {
   if (std::isnan(tokens)) return QStringLiteral("–");
   if (tokens > 1e5)

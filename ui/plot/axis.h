@@ -19,6 +19,8 @@ std::int64_t steppedSpan(std::int64_t size, std::int64_t most);
 
 // Three significant figures, never in exponent form between 0.001 and 100000; the user's decimal sign.
 QString readable(double value);
+// As on an axis: no zeros that say nothing ("0.1", "10", "1,000").
+QString readableTick(double value);
 // "93 tokens", "0.4 tokens", "longer than 100,000 tokens".
 QString readableTokens(double tokens);
 QString readableCount(std::int64_t count);

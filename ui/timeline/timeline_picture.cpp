@@ -171,7 +171,7 @@ DrawList prepareTimeline(const TimelineInput& input) {
     return list;
   }
   list.text({input.size.width() - kSide, 14},
-            translated("%1 · full bar %2").arg(unitOf(input.quantity), readable(input.top)), theme.dim,
+            translated("%1 · full bar %2").arg(unitOf(input.quantity), readableTick(input.top)), theme.dim,
             TextRole::secondary, TextAlign::right);
   const std::int64_t token = shownToken(input.run, input.selection);
   if (input.selection.token() >= 0) windowBand(list, input, plot, token);
