@@ -1,6 +1,7 @@
 #include "engine/frame_builder.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <numbers>
@@ -30,10 +31,32 @@ float mean(const float* x, std::int64_t n) {
   return static_cast<float>(sum(x, n, [](double v) { return v; }) / static_cast<double>(n));
 }
 
+// ln x of a positive normal number to a few 1e-8, without calls or branches: the compiler turns a loop over
+// it into SIMD, where std::log would take a tenth of a small model's decode step.
+float naturalLog(float x) {
+  constexpr std::int32_t kSqrtHalf = 0x3f3504f3;
+  const auto bits = std::bit_cast<std::int32_t>(x);
+  const std::int32_t exponent = (bits - kSqrtHalf) >> 23;
+  const auto mantissa = std::bit_cast<float>(bits - exponent * (1 << 23));  // [sqrt 1/2, sqrt 2)
+  const float t = (mantissa - 1) / (mantissa + 1);
+  const float u = t * t;
+  const float series = 1 + u * (1.0F / 3 + u * (1.0F / 5 + u * (1.0F / 7 + u * (1.0F / 9))));
+  return static_cast<float>(exponent) * std::numbers::ln2_v<float> + 2 * t * series;
+}
+
 float entropy(const float* weights, std::int64_t n) {
+  constexpr float kSmallest =
+      std::numeric_limits<float>::min();  // added: a weight of 0 gives 0 without a branch
+  constexpr std::int64_t kBlock = 128;
+  float terms[kBlock];
   double total = 0;
-  for (std::int64_t i = 0; i < n; ++i) {
-    if (weights[i] > 0) total -= static_cast<double>(weights[i] * std::log(weights[i]));
+  for (std::int64_t begin = 0; begin < n; begin += kBlock) {
+    const std::int64_t size = std::min(kBlock, n - begin);
+    for (std::int64_t i = 0; i < size; ++i) {
+      const float w = weights[begin + i];
+      terms[i] = w * naturalLog(w + kSmallest);
+    }
+    total -= sum(terms, size, [](double v) { return v; });
   }
   return static_cast<float>(total);
 }
