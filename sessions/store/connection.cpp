@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <fstream>
@@ -104,7 +105,7 @@ void checkStructure(SQLite::Database& db, const std::filesystem::path& file) {
   const std::array<const char*, 3> parts = {"PRAGMA quick_check(session)", "PRAGMA quick_check(message)",
                                             "PRAGMA quick_check(token_batch)"};
   const auto check = [&](const char* sql) {
-    const std::string found = db.execAndGet(sql).getString();
+    const std::string found = oneLine(db.execAndGet(sql).getString());
     if (found != "ok") {
       throw OpenError(OpenFailure::damaged, ErrorCode::badFile,
                       fmt::format("{}: expected a sound database, found: {}", file.string(), found));
@@ -155,6 +156,13 @@ std::unique_ptr<SQLite::Database> connect(const std::filesystem::path& file) {
 }
 
 }  // namespace
+
+std::string oneLine(std::string found) {
+  const std::string heading = "*** in database main ***\n";
+  if (found.compare(0, heading.size(), heading) == 0) found.erase(0, heading.size());
+  std::replace(found.begin(), found.end(), '\n', ' ');
+  return found;
+}
 
 bool isMemory(const std::filesystem::path& file) {
   return file == ":memory:";

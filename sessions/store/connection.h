@@ -37,6 +37,9 @@ bool isMemory(const std::filesystem::path& file);
 // Rethrows what SQLite said as Error(ioFailed or badFile) naming the file.
 [[noreturn]] void rethrow(const std::filesystem::path& file, const SQLite::Exception& error);
 
+// What SQLite's own checks found, fit for a sentence.
+std::string oneLine(std::string found);
+
 template <class... Args>
 SQLite::Statement prepare(SQLite::Database& db, const std::string& sql, const Args&... args) {
   SQLite::Statement statement(db, sql);

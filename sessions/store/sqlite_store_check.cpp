@@ -1,5 +1,6 @@
 // check(): is everything in the store sound? Says what is wrong, changes nothing.
 #include <fmt/format.h>
+#include <sqlite3.h>
 
 #include "sessions/store/sqlite_store.h"
 #include "sessions/store/token_batch.h"
@@ -16,7 +17,7 @@ void add(std::vector<std::string>& problems, std::string problem) {
 void checkPages(SQLite::Database& db, std::vector<std::string>& problems) {
   auto rows = prepare(db, "PRAGMA integrity_check(20)");
   while (rows.executeStep()) {
-    const std::string found = rows.getColumn(0).getString();
+    const std::string found = oneLine(rows.getColumn(0).getString());
     if (found != "ok") add(problems, "The database's structure is damaged: " + found + ".");
   }
   auto keys = prepare(db, "PRAGMA foreign_key_check");
@@ -94,8 +95,8 @@ void SqliteStore::checkIndexes(std::vector<std::string>& problems) {
     try {
       db_->exec(fmt::format("INSERT INTO {0}({0}, rank) VALUES ('integrity-check', 1)", table));
     } catch (const SQLite::Exception& error) {
-      add(problems,
-          fmt::format("The search index {} does not agree with the texts ({}).", table, error.what()));
+      if (error.getErrorCode() != SQLITE_CORRUPT) throw;
+      add(problems, fmt::format("The search index {} does not agree with the texts.", table));
     }
   }
 }
