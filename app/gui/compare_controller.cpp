@@ -151,11 +151,11 @@ void CompareController::send(const QString& text) {
       session_, messages, [this](sessions::SessionId id, const std::vector<sessions::MessageId>& ids) {
         session_.id = id;
         // Both answers are children of the one question: siblings, each with its model.
-        const sessions::MessageId question = ids.empty() ? 0 : ids.front();
+        const sessions::MessageId asked = ids.empty() ? 0 : ids.front();
         std::vector<sessions::Message> replies;
         for (Lane& lane : lanes_) {
           sessions::Message reply;
-          reply.parent = std::max<std::int64_t>(0, question);
+          reply.parent = std::max<std::int64_t>(0, asked);
           reply.role = engine::Role::model;
           reply.model = lane.bridge.model()->name;
           reply.fingerprint = lane.bridge.model()->fingerprint;

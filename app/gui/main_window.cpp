@@ -16,8 +16,6 @@
 #include <QThreadPool>
 #include <QToolButton>
 
-#include "app/gui/views.h"
-
 namespace eyrie::app {
 
 MainWindow::MainWindow(const AppPaths& paths, ui::ThemeController* theme, QWidget* parent)
@@ -128,13 +126,14 @@ void MainWindow::makeDocks() {
   };
   sessionsPanel_ = new ui::SessionsPanel(sessionModel_, this);
   sessionsPanel_->setMinimumWidth(160);
-  inspector_ = makeInspector(bridge_.run(), &selection_, this);
-  timeline_ = makeTimeline(bridge_.run(), &selection_, this);
+  views_ = makeViews(bridge_.run(), &selection_, this,
+                     [this](int view) { exportView(view, QStringLiteral("png")); });
   sessionsDock_ =
       dock(QStringLiteral("sessionsDock"), tr("Sessions"), sessionsPanel_, Qt::LeftDockWidgetArea);
   inspectorDock_ =
-      dock(QStringLiteral("inspectorDock"), tr("Inspector"), inspector_, Qt::RightDockWidgetArea);
-  timelineDock_ = dock(QStringLiteral("timelineDock"), tr("Timeline"), timeline_, Qt::BottomDockWidgetArea);
+      dock(QStringLiteral("inspectorDock"), tr("Inspector"), views_.inspector, Qt::RightDockWidgetArea);
+  timelineDock_ =
+      dock(QStringLiteral("timelineDock"), tr("Timeline"), views_.timeline, Qt::BottomDockWidgetArea);
   setCorner(Qt::BottomLeftCorner, Qt::BottomDockWidgetArea);
   setCorner(Qt::BottomRightCorner, Qt::BottomDockWidgetArea);
   lockPanels(settings_.panelsLocked());

@@ -11,6 +11,7 @@
 #include "app/gui/engine_bridge.h"
 #include "app/gui/session_service.h"
 #include "app/gui/settings.h"
+#include "app/gui/views.h"
 #include "engine/model_locator.h"
 #include "ui/chat/chat_view.h"
 #include "ui/chat/composer.h"
@@ -57,6 +58,8 @@ class MainWindow final : public QMainWindow {
   void setLayoutPreset(eyrie::app::Layout layout);
   // By the ending: .npz, .safetensors, .csv, .jsonl.
   void exportTrace(const QString& file);
+  // By the ending: .png, .svg.
+  void exportViewTo(int view, const QString& file);
 
  signals:
   void exported(const QString& file);
@@ -109,7 +112,7 @@ class MainWindow final : public QMainWindow {
   void lockPanels(bool locked);
   // main_window_export.cpp
   void chooseTraceFile(const QString& ending);
-  void exportView(const QString& ending);
+  void exportView(int view, const QString& ending);
   void followExport();
 
   AppPaths paths_;
@@ -133,8 +136,7 @@ class MainWindow final : public QMainWindow {
   ui::ModelCard* card_ = nullptr;
   ui::NormsStrip* strip_ = nullptr;
   ui::SessionsPanel* sessionsPanel_ = nullptr;
-  QWidget* inspector_ = nullptr;
-  QWidget* timeline_ = nullptr;
+  Views views_;
   QDockWidget* sessionsDock_ = nullptr;
   QDockWidget* inspectorDock_ = nullptr;
   QDockWidget* timelineDock_ = nullptr;

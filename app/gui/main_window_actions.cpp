@@ -195,11 +195,16 @@ void MainWindow::fillExportMenu(QMenu* menu) {
   trace(tr("safetensors…"), QStringLiteral("safetensors"));
   trace(tr("CSV, one row a token…"), QStringLiteral("csv"));
   trace(tr("JSON Lines…"), QStringLiteral("jsonl"));
-  menu->addSection(tr("Inspector as a picture"));
-  connect(menu->addAction(tr("PNG…")), &QAction::triggered, this,
-          [this] { exportView(QStringLiteral("png")); });
-  connect(menu->addAction(tr("SVG…")), &QAction::triggered, this,
-          [this] { exportView(QStringLiteral("svg")); });
+  menu->addSection(tr("A view as a picture"));
+  const QStringList names = viewNames(views_);
+  for (int view = 0; view < int(names.size()); ++view) {
+    QMenu* formats = menu->addMenu(names[view]);
+    for (const char* ending : {"png", "svg"}) {
+      const QString chosen = QString::fromLatin1(ending);
+      connect(formats->addAction(chosen.toUpper() + QChar(0x2026)), &QAction::triggered, this,
+              [this, view, chosen] { exportView(view, chosen); });
+    }
+  }
 }
 
 void MainWindow::fillMainMenu(QMenu* menu) {

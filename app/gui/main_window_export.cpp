@@ -5,7 +5,6 @@
 #include <QFileInfo>
 
 #include "app/gui/main_window.h"
-#include "app/gui/views.h"
 #include "sessions/export/trace_writer.h"
 
 namespace eyrie::app {
@@ -70,11 +69,14 @@ void MainWindow::followExport() {
   });
 }
 
-void MainWindow::exportView(const QString& ending) {
+void MainWindow::exportView(int view, const QString& ending) {
   const QString file = QFileDialog::getSaveFileName(this, tr("Export view"), QStringLiteral("view.") + ending,
-                                                    QStringLiteral("*.") + ending);
-  if (file.isEmpty()) return;
-  const QString error = saveView(inspector_, file);
+                                                    tr("Pictures (*.png *.svg)"));
+  if (!file.isEmpty()) exportViewTo(view, file);
+}
+
+void MainWindow::exportViewTo(int view, const QString& file) {
+  const QString error = saveView(views_, view, file);
   if (!error.isEmpty()) return notice_->showNotice(ui::NoticeBar::Kind::error, error);
   notice_->showNotice(ui::NoticeBar::Kind::note, tr("View written to %1").arg(file), {}, {}, 8000);
   emit exported(file);

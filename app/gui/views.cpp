@@ -1,47 +1,36 @@
 #include "app/gui/views.h"
 
-#include <QFileInfo>
-#include <QLabel>
-#include <QVBoxLayout>
-
-#if __has_include("ui/inspect/inspector_widget.cpp")
 #include "ui/inspect/inspector_widget.h"
-#endif
-#if __has_include("ui/timeline/timeline_widget.cpp")
 #include "ui/timeline/timeline_widget.h"
-#endif
 
 namespace eyrie::app {
 
-QWidget* makeInspector(ui::InspectedRun* run, ui::Selection* selection, QWidget* parent) {
-#if __has_include("ui/inspect/inspector_widget.cpp")
+Views makeViews(ui::InspectedRun* run, ui::Selection* selection, QWidget* parent,
+                std::function<void(int view)> exportRequested) {
   auto* inspector = new ui::InspectorWidget(parent);
+  auto* timeline = new ui::TimelineWidget(parent);
   inspector->setRun(run);
   inspector->setSelection(selection);
-  return inspector;
-#else
-  Q_UNUSED(run)
-  Q_UNUSED(selection)
-  return new QLabel(QObject::tr("This build has no inspector."), parent);
-#endif
-}
-
-QWidget* makeTimeline(ui::InspectedRun* run, ui::Selection* selection, QWidget* parent) {
-#if __has_include("ui/timeline/timeline_widget.cpp")
-  auto* timeline = new ui::TimelineWidget(parent);
   timeline->setRun(run);
   timeline->setSelection(selection);
-  return timeline;
-#else
-  Q_UNUSED(run)
-  Q_UNUSED(selection)
-  return new QLabel(QObject::tr("This build has no timeline."), parent);
-#endif
+  inspector->setTimeRange(timeline->timeRange());
+  QObject::connect(inspector, &ui::InspectorWidget::exportRequested, parent,
+                   [exportRequested](ui::ViewKind kind) { exportRequested(int(kind)); });
+  return {inspector, timeline};
 }
 
-QString saveView(QWidget* inspector, const QString& file) {
-  Q_UNUSED(inspector)
-  return QObject::tr("%1 was not written: this build has no inspector.").arg(file);
+QStringList viewNames(const Views& views) {
+  return static_cast<ui::InspectorWidget*>(views.inspector)->viewNames() << QObject::tr("Timeline");
+}
+
+QString saveView(const Views& views, int view, const QString& file) {
+  const bool timeline = view >= ui::kViewKinds;
+  const bool good =
+      timeline ? static_cast<ui::TimelineWidget*>(views.timeline)->exportView(file)
+               : static_cast<ui::InspectorWidget*>(views.inspector)->exportView(ui::ViewKind(view), file);
+  return good ? QString()
+              : QObject::tr("%1 could not be written: is the folder writable and the disk not full?")
+                    .arg(file);
 }
 
 }  // namespace eyrie::app

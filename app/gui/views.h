@@ -2,16 +2,27 @@
 #pragma once
 
 #include <QString>
+#include <QStringList>
 #include <QWidget>
+#include <functional>
 
 #include "ui/inspect/inspected_run.h"
 #include "ui/selection.h"
 
 namespace eyrie::app {
 
-QWidget* makeInspector(ui::InspectedRun* run, ui::Selection* selection, QWidget* parent);
-QWidget* makeTimeline(ui::InspectedRun* run, ui::Selection* selection, QWidget* parent);
+struct Views {
+  QWidget* inspector = nullptr;
+  QWidget* timeline = nullptr;
+};
+
+// Both show the same stretch of tokens. `exportRequested` gets the number of the view whose picture is
+// wanted.
+Views makeViews(ui::InspectedRun* run, ui::Selection* selection, QWidget* parent,
+                std::function<void(int view)> exportRequested);
+// Every view that can be saved as a picture; the timeline is the last.
+QStringList viewNames(const Views& views);
 // PNG or SVG by the file's ending. Returns what went wrong; empty: written.
-QString saveView(QWidget* inspector, const QString& file);
+QString saveView(const Views& views, int view, const QString& file);
 
 }  // namespace eyrie::app
