@@ -22,7 +22,7 @@ HWY_INLINE void observe(float* tap, std::int64_t at, FloatVec value, std::int64_
 }
 
 // One step of `count` channels from r on.
-template <bool kReset, bool kTaps>
+template <bool kTaps>
 HWY_INLINE void stepChannels(const RgLruArgs& args, std::int64_t t, std::int64_t r, std::int64_t count) {
   const FloatTag d;
   const std::int64_t at = t * args.R + r;
@@ -32,9 +32,10 @@ HWY_INLINE void stepChannels(const RgLruArgs& args, std::int64_t t, std::int64_t
   const FloatVec decay = expOfNonPositive(logDecay);
   FloatVec write = hn::Mul(inputGate, loadUpTo(args.x + at, count));
   FloatVec before = hn::Zero(d);
-  if constexpr (!kReset) {
-    const FloatVec twice = hn::Max(hn::Add(logDecay, logDecay), hn::Set(d, -120.0F));
-    write = hn::Mul(hn::Sqrt(hn::Neg(hn::Expm1(d, twice))), write);
+  const bool reset = args.startsSequence && t == 0;
+  if (!reset) {
+    const FloatVec lost = hn::Neg(expm1OfNonPositive(hn::Add(logDecay, logDecay)));  // 1 - a^2
+    write = hn::Mul(hn::Sqrt(lost), write);
     before = loadUpTo(args.state + r, count);
   }
   // One explicit multiply-add: left to the compiler, taps would decide whether it fuses, and change bits.
@@ -51,19 +52,14 @@ HWY_INLINE void stepChannels(const RgLruArgs& args, std::int64_t t, std::int64_t
   storeUpTo(state, args.out + at, count);
 }
 
-template <bool kReset, bool kTaps>
-void stepRow(const RgLruArgs& args, std::int64_t t, std::int64_t begin, std::int64_t end) {
-  const std::int64_t lanes = laneCount();
-  std::int64_t r = begin;
-  for (; r + lanes <= end; r += lanes) stepChannels<kReset, kTaps>(args, t, r, lanes);
-  if (r < end) stepChannels<kReset, kTaps>(args, t, r, end - r);
-}
-
 template <bool kTaps>
 void scan(const RgLruArgs& args, std::int64_t begin, std::int64_t end) {
-  std::int64_t t = 0;
-  if (args.startsSequence && args.T > 0) stepRow<true, kTaps>(args, t++, begin, end);
-  for (; t < args.T; ++t) stepRow<false, kTaps>(args, t, begin, end);
+  const std::int64_t lanes = laneCount();
+  for (std::int64_t t = 0; t < args.T; ++t) {
+    for (std::int64_t r = begin; r < end; r += lanes) {
+      stepChannels<kTaps>(args, t, r, std::min(lanes, end - r));
+    }
+  }
 }
 
 }  // namespace

@@ -56,15 +56,17 @@ HWY_INLINE FloatVec loadWide(const hwy::float16_t* from) {
 }
 #endif
 
-// The first `count` (fewer than a vector) elements, the other lanes zero.
+// The first `count` (fewer than a vector) elements, the other lanes zero. Tails are calls, not inlined: they
+// are rare, and their buffers would dominate the code (and, with sanitizers, the compile time).
 template <class Stored>
-HWY_INLINE FloatVec loadTail(const Stored* from, std::int64_t count) {
+HWY_NOINLINE FloatVec loadTail(const Stored* from, std::int64_t count) {
   HWY_ALIGN Stored buffer[kMaxLanes] = {};
   std::memcpy(buffer, from, static_cast<std::size_t>(count) * sizeof(Stored));
   return loadWide(buffer);
 }
 
-HWY_INLINE void storeTail(FloatVec value, float* to, std::int64_t count) {
+template <class Vec>
+HWY_NOINLINE void storeTail(Vec value, float* to, std::int64_t count) {
   HWY_ALIGN float buffer[kMaxLanes];
   hn::Store(value, FloatTag(), buffer);
   std::memcpy(to, buffer, static_cast<std::size_t>(count) * sizeof(float));
@@ -91,14 +93,35 @@ HWY_INLINE float maxOf(FloatVec value) {
   return hn::GetLane(hn::MaxOfLanes(FloatTag(), value));
 }
 
+// clang with -fsanitize=undefined takes minutes over a function with several of these inlined.
+#undef EYRIE_SIMD_MATH
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define EYRIE_SIMD_MATH \
+  template <class Vec>  \
+  HWY_NOINLINE
+#endif
+#endif
+#ifndef EYRIE_SIMD_MATH
+#define EYRIE_SIMD_MATH \
+  template <class Vec>  \
+  HWY_INLINE
+#endif
+
 // e^x for x <= 0, within 1 ulp; the clamp keeps -infinity and the conversion to integers in range.
-HWY_INLINE FloatVec expOfNonPositive(FloatVec x) {
+EYRIE_SIMD_MATH Vec expOfNonPositive(Vec x) {
   const FloatTag d;
   return hn::Exp(d, hn::Max(x, hn::Set(d, -120.0F)));
 }
 
+// e^x - 1 for x <= 0, within 4 ulp of itself, near 0 too.
+EYRIE_SIMD_MATH Vec expm1OfNonPositive(Vec x) {
+  const FloatTag d;
+  return hn::Expm1(d, hn::Max(x, hn::Set(d, -120.0F)));
+}
+
 // 1 / (1 + e^-x), relatively accurate on both sides (3 ulp).
-HWY_INLINE FloatVec sigmoid(FloatVec x) {
+EYRIE_SIMD_MATH Vec sigmoid(Vec x) {
   const FloatTag d;
   const FloatVec one = hn::Set(d, 1.0F);
   const FloatVec e = expOfNonPositive(hn::Neg(hn::Abs(x)));
