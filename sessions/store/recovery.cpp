@@ -39,26 +39,36 @@ bool moveAside(const fs::path& file, const fs::path& aside) {
   return true;
 }
 
+std::string uriOf(const fs::path& file) {
+  std::string uri = "file:";
+  for (const char c : fs::absolute(file).string()) {
+    const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '/';
+    uri += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  }
+  return uri;
+}
+
 // What a read-only store holds is still worth seeing: copied to memory where that is possible.
 std::unique_ptr<SessionStore> copyToMemory(const fs::path& file) {
-  auto memory = std::make_unique<SQLite::Database>(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
   std::error_code failed;
   if (fs::file_size(file, failed) > kCopyBytes || failed) return nullptr;
-  try {
-    // immutable: a read-only folder has no place for the files WAL wants beside the database.
-    std::string uri = "file:";
-    for (const char c : fs::absolute(file).string()) {
-      const bool plain =
-          (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '/';
-      uri += plain ? std::string(1, c) : fmt::format("%{:02X}", static_cast<unsigned char>(c));
+  // The second: a read-only folder has no place for the files that WAL wants beside the database. It shows
+  // the sessions as they were when the write-ahead log was last emptied.
+  for (const char* mode : {"?mode=ro", "?immutable=1"}) {
+    try {
+      auto memory =
+          std::make_unique<SQLite::Database>(":memory:", SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+      {
+        SQLite::Database source(uriOf(file) + mode, SQLite::OPEN_READONLY | SQLite::OPEN_URI);
+        SQLite::Backup copy(*memory, source);
+        copy.executeStep();
+      }
+      return std::make_unique<SqliteStore>(file, adoptMemory(std::move(memory), file), true);
+    } catch (const std::exception&) {
+      continue;
     }
-    SQLite::Database source(uri + "?immutable=1", SQLite::OPEN_READONLY | SQLite::OPEN_URI);
-    SQLite::Backup copy(*memory, source);
-    copy.executeStep();
-    return std::make_unique<SqliteStore>(file, adoptMemory(std::move(memory), file), true);
-  } catch (const std::exception&) {
-    return nullptr;
   }
+  return nullptr;
 }
 
 OpenedStore inMemory(const fs::path& file, const std::string& why, bool copy) {

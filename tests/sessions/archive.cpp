@@ -32,6 +32,8 @@ std::vector<double> decode(const std::string& dtype, const char* data, std::size
   const auto plain = [](auto v) { return double(v); };
   if (dtype == "<f4")
     each(float{}, plain);
+  else if (dtype == "<i8")
+    each(std::int64_t{}, plain);
   else if (dtype == "<i4")
     each(std::int32_t{}, plain);
   else if (dtype == "|u1")
