@@ -6,7 +6,6 @@
 #include <bit>
 #include <cmath>
 #include <limits>
-#include <numeric>
 
 #include "engine/error.h"
 
@@ -63,35 +62,36 @@ std::vector<float> penalised(std::span<const float> logits, std::span<const std:
   return scores;
 }
 
-// Tokens by falling score, ties by rising number; sorted lazily, since filters usually keep a handful of a
-// vocabulary.
+// Rising keys are falling scores, ties by rising token: one integer comparison orders both.
+std::uint64_t sortKey(float score, std::size_t token) {
+  const auto bits = std::bit_cast<std::uint32_t>(score + 0.0F);  // -0 becomes 0
+  const std::uint32_t rising = (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
+  return (static_cast<std::uint64_t>(~rising) << 32) | token;
+}
+
+// Tokens by falling score, sorted as far as somebody looks: filters usually keep a handful of a vocabulary.
 class Ranking {
  public:
-  explicit Ranking(const std::vector<float>& scores) : scores_(scores), order_(scores.size()) {
-    std::iota(order_.begin(), order_.end(), 0);
+  explicit Ranking(const std::vector<float>& scores) : keys_(scores.size()) {
+    for (std::size_t token = 0; token < scores.size(); ++token) keys_[token] = sortKey(scores[token], token);
   }
-  std::size_t size() const { return order_.size(); }
+  std::size_t size() const { return keys_.size(); }
   std::int32_t at(std::size_t place) {
     while (place >= sorted_) sortMore();
-    return order_[place];
+    return static_cast<std::int32_t>(keys_[place] & 0xffffffffU);
   }
 
  private:
   void sortMore() {
-    const std::size_t target = std::min(order_.size(), std::max<std::size_t>(64, sorted_ * 8));
-    const auto before = [this](std::int32_t a, std::int32_t b) {
-      const float x = scores_[static_cast<std::size_t>(a)];
-      const float y = scores_[static_cast<std::size_t>(b)];
-      return x != y ? x > y : a < b;
-    };
-    const auto from = order_.begin() + static_cast<std::ptrdiff_t>(sorted_);
-    const auto to = order_.begin() + static_cast<std::ptrdiff_t>(target);
-    std::partial_sort(from, to, order_.end(), before);
+    const std::size_t target = std::min(keys_.size(), std::max<std::size_t>(64, sorted_ * 8));
+    const auto from = keys_.begin() + static_cast<std::ptrdiff_t>(sorted_);
+    const auto to = keys_.begin() + static_cast<std::ptrdiff_t>(target);
+    if (to != keys_.end()) std::nth_element(from, to, keys_.end());
+    std::sort(from, to);
     sorted_ = target;
   }
 
-  const std::vector<float>& scores_;
-  std::vector<std::int32_t> order_;
+  std::vector<std::uint64_t> keys_;
   std::size_t sorted_ = 0;
 };
 
@@ -102,11 +102,12 @@ struct Kept {
 
 // The tokens that pass top-k, top-p and min-p: the first ones of the ranking.
 Kept keepTokens(const SamplingOptions& options, const std::vector<float>& scores, Ranking& ranking) {
-  const double largest = scores[static_cast<std::size_t>(ranking.at(0))];
+  const float largest = scores[static_cast<std::size_t>(ranking.at(0))];
+  // Single precision: this runs over the whole vocabulary, and a draw needs no more.
   const auto weightOf = [&](std::int32_t token) {
-    const double score = scores[static_cast<std::size_t>(token)];
-    return std::isinf(largest) ? (score == largest ? 1.0 : 0.0)
-                               : std::exp((score - largest) / static_cast<double>(options.temperature));
+    const float score = scores[static_cast<std::size_t>(token)];
+    if (std::isinf(largest)) return score == largest ? 1.0 : 0.0;
+    return static_cast<double>(std::exp((score - largest) / options.temperature));
   };
   std::size_t limit = ranking.size();
   double mass = 0;

@@ -1,4 +1,5 @@
-// Outputs of the official implementations (tests/golden/README.md) against ours.
+// Outputs of the official implementations (tests/golden/README.md) against ours. All in fp32, DeepMind's code
+// beyond the window: Hugging Face's is wrong there (trap 24), and bf16 outputs are no reference (trap 45).
 #pragma once
 
 #include <filesystem>

@@ -143,7 +143,14 @@ void InvariantSuite::brokenVariants() {
          [](LayerState& layer) { std::fill(layer.tail.begin(), layer.tail.end(), 0.0F); });
     lose("a forgotten recurrent state",
          [](LayerState& layer) { std::fill(layer.h.begin(), layer.h.end(), 0.0F); });
-  } else {
+  }
+  if (model_->config().hasKind(BlockKind::localAttention) ||
+      model_->config().hasKind(BlockKind::globalAttention)) {
+    // Also why a Griffin cannot be rewound from h and convolution tails alone.
+    lose("a forgotten window", [](LayerState& layer) {
+      std::fill(layer.keys.begin(), layer.keys.end(), 0.0F);
+      std::fill(layer.values.begin(), layer.values.end(), 0.0F);
+    });
     lose("keys out of order", [](LayerState& layer) { std::reverse(layer.keys.begin(), layer.keys.end()); });
   }
 }
