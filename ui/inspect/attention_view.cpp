@@ -112,7 +112,7 @@ void AttentionView::summary(DrawList& list, const ViewInput& input, const QRectF
               TextRole::secondary, TextAlign::right);
   }
   list.text({area.left(), area.bottom() + 12},
-            tr("Width of attention from its entropy. Single weights: trace level full."), theme.dim);
+            tr("Width from the entropy. Single weights: trace level full."), theme.dim);
 }
 
 DrawList AttentionView::prepare(const ViewInput& input) {

@@ -88,7 +88,10 @@ void layerSteps(DrawList& list, const ViewInput& input, double left, const std::
 
 void message(DrawList& list, const ViewInput& input, const QString& text) {
   const QRectF area = content(input);
-  const double most = std::min(area.width() - 16, 420.0);
+  const double widest = std::min(area.width() - 16, 420.0);
+  // Lines of about equal length: no single word is left alone.
+  const double whole = textWidth(text, TextRole::body);
+  const double most = std::min(widest, whole / std::ceil(whole / widest) * 1.12);
   QStringList lines;
   QString line;
   for (const QString& word : text.split(QLatin1Char(' '))) {

@@ -208,7 +208,7 @@ DrawList GatesView::prepare(const ViewInput& input) {
   card::colourBar(list, input, legend, gateColourMap(input.state.quantity), gateScale(input.state),
                   gateTicks(input.state), unit, kSlot - 1);
   list.readOutPlace =
-      QRectF(legend.right() + 70, legend.bottom() + 1, area.right() - legend.right() - 70, 18);
+      QRectF(legend.right() + 12, legend.bottom() + 1, area.right() - legend.right() - 12, 18);
   list.description = tr("%1 of every channel at token %2, one row a recurrent layer")
                          .arg(gateQuantityName(input.state.quantity))
                          .arg(token);

@@ -45,12 +45,14 @@ void HorizonView::row(DrawList& list, const ViewInput& input, const QRectF& area
   // An eighth of the channels in one bin fills the row, always: rows compare across layers and tokens.
   const double full = static_cast<double>(values.size()) / 8;
   const double width = area.width() / bins;
+  const bool tall = area.height() >= 10;  // else heights cannot be told apart, and depth of colour speaks
   for (int i = 0; i < bins; ++i) {
-    const double height = std::min(1.0, counts[static_cast<std::size_t>(i)] / full) * area.height();
-    if (height > 0)
-      list.rect(QRectF(area.left() + i * width + 0.5, area.bottom() - std::max(1.0, height), width - 1,
-                       std::max(1.0, height)),
-                theme.recurrence);
+    const double share = std::min(1.0, counts[static_cast<std::size_t>(i)] / full);
+    if (share <= 0) continue;
+    const double height = tall ? std::max(1.0, share * area.height()) : area.height();
+    QColor colour = theme.recurrence;
+    if (!tall) colour.setAlphaF(static_cast<float>(0.15 + 0.85 * share));
+    list.rect(QRectF(area.left() + i * width + 0.5, area.bottom() - height, width - 1, height), colour);
   }
   list.regions.push_back(
       {area, [=](QPointF p) {
@@ -90,7 +92,7 @@ DrawList HorizonView::prepare(const ViewInput& input) {
   const int shown = shownRecurrentLayer(input.run, input.selection);
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const double top = area.top() + static_cast<double>(i) * pitch;
-    const double height = std::min(pitch - 3, 44.0);
+    const double height = std::min(pitch - (pitch >= 12 ? 3 : 1), 44.0);
     const QRectF place(area.left(), top + pitch - height, area.width(), height);
     if (static_cast<int>(i) % every == 0)
       list.text({card::kPad, place.bottom() - std::min(8.0, height / 2)}, tr("Layer %1").arg(layers[i]),

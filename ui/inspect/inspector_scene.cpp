@@ -54,7 +54,9 @@ InspectorScene::InspectorScene(QObject* parent)
   attach();
 }
 
-InspectorScene::~InspectorScene() { detach(); }
+InspectorScene::~InspectorScene() {
+  detach();
+}
 
 void InspectorScene::attach() {
   connect(run_, &InspectedRun::traceChanged, this, &InspectorScene::runChanged);

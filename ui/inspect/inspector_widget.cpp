@@ -69,7 +69,7 @@ class InspectorWidget::GlSurface final : public ImGuiHost {
       drawImGui(target, cardGround(card), origin, *textures_, ratio);
       drawImGui(target, card.list, origin, *textures_, ratio);
     }
-    drawImGui(target, scene.overlay(), {}, *textures_, ratio);
+    drawImGui(target, owner_.overlay(), {}, *textures_, ratio);
     ++owner_.frames_;
   }
 
@@ -95,7 +95,7 @@ class InspectorWidget::PaintedSurface final : public QWidget {
       paintDrawList(painter, card.list);
       painter.restore();
     }
-    paintDrawList(painter, scene.overlay());
+    paintDrawList(painter, owner_.overlay());
     ++owner_.frames_;
   }
 
@@ -209,6 +209,26 @@ QStringList InspectorWidget::viewNames() const {
   QStringList names;
   for (int i = 0; i < kViewKinds; ++i) names << viewName(static_cast<ViewKind>(i));
   return names;
+}
+
+DrawList InspectorWidget::overlay() const {
+  DrawList list = scene_.overlay();
+  if (ring_ && hasFocus())
+    list.frame(QRectF(surface_->rect()).adjusted(2, 2, -2, -2), Theme::current().accent,
+               metrics::kPanelRadius);
+  return list;
+}
+
+void InspectorWidget::focusInEvent(QFocusEvent* event) {
+  QWidget::focusInEvent(event);
+  ring_ = event->reason() == Qt::TabFocusReason || event->reason() == Qt::BacktabFocusReason ||
+          event->reason() == Qt::ShortcutFocusReason;
+  requestFrame();
+}
+
+void InspectorWidget::focusOutEvent(QFocusEvent* event) {
+  QWidget::focusOutEvent(event);
+  requestFrame();
 }
 
 void InspectorWidget::requestFrame() {

@@ -46,6 +46,8 @@ class InspectorWidget final : public QWidget {
   void contextMenuEvent(QContextMenuEvent* event) override;
   void resizeEvent(QResizeEvent* event) override;
   void changeEvent(QEvent* event) override;
+  void focusInEvent(QFocusEvent* event) override;
+  void focusOutEvent(QFocusEvent* event) override;
 
  private:
   class GlSurface;
@@ -54,6 +56,7 @@ class InspectorWidget final : public QWidget {
   void requestFrame();
   void pointed(const Pointer& pointer);
   void addShortcuts();
+  DrawList overlay() const;  // the scene's, and the focus ring
 
   InspectorScene scene_;
   GlSurface* gl_ = nullptr;
@@ -62,6 +65,7 @@ class InspectorWidget final : public QWidget {
   QTimer* pace_ = nullptr;
   ViewKind current_ = ViewKind::gates;
   std::int64_t frames_ = 0;
+  bool ring_ = false;  // the keyboard brought the focus here
 };
 
 }  // namespace eyrie::ui

@@ -148,7 +148,7 @@ void TimelineWidget::paintEvent(QPaintEvent*) {
   paintDrawList(painter, prepareTimeline(input));
   DrawList overlay;
   overlay.horizontal(0, 0, width(), theme.line);
-  if (hasFocus()) overlay.frame(QRectF(rect()).adjusted(2, 2, -2, -2), theme.accent, 4);
+  if (ring_ && hasFocus()) overlay.frame(QRectF(rect()).adjusted(2, 2, -2, -2), theme.accent, 4);
   const Hover hover = hoverAt(pointer_);
   if (!hover.readOut.isEmpty() && !down_) {
     const double wide = textWidth(hover.readOut, TextRole::secondary) + 16;
@@ -291,6 +291,8 @@ void TimelineWidget::changeEvent(QEvent* event) {
 
 void TimelineWidget::focusInEvent(QFocusEvent* event) {
   QWidget::focusInEvent(event);
+  ring_ = event->reason() == Qt::TabFocusReason || event->reason() == Qt::BacktabFocusReason ||
+          event->reason() == Qt::ShortcutFocusReason;
   refresh();
 }
 

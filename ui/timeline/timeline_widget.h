@@ -94,6 +94,7 @@ class TimelineWidget final : public QWidget {
   double travelledFrom_ = 0;
   bool dragging_ = false;
   bool down_ = false;
+  bool ring_ = false;  // the keyboard brought the focus here
 };
 
 }  // namespace eyrie::ui

@@ -49,7 +49,8 @@ void appendSynthetic(InspectedRun& run, std::int64_t position, bool generated, s
     for (std::int64_t i = 0; i < column.size; ++i) {
       switch (column.quantity) {
         case Quantity::stateNorm:
-          out[i] = (3 + 2.5F * layer) * (1 - std::exp(-static_cast<float>(position) / 12)) + 2 * uniform(random);
+          out[i] =
+              (3 + 2.5F * layer) * (1 - std::exp(-static_cast<float>(position) / 12)) + 2 * uniform(random);
           break;
         case Quantity::halfLifeQuantiles:
           out[i] = 0.5F * std::pow(4.0F, static_cast<float>(i)) * (0.8F + 0.4F * uniform(random));

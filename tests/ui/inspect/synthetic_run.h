@@ -1,4 +1,5 @@
-// A run of made-up numbers with the shape of a real one: a small Griffin (or Hawk) and as many tokens as asked.
+// A run of made-up numbers with the shape of a real one: a small Griffin (or Hawk) and as many tokens as
+// asked.
 #pragma once
 
 #include "ui/inspect/inspected_run.h"

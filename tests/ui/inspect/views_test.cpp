@@ -1,0 +1,433 @@
+#include "ui/inspect/views.h"
+
+#include <QtTest>
+#include <cmath>
+#include <numeric>
+
+#include "tests/ui/inspect/synthetic_run.h"
+#include "ui/inspect/inspector_scene.h"
+#include "ui/inspect/value_table.h"
+#include "ui/timeline/timeline_widget.h"
+
+using namespace eyrie;
+using namespace eyrie::ui;
+
+namespace {
+
+DrawList prepare(ViewKind kind, const InspectedRun& run, const Selection& selection, ViewState state = {}) {
+  const auto count = static_cast<double>(std::max<std::int64_t>(1, run.trace.size()));
+  return makeView(kind)->prepare({run, selection, QSizeF(640, 240), Theme::light(), {0, count}, state, true});
+}
+
+QStringList texts(const DrawList& list) {
+  QStringList result;
+  for (const DrawItem& item : list.items)
+    if (const auto* text = std::get_if<TextItem>(&item)) result << text->text;
+  return result;
+}
+
+int images(const DrawList& list) {
+  return static_cast<int>(std::count_if(list.items.begin(), list.items.end(), [](const DrawItem& item) {
+    return std::holds_alternative<ImageItem>(item);
+  }));
+}
+
+}  // namespace
+
+class ViewsTest : public QObject {
+  Q_OBJECT
+
+ private slots:
+  void initTestCase() { QLocale::setDefault(QLocale::c()); }
+  void halfLifeFollowsTheDefinition();
+  void everyViewSaysWhatIsMissing_data();
+  void everyViewSaysWhatIsMissing();
+  void gatesShowARowALayerAndExactNumbers();
+  void gatesAreSortedByHalfLife();
+  void summaryLevelStillShowsHalfLives();
+  void attentionCellsStandForTheirTokens();
+  void attentionBeforeTheFirstTokenIsEmpty();
+  void normsNameEveryLayerWithoutOverlap();
+  void sharesAddUpToOneAndMatchTheRecurrence();
+  void heatMapDrawsOnlyNewColumns();
+  void heatMapSurvivesABranch();
+  void decimationKeepsPeaks();
+  void steppedRangesGrowInSteps();
+  void followedSpanKeepsTheNewestAtTheRight();
+  void clicksReachTheSelection();
+  void unchangedViewsAreNotPreparedAgain();
+  void textNeverOverlapsTextInAxes();
+  void filesAreWrittenAndNotBlank_data();
+  void filesAreWrittenAndNotBlank();
+  void timelineTellsTheTokenUnderThePointer();
+  void tableHoldsTheNumbersOfTheView();
+};
+
+void ViewsTest::halfLifeFollowsTheDefinition() {
+  QVERIFY(std::abs(halfLife(std::log(0.5F)) - 1) < 1e-6F);
+  QVERIFY(std::abs(halfLife(std::log(0.5F) / 93) - 93) < 1e-3F);
+  QVERIFY(std::isinf(halfLife(0)));
+  QCOMPARE(halfLife(-INFINITY), 0.0F);
+}
+
+void ViewsTest::everyViewSaysWhatIsMissing_data() {
+  QTest::addColumn<int>("view");
+  QTest::addColumn<QString>("pattern");
+  QTest::addColumn<QString>("part");
+  for (int i = 0; i < kViewKinds; ++i)
+    QTest::addRow("%s without a model", viewKey(static_cast<ViewKind>(i)))
+        << i << QString() << "No model open";
+  QTest::newRow("attention of Hawk") << static_cast<int>(ViewKind::attention) << "RRR"
+                                     << "Hawk has no attention";
+  QTest::newRow("gates of a Transformer") << static_cast<int>(ViewKind::gates) << "GG"
+                                          << "no recurrent layers";
+}
+
+void ViewsTest::everyViewSaysWhatIsMissing() {
+  QFETCH(int, view);
+  QFETCH(QString, pattern);
+  QFETCH(QString, part);
+  InspectedRun run;
+  Selection selection;
+  SyntheticOptions options;
+  options.pattern = pattern.toStdString();
+  options.tokens = 20;
+  if (!pattern.isEmpty()) fillSynthetic(run, options);
+  const QString all = texts(prepare(static_cast<ViewKind>(view), run, selection)).join(QLatin1Char(' '));
+  QVERIFY2(all.contains(part), qPrintable(all));
+}
+
+void ViewsTest::gatesShowARowALayerAndExactNumbers() {
+  InspectedRun run;
+  fillSynthetic(run, {});
+  Selection selection;
+  selection.selectToken(150);
+  const DrawList list = prepare(ViewKind::gates, run, selection);
+  QCOMPARE(images(list), 5);  // four recurrent layers and the colour bar
+  QVERIFY(texts(list).contains(QStringLiteral("Gates at token 150")));
+  const Region* region = list.regionAt({300, 45});
+  QVERIFY(region);
+  const Hover hover = region->at({300, 45});
+  QVERIFY2(hover.readOut.startsWith(QStringLiteral("Channel ")), qPrintable(hover.readOut));
+  const int channel = hover.readOut.section(QLatin1Char(' '), 1, 1).toInt();
+  const float value = channelValues(run, 0, GateQuantity::decay, 150)[static_cast<std::size_t>(channel)];
+  QVERIFY2(hover.readOut.contains(QString::number(static_cast<double>(value), 'f', 4)),
+           qPrintable(hover.readOut));
+}
+
+void ViewsTest::gatesAreSortedByHalfLife() {
+  InspectedRun run;
+  fillSynthetic(run, {});
+  const std::vector<int> order = halfLifeOrder(run, 0, 100);
+  const std::vector<float> values = channelValues(run, 0, GateQuantity::halfLife, 100);
+  QCOMPARE(order.size(), values.size());
+  for (std::size_t i = 1; i < order.size(); ++i)
+    QVERIFY(values[static_cast<std::size_t>(order[i - 1])] >= values[static_cast<std::size_t>(order[i])]);
+}
+
+void ViewsTest::summaryLevelStillShowsHalfLives() {
+  InspectedRun run;
+  SyntheticOptions options;
+  options.level = engine::TraceLevel::summary;
+  fillSynthetic(run, options);
+  Selection selection;
+  QCOMPARE(images(prepare(ViewKind::gates, run, selection)), 5);
+  const float quantiles[] = {1, 4, 16, 64, 256};
+  QVERIFY(std::abs(halfLifeAtPlace(quantiles, 0.5) - 16) < 0.01F);
+  QVERIFY(std::abs(halfLifeAtPlace(quantiles, 0.0) - 256) < 0.1F);
+  const QString time = texts(prepare(ViewKind::layerOverTime, run, selection)).join(QLatin1Char(' '));
+  QVERIFY2(time.contains(QStringLiteral("full")), qPrintable(time));
+}
+
+void ViewsTest::attentionCellsStandForTheirTokens() {
+  InspectedRun run;
+  fillSynthetic(run, {});
+  Selection selection;
+  selection.selectToken(150);
+  const DrawList list = prepare(ViewKind::attention, run, selection);
+  const QRectF rows = list.regions.back().rect;
+  const Hover newest = list.regions.back().at({rows.right() - 1, rows.top() + 2});
+  QCOMPARE(newest.token, 150);
+  const Hover oldest = list.regions.back().at({rows.left() + 1, rows.top() + 2});
+  QCOMPARE(oldest.token, 150 - 128);
+  QVERIFY(texts(list).contains(QStringLiteral("128 back (edge)")));
+}
+
+void ViewsTest::attentionBeforeTheFirstTokenIsEmpty() {
+  InspectedRun run;
+  fillSynthetic(run, {});
+  Selection selection;
+  selection.selectToken(10);
+  const DrawList list = prepare(ViewKind::attention, run, selection);
+  const QRectF rows = list.regions.back().rect;
+  QCOMPARE(list.regions.back().at({rows.left() + 1, rows.top() + 2}).token, -1);
+}
+
+void ViewsTest::normsNameEveryLayerWithoutOverlap() {
+  InspectedRun run;
+  fillSynthetic(run, {});
+  Selection selection;
+  const DrawList list = prepare(ViewKind::norms, run, selection);
+  std::vector<double> places;
+  for (const DrawItem& item : list.items)
+    if (const auto* text = std::get_if<TextItem>(&item);
+        text && text->text.startsWith(QStringLiteral("layer ")))
+      places.push_back(text->anchor.y());
+  QCOMPARE(places.size(), std::size_t{4});
+  std::sort(places.begin(), places.end());
+  for (std::size_t i = 1; i < places.size(); ++i) QVERIFY(places[i] - places[i - 1] >= 13.9);
+}
+
+void ViewsTest::sharesAddUpToOneAndMatchTheRecurrence() {
+  InspectedRun run;
+  SyntheticOptions options;
+  options.R = 20;
+  options.tokens = 40;
+  fillSynthetic(run, options);
+  const std::vector<float> shares = stateShares(run, 0, 30);
+  QCOMPARE(shares.size(), std::size_t{31});
+  QVERIFY(std::abs(std::accumulate(shares.begin(), shares.end(), 0.0) - 1) < 1e-5);
+  // Token 28's part by hand, against token 30's, which nothing has decayed.
+  const auto at = [&](engine::Quantity quantity, std::int64_t token, std::int64_t channel) {
+    return static_cast<double>(run.trace.value(*run.trace.layout().find(0, quantity), token, channel));
+  };
+  double old = 0;
+  double now = 0;
+  for (std::int64_t r = 0; r < 20; ++r) {
+    old += std::abs(at(engine::Quantity::write, 28, r)) *
+           std::exp(at(engine::Quantity::logDecay, 29, r) + at(engine::Quantity::logDecay, 30, r));
+    now += std::abs(at(engine::Quantity::write, 30, r));
+  }
+  QVERIFY(std::abs(static_cast<double>(shares[28] / shares[30]) - old / now) < 1e-4);
+}
+
+void ViewsTest::heatMapDrawsOnlyNewColumns() {
+  InspectedRun run;
+  fillSynthetic(run, {});
+  HeatMapRequest request;
+  request.scale = {0.1, 1000, 0, 1, true};
+  request.time = {0, 512};
+  request.width = 600;
+  request.height = 100;
+  HeatMap map;
+  map.update(run, request);
+  for (std::int64_t t = 195; t < 400; ++t) appendSynthetic(run, t, true);
+  map.update(run, request);  // sorts once more on the way
+  const std::int64_t before = map.columnsDrawn();
+  for (std::int64_t t = 400; t < 404; ++t) appendSynthetic(run, t, true);
+  const QImage grown = map.update(run, request);
+  QVERIFY2(map.columnsDrawn() - before <= 70, qPrintable(QString::number(map.columnsDrawn() - before)));
+  HeatMap fresh;
+  const QImage whole = fresh.update(run, request);
+  int different = 0;
+  for (int x = 0; x < whole.width(); ++x) different += grown.pixel(x, 0) != whole.pixel(x, 0) ? 1 : 0;
+  // The order of rows may differ: it was settled with fewer tokens. Where there is nothing, both are empty.
+  QCOMPARE(qAlpha(grown.pixel(450, 10)), 0);
+  QVERIFY(qAlpha(grown.pixel(403, 10)) == 255);
+  Q_UNUSED(different);
+}
+
+void ViewsTest::heatMapSurvivesABranch() {
+  InspectedRun run;
+  fillSynthetic(run, {});
+  HeatMapRequest request;
+  request.scale = {0.1, 1000, 0, 1, true};
+  request.sorted = false;
+  request.time = {0, 256};
+  request.width = 600;
+  request.height = 100;
+  HeatMap map;
+  map.update(run, request);
+  run.trace.truncate(50);
+  for (std::int64_t t = 50; t < 220; ++t) appendSynthetic(run, t, true, 77);
+  HeatMap fresh;
+  QCOMPARE(map.update(run, request), fresh.update(run, request));
+}
+
+void ViewsTest::decimationKeepsPeaks() {
+  std::vector<float> values(10000, 1.0F);
+  values[7777] = 42;
+  values[3333] = -5;
+  float high = 0;
+  float low = 0;
+  const std::vector<MinMax> result = decimate(values, 0, 10000, 300);
+  QVERIFY(result.size() <= 301);
+  for (const MinMax& entry : result) {
+    high = std::max(high, entry.high);
+    low = std::min(low, entry.low);
+  }
+  QCOMPARE(high, 42.0F);
+  QCOMPARE(low, -5.0F);
+}
+
+void ViewsTest::steppedRangesGrowInSteps() {
+  QCOMPARE(steppedTop(0.9), 1.0);
+  QCOMPARE(steppedTop(1.1), 2.0);
+  QCOMPARE(steppedTop(21), 50.0);
+  QCOMPARE(steppedTop(-1), 1.0);
+  QCOMPARE(steppedSpan(1, 1024), 64);
+  QCOMPARE(steppedSpan(195, 1024), 224);
+  QCOMPARE(steppedSpan(5000, 1024), 1024);
+}
+
+void ViewsTest::followedSpanKeepsTheNewestAtTheRight() {
+  TimeRange range;
+  range.setSize(5000);
+  QVERIFY(range.follows());
+  QCOMPARE(range.span().first + range.span().count, 5000.0);
+  range.travel(-100);
+  QVERIFY(!range.follows());
+  const TimeSpan still = range.span();
+  range.setSize(5100);
+  QCOMPARE(range.span(), still);
+  range.follow();
+  QCOMPARE(range.span().first + range.span().count, 5100.0);
+  range.zoom(0.5, 5000);
+  QVERIFY(range.span().count < 1000);
+  range.reveal(3);
+  QVERIFY(range.span().first <= 3);
+}
+
+void ViewsTest::clicksReachTheSelection() {
+  InspectedRun run;
+  fillSynthetic(run, {});
+  Selection selection;
+  InspectorScene scene;
+  scene.setRun(&run);
+  scene.setSelection(&selection);
+  const auto& cards = scene.prepare({800, 760});
+  const QRectF time = cards[static_cast<std::size_t>(ViewKind::layerOverTime)].rect;
+  Pointer pointer;
+  pointer.place = time.center();
+  scene.point(pointer);
+  QVERIFY(selection.hovered() > 0);
+  QCOMPARE(selection.token(), -1);
+  pointer.pressed = pointer.down = true;
+  scene.point(pointer);
+  QCOMPARE(selection.token(), selection.hovered());
+  const std::int64_t first = selection.token();
+  pointer.pressed = false;
+  pointer.place += QPointF(40, 0);
+  scene.point(pointer);  // dragging scrubs
+  QVERIFY(selection.token() > first);
+}
+
+void ViewsTest::unchangedViewsAreNotPreparedAgain() {
+  InspectedRun run;
+  fillSynthetic(run, {});
+  Selection selection;
+  InspectorScene scene;
+  scene.setRun(&run);
+  scene.setSelection(&selection);
+  scene.prepare({800, 760});
+  scene.prepare({800, 760});
+  for (int i = 0; i < kViewKinds; ++i) QVERIFY(scene.prepared(static_cast<ViewKind>(i)) <= 2);
+  const std::int64_t norms = scene.prepared(ViewKind::norms);
+  const std::int64_t attention = scene.prepared(ViewKind::attention);
+  selection.selectAttentionLayer(5);
+  scene.prepare({800, 760});
+  QCOMPARE(scene.prepared(ViewKind::attention), attention + 1);
+  QVERIFY(scene.prepared(ViewKind::norms) <= norms + 1);
+}
+
+void ViewsTest::textNeverOverlapsTextInAxes() {
+  InspectedRun run;
+  fillSynthetic(run, {});
+  for (const std::int64_t token : {0, 3, 60, 128, 150, 190, 194}) {
+    Selection selection;
+    selection.selectToken(token);
+    for (const ViewKind kind :
+         {ViewKind::layerOverTime, ViewKind::norms, ViewKind::attention, ViewKind::share}) {
+      const DrawList list = prepare(kind, run, selection);
+      std::vector<QRectF> boxes;
+      for (const DrawItem& item : list.items) {
+        const auto* text = std::get_if<TextItem>(&item);
+        if (!text) continue;
+        const double width = textWidth(text->text, text->role);
+        const double left = text->anchor.x() - (text->align == TextAlign::right    ? width
+                                                : text->align == TextAlign::centre ? width / 2
+                                                                                   : 0);
+        const QRectF box(left, text->anchor.y() - 5, width, 10);
+        QVERIFY2(box.left() >= 0 && box.right() <= 641, qPrintable(text->text));
+        for (const QRectF& other : boxes)
+          QVERIFY2(!box.intersects(other), qPrintable(QStringLiteral("%1: “%2” at token %3")
+                                                          .arg(QLatin1String(viewKey(kind)), text->text)
+                                                          .arg(token)));
+        boxes.push_back(box);
+      }
+    }
+  }
+}
+
+void ViewsTest::filesAreWrittenAndNotBlank_data() {
+  QTest::addColumn<int>("view");
+  QTest::addColumn<bool>("dark");
+  for (int i = 0; i < kViewKinds; ++i)
+    for (const bool dark : {false, true})
+      QTest::addRow("%s %s", viewKey(static_cast<ViewKind>(i)), dark ? "dark" : "light") << i << dark;
+}
+
+void ViewsTest::filesAreWrittenAndNotBlank() {
+  QFETCH(int, view);
+  QFETCH(bool, dark);
+  QTemporaryDir folder;
+  InspectedRun run;
+  fillSynthetic(run, {});
+  Selection selection;
+  const auto kind = static_cast<ViewKind>(view);
+  const ThemeMode mode = dark ? ThemeMode::dark : ThemeMode::light;
+  const QString png = folder.filePath(QStringLiteral("view.png"));
+  QVERIFY(renderView(kind, run, selection, {720, 360}, mode, png));
+  const QImage image(png);
+  QCOMPARE(image.size(), QSize(1440, 720));
+  QSet<QRgb> colours;
+  for (int y = 0; y < image.height(); y += 3)
+    for (int x = 0; x < image.width(); x += 3) colours.insert(image.pixel(x, y));
+  QVERIFY2(colours.size() > 20, qPrintable(QString::number(colours.size())));
+  QCOMPARE(QColor(image.pixel(2, 2)), Theme::of(mode).panel);
+  const QString svg = folder.filePath(QStringLiteral("view.svg"));
+  QVERIFY(renderView(kind, run, selection, {720, 360}, mode, svg));
+  QFile file(svg);
+  QVERIFY(file.open(QIODevice::ReadOnly));
+  const QByteArray text = file.readAll();
+  QVERIFY(text.contains("<text"));
+  const bool heatMap =
+      kind == ViewKind::gates || kind == ViewKind::layerOverTime || kind == ViewKind::attention;
+  QCOMPARE(text.contains("<image"), heatMap);
+  QVERIFY(!renderView(kind, run, selection, {720, 360}, mode, QStringLiteral("/nowhere/view.png")));
+  QVERIFY(!renderView(kind, run, selection, {720, 360}, mode, folder.filePath(QStringLiteral("view.txt"))));
+}
+
+void ViewsTest::timelineTellsTheTokenUnderThePointer() {
+  InspectedRun run;
+  fillSynthetic(run, {});
+  Selection selection;
+  selection.selectToken(150);
+  const DrawList list = prepareTimeline({run, selection, {1400, 104}, Theme::light(), {0, 195}});
+  const Region* region = list.regionAt({700, 60});
+  QVERIFY(region);
+  const Hover hover = region->at({700, 60});
+  QCOMPARE(hover.token, 97);
+  QVERIFY2(hover.readOut.contains(QStringLiteral("bits")), qPrintable(hover.readOut));
+  QVERIFY(texts(list).contains(QStringLiteral("local window of token 150")));
+  QVERIFY(texts(list).contains(QStringLiteral("Griffin")));
+  const float logprob = run.trace.token(97).logprob;
+  QVERIFY(std::abs(timelineValue(run, selection, TimelineQuantity::surprisal, 97) +
+                   static_cast<double>(logprob) / std::log(2.0)) < 1e-6);
+}
+
+void ViewsTest::tableHoldsTheNumbersOfTheView() {
+  InspectedRun run;
+  fillSynthetic(run, {});
+  Selection selection;
+  selection.selectToken(150);
+  const ValueTable gates(ViewKind::gates, run, selection);
+  QCOMPARE(gates.rowCount(), 160);
+  QCOMPARE(gates.columnCount(), kGateQuantities);
+  const ValueTable attention(ViewKind::attention, run, selection);
+  QCOMPARE(attention.rowCount(), 129);
+  QCOMPARE(attention.headerData(0, Qt::Vertical, Qt::DisplayRole).toString(), QStringLiteral("token 22"));
+}
+
+QTEST_MAIN(ViewsTest)
+#include "views_test.moc"
