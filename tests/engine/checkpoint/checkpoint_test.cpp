@@ -206,7 +206,9 @@ void CheckpointTest::gateBlocksAreCountedFromTheTensor() {
 void CheckpointTest::unalignedTensorsAreCopied() {
   ModelFiles files = test::smallModel();
   std::string& bytes = files["model.safetensors"];
-  bytes.insert(8 + static_cast<unsigned char>(bytes[0]) + 256U * static_cast<unsigned char>(bytes[1]), " ");
+  const std::size_t headerEnd =
+      8U + static_cast<unsigned char>(bytes[0]) + 256U * static_cast<unsigned char>(bytes[1]);
+  bytes = bytes.substr(0, headerEnd) + std::string(1, ' ') + bytes.substr(headerEnd);
   bytes[0] = static_cast<char>(bytes[0] + 1);
   const auto straight = open(test::smallModel());
   const auto shifted = open(files);
