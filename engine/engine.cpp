@@ -166,12 +166,14 @@ RequestId Engine::trace(std::vector<std::int32_t> tokens, TraceOptions options,
                         std::shared_ptr<TraceSink> sink) {
   return impl_->submit([tokens = std::move(tokens), options = std::move(options), sink = std::move(sink)](
                            Requests& requests, RequestId id, const std::stop_token& stop) {
+    if (!sink) throw Error(ErrorCode::badArgument, "trace: expected a sink, found none");
     requests.trace(id, tokens, options, *sink, stop);
   });
 }
 
 RequestId Engine::remember(std::shared_ptr<const Snapshot> snapshot) {
   const auto work = [snapshot = std::move(snapshot)](Requests& requests, RequestId, const std::stop_token&) {
+    if (!snapshot) throw Error(ErrorCode::badArgument, "snapshot: expected one, found none");
     requests.remember(*snapshot);
   };
   return impl_->submit(work, true);

@@ -199,7 +199,7 @@ void Requests::run(RequestId id, const RunRequest& request, const std::stop_toke
   RunObserver observer(*this, id, current.tokens);
   EngineEvent event = makeEvent(EventKind::finished, id);
   event.result = generate(model, current.state, request.context, request.options, observer, stop);
-  cache_.remember(current.tokens, current.state.clone());
+  if (!current.tokens.empty()) cache_.remember(current.tokens, current.state.clone());
   if (request.snapshot) {
     auto snapshot = std::make_shared<Snapshot>();
     snapshot->tokens = current.tokens;

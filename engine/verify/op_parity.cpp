@@ -76,7 +76,7 @@ OpCase blockLinearCase(TestRandom& random, std::int64_t T, DType dtype) {
   const auto weight = randomMatrix(random, G * B, B, dtype);
   const Values x = random.normals(T * G * B);
   const Values bias = random.normals(G * B);
-  // Broken: as if all blocks but the first were swapped around, one output channel too far.
+  // Broken: every output one channel too far.
   const auto run = [=](const CpuOps& ops, kernels::ThreadPool& pool, bool broken) {
     Values out(count(T * G * B));
     ops.blockLinear({x.data(), weight->view, bias.data(), T, G, B, out.data()}, pool);

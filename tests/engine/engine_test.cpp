@@ -410,6 +410,8 @@ void EngineTest::scoreOutOfRangeFails() {
   QCOMPARE(client.waitFor(client.engine.score(someTokens(1, 5), 0)).kind, EventKind::failed);
   QCOMPARE(client.waitFor(client.engine.score(someTokens(1, 5), 6)).kind, EventKind::failed);
   QCOMPARE(client.waitFor(client.engine.score({}, 1)).kind, EventKind::failed);
+  QCOMPARE(client.waitFor(client.engine.trace(someTokens(1, 5), {}, nullptr)).kind, EventKind::failed);
+  QCOMPARE(client.waitFor(client.engine.remember(nullptr)).kind, EventKind::failed);
   const EngineEvent nothing = client.waitFor(client.engine.score(someTokens(1, 5), 5));
   QCOMPARE(nothing.kind, EventKind::scored);
   QCOMPARE(nothing.score->rows, std::int64_t{0});
