@@ -394,6 +394,7 @@ void ChatController::afterLoad() {
 
 std::vector<engine::TokenRecord> ChatController::pathRecords() {
   std::vector<engine::TokenRecord> records;
+  if (conversation_.isEmpty()) return records;
   const ui::Prompt shown = prompt(false);
   for (const std::int32_t token : shown.tokens) {
     engine::TokenRecord record;

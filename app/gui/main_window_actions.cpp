@@ -111,6 +111,7 @@ void MainWindow::makeTopBar() {
   bar->setFloatable(false);
   bar->setContextMenuPolicy(Qt::PreventContextMenu);
   bar->setFixedHeight(ui::metrics::kTopBarHeight);
+  bar->setStyleSheet(QStringLiteral("QToolBar { padding: 0 12px; }"));
   addToolBar(Qt::TopToolBarArea, bar);
   modelButton_ = new ui::ModelButton(bar);
   modelButton_->setObjectName(QStringLiteral("modelButton"));

@@ -30,7 +30,7 @@ class GuiWindowTest : public QObject {
     return found;
   }
   static void write(MainWindow& window, const char* input, const QString& text) {
-    auto* edit = find<QPlainTextEdit>(window, input);
+    auto* edit = find<QWidget>(window, "chatPage")->findChild<QPlainTextEdit*>(QString::fromLatin1(input));
     edit->setPlainText(text);
     QTest::keyClick(edit, Qt::Key_Return);
   }

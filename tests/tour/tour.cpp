@@ -105,9 +105,9 @@ void chatFlow(Tour& tour, app::MainWindow& window) {
   choice.seedFixed = true;
   choice.options.seed = 3;
   window.chat()->setSampling(choice);
-  write(window.centralWidget(), "Hello! What do you like to do on a rainy day?");
+  write(find<QWidget>(&window, "chatPage"), "Hello! What do you like to do on a rainy day?");
   tour.wait("a reply", [&] { return window.chat()->sessionId() != 0 && !window.chat()->isWriting(); });
-  write(window.centralWidget(), "And when the sun shines?");
+  write(find<QWidget>(&window, "chatPage"), "And when the sun shines?");
   tour.wait("a second reply",
             [&] { return window.chat()->conversation()->path().size() == 4 && !window.chat()->isWriting(); });
   tour.mustShowSomething(find<QWidget>(&window, "chatView"), "chat");

@@ -34,17 +34,20 @@ ChatView::ChatView(ConversationModel* model, QWidget* parent)
   centred->addWidget(column_, 1000);
   centred->addStretch(1);
   outer->addLayout(centred);
-  outer->addWidget(empty_);
+  auto* emptyRow = new QHBoxLayout;
+  emptyRow->addStretch(1);
+  emptyRow->addWidget(empty_, 1000);
+  emptyRow->addStretch(1);
+  outer->addLayout(emptyRow);
   outer->addStretch(1);
   list_->setContentsMargins(0, 0, 0, 0);
   list_->setSpacing(metrics::kMessageGap);
   auto* emptyColumn = new QVBoxLayout(empty_);
-  emptyColumn->setAlignment(Qt::AlignHCenter);
+  empty_->setMaximumWidth(520);
   emptyColumn->addSpacing(48);
   emptyTitle_->setFont(themeFont(TextRole::title));
   emptyText_->setWordWrap(true);
   emptyText_->setProperty("role", QStringLiteral("dim"));
-  emptyText_->setMaximumWidth(520);
   emptyColumn->addWidget(emptyTitle_);
   emptyColumn->addWidget(emptyText_);
   emptyColumn->addSpacing(8);
@@ -114,7 +117,7 @@ void ChatView::setExamples(const QString& title, const QString& text, const QStr
     button->setObjectName(QStringLiteral("examplePrompt"));
     button->setToolTip(prompt);
     button->setStyleSheet(QStringLiteral("text-align: left; padding: 8px 12px;"));
-    button->setMaximumWidth(520);
+    button->setMinimumHeight(36);
     connect(button, &QPushButton::clicked, this, [this, prompt] { emit exampleChosen(prompt); });
     exampleList_->addWidget(button);
   }

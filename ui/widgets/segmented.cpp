@@ -4,6 +4,8 @@
 #include <QHBoxLayout>
 #include <QPushButton>
 
+#include "ui/theme/theme.h"
+
 namespace eyrie::ui {
 
 Segmented::Segmented(const QStringList& texts, const QStringList& names, QWidget* parent)
@@ -19,8 +21,10 @@ Segmented::Segmented(const QStringList& texts, const QStringList& names, QWidget
     const bool last = i == int(texts.size()) - 1;
     button->setProperty("segment", first && last ? "only" : first ? "first" : last ? "last" : "middle");
     group_->addButton(button, i);
+    button->setFixedHeight(metrics::kControlHeight);
     row->addWidget(button);
   }
+  setFixedHeight(metrics::kControlHeight);
   if (!texts.isEmpty()) group_->button(0)->setChecked(true);
   connect(group_, &QButtonGroup::idClicked, this, &Segmented::chosen);
 }

@@ -75,13 +75,13 @@ class SessionDelegate final : public QStyledItemDelegate {
 }  // namespace
 
 SessionsPanel::SessionsPanel(SessionListModel* model, QWidget* parent)
-    : QWidget(parent),
+    : QFrame(parent),
       model_(model),
       search_(new QLineEdit(this)),
       list_(new QListView(this)),
       empty_(new QLabel(this)) {
   setObjectName(QStringLiteral("sessionsPanel"));
-  setAttribute(Qt::WA_StyledBackground);
+  setProperty("role", QStringLiteral("bar"));
   auto* column = new QVBoxLayout(this);
   column->setContentsMargins(12, 12, 12, 8);
   column->setSpacing(8);
@@ -187,7 +187,7 @@ bool SessionsPanel::eventFilter(QObject* watched, QEvent* event) {
         break;
     }
   }
-  return QWidget::eventFilter(watched, event);
+  return QFrame::eventFilter(watched, event);
 }
 
 }  // namespace eyrie::ui

@@ -1,7 +1,7 @@
 // The sessions list with search, rename and delete. What it shows comes from SessionListModel.
 #pragma once
 
-#include <QWidget>
+#include <QFrame>
 
 class QLineEdit;
 class QListView;
@@ -11,7 +11,7 @@ namespace eyrie::ui {
 
 class SessionListModel;
 
-class SessionsPanel final : public QWidget {
+class SessionsPanel final : public QFrame {
   Q_OBJECT
  public:
   explicit SessionsPanel(SessionListModel* model, QWidget* parent = nullptr);

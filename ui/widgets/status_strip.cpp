@@ -26,7 +26,8 @@ StatusStrip::StatusStrip(QWidget* parent)
   position_->setObjectName(QStringLiteral("statusPosition"));
   bytes_->setObjectName(QStringLiteral("statusBytes"));
   device_->setObjectName(QStringLiteral("statusDevice"));
-  dropped_->setProperty("role", QStringLiteral("warning"));
+  dropped_->setObjectName(QStringLiteral("statusDropped"));
+  dropped_->hide();
   for (QLabel* label : {dot_, state_, speed_, position_, bytes_, dropped_}) {
     label->setContentsMargins(label == dot_ ? 0 : 2, 0, label == dot_ ? 0 : 14, 0);
     addWidget(label);
@@ -71,6 +72,7 @@ void StatusStrip::setStateBytes(std::uint64_t bytes) {
 }
 
 void StatusStrip::setDropped(std::uint64_t frames) {
+  dropped_->setVisible(frames > 0);
   dropped_->setText(frames > 0 ? tr("%n frame(s) dropped", nullptr, int(frames)) : QString());
 }
 
