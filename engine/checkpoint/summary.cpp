@@ -32,20 +32,27 @@ std::uint64_t sequenceBytes(const ModelConfig& config) {
   return total;
 }
 
+bool isWidened(TensorRole role) {
+  return role != TensorRole::embedding && role != TensorRole::linear && role != TensorRole::gateWeight;
+}
+
 }  // namespace
 
 ModelSummary summarise(const Checkpoint& checkpoint) {
   ModelSummary summary;
   summary.config = checkpoint.config();
   std::set<kernels::DType> dtypes;
+  const std::vector<ExpectedTensor> expected = expectedTensors(summary.config);
+  std::size_t index = 0;
   for (const StoredTensor& tensor : checkpoint.tensors()) {
     const auto count = static_cast<std::int64_t>(tensor.bytes / kernels::dtypeSize(tensor.dtype));
     summary.parameters += count;
     if (tensor.name == kEmbeddingName || tensor.name == kHeadName) summary.embeddingParameters += count;
     summary.weightBytes += tensor.bytes;
-    // Vectors (norms, biases, gates' biases, convolution) are widened to f32 at load.
-    if (tensor.shape.size() == 1 && tensor.dtype != kernels::DType::f32)
+    // Everything but the matrices is widened to f32 at load; the head, if any, comes after the registry's.
+    if (index < expected.size() && isWidened(expected[index].role))
       summary.extraBytes += static_cast<std::uint64_t>(count) * sizeof(float);
+    ++index;
     dtypes.insert(tensor.dtype);
   }
   if (dtypes.size() == 1)

@@ -7,6 +7,7 @@
 
 #include "engine/error.h"
 #include "engine/make_model.h"
+#include "engine/tokenizer/tokenizer.h"
 #include "tests/engine/model_files.h"
 
 using namespace eyrie::engine;
@@ -45,6 +46,7 @@ class CheckpointTest : public QObject {
   void fingerprintTellsModelsApart();
   void unusualFilesAreRefused();
   void summaryCounts();
+  void builtInModelsOpenWithTheirTokenizers();
 
  private:
   std::shared_ptr<const Checkpoint> open(const ModelFiles& files);
@@ -269,10 +271,33 @@ void CheckpointTest::summaryCounts() {
   // Two recurrent layers: h and three rows of tail; one of attention: 8 keys and values of 16 floats (2
   // heads).
   QCOMPARE(summary.stateBytes, static_cast<std::uint64_t>(2 * 4 * 24 * 4 + 2 * 8 * 1 * 8 * 4));
+  // Widened to f32: norms, biases, gate biases, convolutions, decays.
+  const std::uint64_t perLayer = 16 + 16 + 20 + 20 + 16;
+  QCOMPARE(summary.extraBytes,
+           4 * (3 * perLayer + 2 * (24 + 24 + 24 * 4 + 24 + 24 + 24 + 24 + 16) + 16 + 16));
   QVERIFY(!summary.hasTokenizer);
   ModelFiles files = test::smallModel();
   files["tokenizer.model"] = test::readBytes(EYRIE_SOURCE_DIR "/tests/engine/tokenizer/data/tiny-bpe.model");
   QVERIFY(summarise(*open(files)).hasChatTemplate);
+}
+
+void CheckpointTest::builtInModelsOpenWithTheirTokenizers() {
+  int opened = 0;
+  for (const auto& entry : fs::directory_iterator(EYRIE_SOURCE_DIR "/assets/models")) {
+    if (!entry.is_directory()) continue;
+    const auto checkpoint = Checkpoint::open(entry.path());
+    QVERIFY2(!checkpoint->outputHead().name.empty(), entry.path().c_str());
+    const auto tokenizer = Tokenizer::loadFor(entry.path(), checkpoint->config().V);
+    ++opened;
+    if (!tokenizer) continue;
+    // trap 46 on the vocabularies that are shipped
+    for (const char* marker : {"<start_of_turn>", "<end_of_turn>", "<bos>", "<eos>"}) {
+      QVERIFY2(tokenizer->controlToken(marker), marker);
+      for (const std::int32_t id : tokenizer->encode(marker)) QVERIFY2(!tokenizer->isControl(id), marker);
+    }
+    QCOMPARE(tokenizer->decode(tokenizer->encode("A hawk\n remembers.")), std::string("A hawk\n remembers."));
+  }
+  if (opened == 0) QSKIP("no built-in models in this tree");
 }
 
 QTEST_GUILESS_MAIN(CheckpointTest)
