@@ -328,7 +328,7 @@ void CliScoreTest::existingModelIsNotOverwritten() {
   COMPARE_CODE(cli_.run(make), 0);
   const CliResult again = cli_.run(make);
   COMPARE_CODE(again, 1);
-  QVERIFY2(again.err.contains("not empty"), again.text());
+  QVERIFY2(again.err.contains("new or empty folder"), again.text());
 }
 
 QTEST_GUILESS_MAIN(CliScoreTest)
