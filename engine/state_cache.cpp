@@ -22,7 +22,9 @@ void StateCache::remember(std::vector<std::int32_t> tokens, SequenceState state)
     bytes_ -= sizeOf(*same);
     entries_.erase(same);
   }
-  entries_.push_front({std::move(tokens), std::move(state)});
+  Entry entry{std::move(tokens), std::move(state)};
+  if (sizeOf(entry) > maxBytes_) return;  // it would drive out all others and go as well
+  entries_.push_front(std::move(entry));
   bytes_ += sizeOf(entries_.front());
   while (!entries_.empty() && (entries_.size() > maxStates_ || bytes_ > maxBytes_)) dropLast();
 }
