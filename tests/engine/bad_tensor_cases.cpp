@@ -127,13 +127,14 @@ void addWhole(std::vector<BadCase>& cases) {
       {"header: metadata that is no text", {kFile, "__metadata__: format"}, [](ModelFiles& files) {
          editTensors(files, [](RawSafetensors& raw) { raw.header["__metadata__"]["format"] = 3; });
        }});
-  cases.push_back(
-      {"header: two tensors on the same bytes", {kFile, "data_offsets: expected to begin at"}, [](ModelFiles& files) {
-         editTensors(files, [](RawSafetensors& raw) {
-           raw.header["model.layers.0.temporal_pre_norm.weight"]["data_offsets"] =
-               raw.header["model.layers.1.temporal_pre_norm.weight"]["data_offsets"];
-         });
-       }});
+  cases.push_back({"header: two tensors on the same bytes",
+                   {kFile, "data_offsets: expected to begin at"},
+                   [](ModelFiles& files) {
+                     editTensors(files, [](RawSafetensors& raw) {
+                       raw.header["model.layers.0.temporal_pre_norm.weight"]["data_offsets"] =
+                           raw.header["model.layers.1.temporal_pre_norm.weight"]["data_offsets"];
+                     });
+                   }});
   cases.push_back({"header: an empty object", {"num_hidden_layers", "only 0 tensors"}, [](ModelFiles& files) {
                      files[kFile] = std::string("\2\0\0\0\0\0\0\0{}", 10);
                    }});
