@@ -176,6 +176,13 @@ class NpzContainer final : public ArrayContainer {
       put(out, entry.size);
       put(out, entry.local);
     }
+    appendEnd(out, at);
+    file.writeAt(at, out.data(), out.size());
+    file.resize(at + std::int64_t(out.size()));
+  }
+
+  // `out` holds the directory, which begins at `at` in the file.
+  void appendEnd(std::string& out, std::int64_t at) const {
     const auto size = std::int64_t(out.size());
     const auto count = std::int64_t(entries_.size());
     if (zip64_) {
@@ -197,8 +204,6 @@ class NpzContainer final : public ArrayContainer {
     put(out, zip64_ ? 0xFFFFFFFFU : std::uint32_t(size));
     put(out, zip64_ ? 0xFFFFFFFFU : std::uint32_t(at));
     put(out, std::uint16_t(0));
-    file.writeAt(at, out.data(), out.size());
-    file.resize(at + std::int64_t(out.size()));
   }
 
   bool force_;

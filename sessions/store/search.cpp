@@ -98,7 +98,7 @@ Hits findWord(SQLite::Database& db, const std::string& word) {
         " SELECT rowid FROM {0}_trigrams WHERE length(?2) >= 3 AND {0}_trigrams MATCH ?3)",
         what);
   };
-  // MATCH with a phrase of fewer than three characters is an error for no table, but finds nothing either.
+  // There is no trigram in fewer than three characters.
   collect(prepare(db, messages + both("message"), prefixQuery(word), word, quoted(word)), hits);
   collect(prepare(db, titles + both("title"), prefixQuery(word), word, quoted(word)), hits);
   return hits;
