@@ -77,6 +77,8 @@ def language_card(name, interim, branch):
     beside, table = sizes(c)
     used = found["arguments"]
     note = "**Interim weights**, exported while training still ran.\n\n" if interim else ""
+    planned = used["tokens"]
+    cut = "" if found["tokens"] > 0.98 * planned else " (stopped before the rate had fallen to its end)"
     chat = f", then {stage['tokens'] / 1e6:.2f} M in the chat stage (loss on the answering side)" if stage else ""
     if not result:
         held = "Not measured yet."
@@ -95,7 +97,7 @@ Same text, same order, same vocabulary, the same number of parameters beside the
 | parameters | {beside:,} beside the embedding, {table:,} in it (tied) |
 | shape | width {c.width}, {c.layers} layers, {c.heads} heads of {c.head_size}, one key-value head, MLP {c.hidden}{f", window {c.window}" if "attention" in c.pattern else ""} |
 | vocabulary | {c.vocabulary}, SentencePiece BPE with bytes as fallback |
-| trained on | {found['tokens'] / 1e6:.2f} M tokens in rows of 512{chat} |
+| trained on | {found['tokens'] / 1e6:.2f} M tokens in rows of 512{cut}{chat} |
 | rate | {used['rate'] or 3e-3:g}, {used['warm_up']} steps of warm-up, constant, last {used['decay_share']:.0%} linear to 3 % |
 | otherwise | AdamW 0.9/0.95, decay 0.1 on matrices, clip 1, batch {used['batch']} × 512, fp32; stored as bf16 |
 | prompt format | Gemma's chat template; plain text works too |
@@ -154,7 +156,7 @@ end; the model's answer is the token that followed it the first time. No start t
 |---|---|
 | parameters | {beside:,} beside the embedding, {table:,} in it |
 | shape | width {c.width}, {c.layers} blocks, {c.heads} heads of {c.head_size}, MLP {c.hidden}{f", window {c.window}" if "attention" in c.pattern else ""}, vocabulary {c.vocabulary} |
-| trained | {found['step']} steps of 4096 tokens, length doubled from 16 to 256 at 95 % right, then 256 |
+| trained | {found['step']} steps of at most 4096 tokens, length doubled from 16 to 256 at 95 % right, then 256 |
 | rate | {used['rate']:g}, warm-up 50, second half linear to 3 %; AdamW 0.9/0.95, decay 0.1, clip 1 |
 
 ## Measured

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import torch
 
+import fused
 import tokenizer
 from generators import RETRIEVAL
 from mixture import documents
@@ -25,20 +26,18 @@ def log_probs(model, ids):
     with torch.no_grad():
         x = model.hidden(tokens, position)[0, :-1]
         out = []
-        for rows, target in zip(x.split(1024), tokens[0, 1:].split(1024)):
-            logits = rows @ model.embed_tokens.weight.T
-            if model.c.cap:
-                logits = model.c.cap * torch.tanh(logits / model.c.cap)
-            out.append(torch.log_softmax(logits, -1).gather(1, target.unsqueeze(1)).squeeze(1))
+        for rows, target in zip(x.split(256), tokens[0, 1:].split(256)):
+            out.append(-fused.row_losses(rows, model.embed_tokens.weight, target, model.c.cap))
     return torch.cat(out)
 
 
-def bits_per_byte(model, processor, texts):
+def bits_and_bytes(model, processor, texts):
+    """Bits, and the bytes they are for."""
     bits, size = 0.0, 0
     for text in texts:
         bits -= log_probs(model, [BOS] + processor.encode(text)).double().sum().item() / math.log(2)
         size += len(text.encode())
-    return round(bits / size, 4), size
+    return bits, size
 
 
 def held_texts(share):
@@ -50,7 +49,6 @@ def held_texts(share):
         sets[f"books, {name}"] = pieces[: math.ceil(len(pieces) * share)]
         for row in rows:
             whole.setdefault(row["book"], []).append(row["text"])
-    sets["books"] = [text for name, texts in sets.items() for text in texts]
     for name in ("persona-chat", "self-dialogue"):
         texts = ["\n".join(row["turns"]) + "\n" for row in documents(name, "held")]
         sets[name] = texts[: math.ceil(len(texts) * share)]
@@ -98,15 +96,20 @@ def main():
     parse.add_argument("--pieces-only", action="store_true", help="do not read the held-out books in one go as well")
     parse.add_argument("--examples", type=int, default=100, help="per retrieval task")
     args = parse.parse_args()
+    torch.set_flush_denormal(True)
     model, processor = load(args.folder).eval(), tokenizer.load()
     sets, whole = held_texts(args.share)
     result = {"share": args.share, "bits_per_byte": {}, "bytes": {}, "whole_books": {}}
-    for name, texts in sets.items():
-        result["bits_per_byte"][name], result["bytes"][name] = bits_per_byte(model, processor, texts)
+    measured = {name: bits_and_bytes(model, processor, texts) for name, texts in sets.items()}
+    parts = [measured[name] for name in sets if name.startswith("books, ")]
+    measured = {"books": tuple(map(sum, zip(*parts))), **measured}
+    for name, (bits, size) in measured.items():
+        result["bits_per_byte"][name], result["bytes"][name] = round(bits / size, 4), size
         print(name, result["bits_per_byte"][name], flush=True)
     if "global_attention" not in model.c.pattern and args.share == 1.0 and not args.pieces_only:
         for book, text in whole.items():
-            result["whole_books"][book] = bits_per_byte(model, processor, [text])
+            bits, size = bits_and_bytes(model, processor, [text])
+            result["whole_books"][book] = round(bits / size, 4), size
             print(book, result["whole_books"][book], flush=True)
     result["retrieval"] = retrieval_scores(model, processor, args.examples)
     result["retrieval_examples"] = args.examples

@@ -84,6 +84,7 @@ def main():
     toy = args.name.endswith("-induction")
     weights = {f"model.{name}": value.to(torch.bfloat16).contiguous() for name, value in found["model"].items()}
     save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
+    (folder / "model.safetensors").chmod(0o644)
     write_json(folder / "config.json", configuration(SIBLINGS[args.name], toy))
     generation = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD, "do_sample": True,
                   "temperature": 0.7, "top_k": 40, "top_p": 0.95}

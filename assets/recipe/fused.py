@@ -252,3 +252,13 @@ def tied_loss(x, table, target, weight, cap):
     if cap:
         logits = cap * torch.tanh(logits / cap)
     return (F.cross_entropy(logits, target, reduction="none") * weight).sum()
+
+
+def row_losses(x, table, target, cap):
+    """Cross-entropy of each row, for measuring."""
+    logits = x @ table.T
+    if available(x):
+        return _capped_entropy_chunk(logits, target.contiguous(), torch.ones(target.numel()), cap)
+    if cap:
+        logits = cap * torch.tanh(logits / cap)
+    return F.cross_entropy(logits, target, reduction="none")
