@@ -193,10 +193,7 @@ void MainWindow::connectChat() {
                       text);
   });
   connect(chat_, &ChatController::speedChanged, status_, &ui::StatusStrip::setSpeed);
-  connect(chat_, &ChatController::seedUsed, composer_->sampling(), [this](quint64 seed) {
-    composer_->sampling()->setLastSeed(seed);
-    emit composer_->sampling()->changed();
-  });
+  connect(chat_, &ChatController::seedUsed, composer_, &ui::Composer::setLastSeed);
   connect(chat_, &ChatController::failed, this, [this](const QString& text) {
     spdlog::error("chat: {}", text.toStdString());
     notice_->showNotice(ui::NoticeBar::Kind::error, text);

@@ -6,6 +6,7 @@
 #include <QDockWidget>
 #include <QFileDialog>
 #include <QFileInfo>
+#include <QLayout>
 #include <QMenu>
 #include <QMessageBox>
 #include <QPlainTextEdit>
@@ -111,7 +112,9 @@ void MainWindow::makeTopBar() {
   bar->setFloatable(false);
   bar->setContextMenuPolicy(Qt::PreventContextMenu);
   bar->setFixedHeight(ui::metrics::kTopBarHeight);
-  bar->setStyleSheet(QStringLiteral("QToolBar { padding: 0 12px; }"));
+  // The style takes one padding for all four sides.
+  bar->setStyleSheet(QStringLiteral("QToolBar { padding: 0px; }"));
+  bar->layout()->setContentsMargins(12, 0, 12, 0);
   addToolBar(Qt::TopToolBarArea, bar);
   modelButton_ = new ui::ModelButton(bar);
   modelButton_->setObjectName(QStringLiteral("modelButton"));

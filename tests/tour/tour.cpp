@@ -104,13 +104,14 @@ void chatFlow(Tour& tour, app::MainWindow& window) {
   choice.maxTokens = 60;
   choice.seedFixed = true;
   choice.options.seed = 3;
+  find<ui::Composer>(&window, "composer")->sampling()->setChoice(choice);
   window.chat()->setSampling(choice);
   write(find<QWidget>(&window, "chatPage"), "Hello! What do you like to do on a rainy day?");
   tour.wait("a reply", [&] { return window.chat()->sessionId() != 0 && !window.chat()->isWriting(); });
   write(find<QWidget>(&window, "chatPage"), "And when the sun shines?");
   tour.wait("a second reply",
             [&] { return window.chat()->conversation()->path().size() == 4 && !window.chat()->isWriting(); });
-  tour.mustShowSomething(find<QWidget>(&window, "chatView"), "chat");
+  tour.mustShowSomething(find<QWidget>(find<QWidget>(&window, "chatPage"), "chatView"), "chat");
   tour.mustShowSomething(find<QWidget>(&window, "normsStrip"), "norms strip");
   tour.mustShowSomething(find<QWidget>(&window, "sessionsPanel"), "sessions");
   tour.picture(&window, "chat");
@@ -142,7 +143,7 @@ void readFlow(Tour& tour, app::MainWindow& window) {
   find<QAction>(&window, "newChat")->trigger();
   press(&window, "modeRead");
   write(
-      window.centralWidget(),
+      find<QWidget>(&window, "chatPage"),
       "Once upon a time there was a little girl called Rose who lived with her grandmother in a small house "
       "by "
       "the sea. Every morning she went down to the beach to look for shells, and every evening she told her "

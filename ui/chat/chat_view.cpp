@@ -130,6 +130,7 @@ void ChatView::setReplyTints(std::vector<float> tints) {
 }
 
 void ChatView::rebuild() {
+  if (popover_) popover_->hide();
   for (MessageWidget* message : messages_) delete message;
   messages_.clear();
   if (model_->rowCount() > 0) insertRows(0, model_->rowCount() - 1);
@@ -166,6 +167,7 @@ void ChatView::insertRows(int first, int last) {
 }
 
 void ChatView::removeRows(int first, int last) {
+  if (popover_) popover_->hide();
   for (int row = first; row <= last; ++row) {
     MessageWidget* message = messages_[std::size_t(row)];
     list_->removeWidget(message);

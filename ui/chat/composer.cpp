@@ -42,7 +42,6 @@ Composer::Composer(QWidget* parent, bool modes)
   input_->document()->setDocumentMargin(0);
   input_->setHorizontalScrollBarPolicy(Qt::ScrollBarAlwaysOff);
   input_->installEventFilter(this);
-  column->addWidget(input_);
   makeBottomRow(column, modes);
   makeSystemPrompt();
   sampling_->setWindowFlags(Qt::Popup);
@@ -58,6 +57,8 @@ Composer::Composer(QWidget* parent, bool modes)
 }
 
 void Composer::makeBottomRow(QVBoxLayout* column, bool modes) {
+  auto* head = new QHBoxLayout;
+  head->setSpacing(metrics::kStep);
   auto* row = new QHBoxLayout;
   row->setSpacing(metrics::kStep);
   if (modes) {
@@ -67,7 +68,7 @@ void Composer::makeBottomRow(QVBoxLayout* column, bool modes) {
     modes_->setToolTips({tr("Send a message, get a reply"), tr("The model writes on where your text ends"),
                          tr("The model reads the text and writes nothing; every view works on it")});
     connect(modes_, &Segmented::chosen, this, [this](int index) { setMode(ComposeMode(index)); });
-    row->addWidget(modes_);
+    head->addWidget(modes_);
   }
   for (QPushButton* quiet : {summary_, system_, openText_}) {
     quiet->setProperty("kind", QStringLiteral("quiet"));
@@ -83,10 +84,13 @@ void Composer::makeBottomRow(QVBoxLayout* column, bool modes) {
   openText_->setToolTip(tr("Read a text file (Ctrl+Shift+O)"));
   send_->setObjectName(QStringLiteral("sendButton"));
   send_->setProperty("kind", QStringLiteral("primary"));
+  head->addStretch(1);
+  head->addWidget(openText_);
+  head->addWidget(system_);
   row->addWidget(summary_, 1);
-  row->addWidget(openText_);
-  row->addWidget(system_);
   row->addWidget(send_);
+  column->addLayout(head);
+  column->addWidget(input_);
   column->addLayout(row);
   connect(summary_, &QPushButton::clicked, this, [this] { popUp(sampling_, summary_); });
   connect(system_, &QPushButton::clicked, this, [this] { popUp(systemPanel_, system_); });
@@ -164,6 +168,11 @@ void Composer::focusInput() {
   input_->setFocus();
 }
 
+void Composer::setLastSeed(quint64 seed) {
+  sampling_->setLastSeed(seed);
+  summary_->setText(sampling_->summary());
+}
+
 QString Composer::systemPrompt() const {
   return systemInput_->toPlainText().trimmed();
 }
@@ -175,10 +184,9 @@ void Composer::setSystemPrompt(const QString& prompt) {
 }
 
 void Composer::updateState() {
-  const char* placeholders[] = {
-      QT_TR_NOOP("Message…  Return sends, Shift+Return makes a new line"),
-      QT_TR_NOOP("Begin a text; the model writes on"),
-      QT_TR_NOOP("Paste a text here, or open a file: the model reads it, you watch")};
+  const char* placeholders[] = {QT_TR_NOOP("Message…  Return sends, Shift+Return makes a new line"),
+                                QT_TR_NOOP("Begin a text; the model writes on"),
+                                QT_TR_NOOP("Paste a text here, or open a file, and watch it read")};
   input_->setPlaceholderText(tr(placeholders[int(mode_)]));
   const char* verbs[] = {QT_TR_NOOP("Send"), QT_TR_NOOP("Continue"), QT_TR_NOOP("Read")};
   send_->setText(busy_ ? tr("Stop") : tr(verbs[int(mode_)]));

@@ -33,6 +33,7 @@ class Composer final : public QFrame {
   QString text() const;
   void focusInput();
   SamplingPanel* sampling() const { return sampling_; }
+  void setLastSeed(quint64 seed);  // the one the last reply was drawn with
   QString systemPrompt() const;
   void setSystemPrompt(const QString& prompt);
 

@@ -67,7 +67,8 @@ void MessageWidget::showHeader(const Turn& turn) {
   name_->setText(name);
   body_->setAccessibleName(tr("Message of %1").arg(name));
   QStringList facts;
-  if (!turn.tokens.empty()) facts << tr("%n token(s)", nullptr, int(turn.tokens.size()));
+  if (!turn.tokens.empty())
+    facts << (turn.tokens.size() == 1 ? tr("1 token") : tr("%1 tokens").arg(turn.tokens.size()));
   if (turn.tokensPerSecond > 0) facts << tr("%1 tok/s").arg(QLocale().toString(turn.tokensPerSecond, 'f', 0));
   if (reply && turn.status == TurnStatus::done && turn.seed != 0) facts << tr("seed %1").arg(turn.seed);
   if (turn.status == TurnStatus::cancelled) facts << tr("stopped");

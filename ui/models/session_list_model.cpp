@@ -61,7 +61,9 @@ QVariant SessionListModel::data(const QModelIndex& index, int role) const {
   const auto facts = [&] {
     QStringList parts;
     if (!row.entry.models.isEmpty()) parts << row.entry.models.join(QStringLiteral(", "));
-    parts << tr("%n token(s)", nullptr, int(row.entry.tokens)) << shortMoment(row.entry.updated, now_);
+    parts << (row.entry.tokens == 1 ? tr("1 token")
+                                    : tr("%1 tokens").arg(QLocale().toString(qlonglong(row.entry.tokens))))
+          << shortMoment(row.entry.updated, now_);
     return parts.join(QStringLiteral(" · "));
   };
   switch (role) {

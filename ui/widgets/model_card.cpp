@@ -128,7 +128,7 @@ void ModelCard::showFacts(const ModelCardFacts& facts) {
   folder_->setText(facts.folder);
   QStringList parts;
   parts << tr("%1 parameters").arg(shortCount(summary.parameters)) << QString::fromStdString(summary.dtype)
-        << tr("%n layer(s)", nullptr, int(summary.config.L)) << tr("width %1").arg(summary.config.D);
+        << tr("layers: %1").arg(summary.config.L) << tr("width %1").arg(summary.config.D);
   if (summary.config.hasKind(engine::BlockKind::localAttention))
     parts << tr("window %1").arg(summary.config.W);
   if (!summary.hasTokenizer) parts << tr("no tokenizer: it cannot chat");

@@ -73,7 +73,7 @@ void StatusStrip::setStateBytes(std::uint64_t bytes) {
 
 void StatusStrip::setDropped(std::uint64_t frames) {
   dropped_->setVisible(frames > 0);
-  dropped_->setText(frames > 0 ? tr("%n frame(s) dropped", nullptr, int(frames)) : QString());
+  dropped_->setText(frames > 0 ? tr("Frames dropped: %1").arg(frames) : QString());
 }
 
 void StatusStrip::setDevice(const QString& device) {
