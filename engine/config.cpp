@@ -123,9 +123,8 @@ std::vector<BlockKind> parseBlocks(const Reader& reader, std::int64_t layers) {
     const json* value = reader.find(key);
     if (value == nullptr) continue;
     if (!value->is_array() || value->empty()) reader.fail(key, "a list of layer kinds", jsonExcerpt(*value));
-    std::vector<BlockKind> kinds;
-    for (const json& kind : *value) kinds.push_back(blockKind(reader, key, kind));
-    if (pattern.empty()) pattern = std::move(kinds);
+    for (const json& kind : *value) pattern.push_back(blockKind(reader, key, kind));
+    break;
   }
   if (pattern.empty()) pattern = {BlockKind::recurrent, BlockKind::recurrent, BlockKind::localAttention};
   std::vector<BlockKind> blocks(static_cast<std::size_t>(layers));

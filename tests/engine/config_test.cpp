@@ -135,6 +135,9 @@ void ConfigTest::trap33_patternKeys_data() {
   QTest::newRow("trap 33: both, _block_types wins")
       << R"({"block_types": ["recurrent"], "_block_types": ["attention"]})"
       << "AAAA";
+  QTest::newRow("trap 33: the unused key may say anything")
+      << R"({"layer_types": ["sliding_attention"], "block_types": ["recurrent"]})"
+      << "RRRR";
   QTest::newRow("trap 33: neither") << "{}"
                                     << "RRAR";
   QTest::newRow("every kind")
