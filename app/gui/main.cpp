@@ -9,7 +9,9 @@
 #include <QTimer>
 #include <chrono>
 #include <csignal>
+#include <cstdint>
 #include <cstdio>
+#include <cstdlib>
 #include <thread>
 
 #include "app/gui/app_paths.h"
@@ -46,15 +48,15 @@ void leaveWithin(std::chrono::milliseconds patience) {
   }).detach();
 }
 
-}  // namespace
+struct Arguments {
+  QString model;
+  QString profile;
+  std::int64_t session = 0;
+};
 
-int main(int argc, char** argv) {
-  QCoreApplication::setAttribute(Qt::AA_ShareOpenGLContexts);
-  QApplication::setHighDpiScaleFactorRoundingPolicy(Qt::HighDpiScaleFactorRoundingPolicy::PassThrough);
-  QApplication app(argc, argv);
-  QApplication::setApplicationName(QStringLiteral("eyrie"));
-  QApplication::setApplicationVersion(QStringLiteral(EYRIE_VERSION));
-  QApplication::setDesktopFileName(QStringLiteral("eyrie"));
+// Before there is a QApplication: --help, --version and wrong options need no display. Exits with 2 on those.
+Arguments parseArguments(int& argc, char** argv) {
+  const QCoreApplication early(argc, argv);
   QCommandLineParser parser;
   parser.setApplicationDescription(QObject::tr("A desktop laboratory for recurrent language models."));
   parser.addHelpOption();
@@ -68,19 +70,32 @@ int main(int argc, char** argv) {
                                    QObject::tr("Keep settings, sessions and log in DIR."),
                                    QStringLiteral("DIR"));
   parser.addOptions({session, profile});
-  if (!parser.parse(QApplication::arguments())) {
+  if (!parser.parse(QCoreApplication::arguments())) {
     std::fprintf(stderr, "%s\n", qPrintable(parser.errorText()));
-    return 2;
+    std::exit(2);
   }
-  parser.process(app);
+  parser.process(early);
   bool good = true;
   const qlonglong id = parser.isSet(session) ? parser.value(session).toLongLong(&good) : 0;
   if (!good || id < 0 || parser.positionalArguments().size() > 1) {
     std::fprintf(stderr, "%s\n",
                  qPrintable(QObject::tr("expected: eyrie [MODEL] [--session ID] [--profile DIR]")));
-    return 2;
+    std::exit(2);
   }
-  const eyrie::app::AppPaths paths = eyrie::app::AppPaths::of(parser.value(profile));
+  return {parser.positionalArguments().value(0), parser.value(profile), id};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  QCoreApplication::setAttribute(Qt::AA_ShareOpenGLContexts);
+  QCoreApplication::setApplicationName(QStringLiteral("eyrie"));
+  QCoreApplication::setApplicationVersion(QStringLiteral(EYRIE_VERSION));
+  const Arguments arguments = parseArguments(argc, argv);
+  QApplication::setHighDpiScaleFactorRoundingPolicy(Qt::HighDpiScaleFactorRoundingPolicy::PassThrough);
+  QApplication app(argc, argv);
+  QApplication::setDesktopFileName(QStringLiteral("eyrie"));
+  const eyrie::app::AppPaths paths = eyrie::app::AppPaths::of(arguments.profile);
   eyrie::app::startLog(paths.log);
   spdlog::info("eyrie {} starts", EYRIE_VERSION);
   int code = 0;
@@ -90,7 +105,8 @@ int main(int argc, char** argv) {
     eyrie::app::MainWindow window(paths, &theme);
     closeOnSignals(app);
     window.show();
-    QTimer::singleShot(0, &window, [&] { window.begin(parser.positionalArguments().value(0), id); });
+    spdlog::info("window shown");
+    QTimer::singleShot(0, &window, [&] { window.begin(arguments.model, arguments.session); });
     code = QApplication::exec();
     leaveWithin(std::chrono::milliseconds(900));
   }

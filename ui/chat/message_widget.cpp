@@ -60,8 +60,10 @@ void MessageWidget::showHeader(const Turn& turn) {
   const bool reply = turn.role == engine::Role::model;
   const Theme& theme = Theme::current();
   dot_->setVisible(reply);
-  dot_->setStyleSheet(
-      QStringLiteral("background: %1; border-radius: 4px;").arg(theme.model(look_.isHawk).name()));
+  // Setting a style sheet costs a new polish: only when it differs.
+  const QString dot =
+      QStringLiteral("background: %1; border-radius: 4px;").arg(theme.model(look_.isHawk).name());
+  if (dot_->styleSheet() != dot) dot_->setStyleSheet(dot);
   const QString you = turn.role == engine::Role::text ? tr("Text") : tr("You");
   const QString name = reply ? (turn.model.isEmpty() ? tr("Model") : turn.model) : you;
   name_->setText(name);

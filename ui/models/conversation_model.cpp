@@ -39,8 +39,6 @@ void ConversationModel::follow(int firstChanged) {
     rows_ = path;
     endInsertRows();
   }
-  // A new sibling changes "2/3" of rows that stay.
-  if (!rows_.empty()) emit dataChanged(index(0), index(int(rows_.size()) - 1), {SiblingRole, SiblingsRole});
 }
 
 void ConversationModel::changed(TurnId id, const QList<int>& roles) {

@@ -98,7 +98,7 @@ bool SessionListModel::setData(const QModelIndex& index, const QVariant& value, 
 }
 
 Qt::ItemFlags SessionListModel::flags(const QModelIndex& index) const {
-  if (!checkIndex(index, CheckIndexOption::IndexIsValid)) return Qt::NoItemFlags;
+  if (!index.isValid()) return Qt::NoItemFlags;
   if (!rows_[std::size_t(index.row())].heading.isEmpty()) return Qt::ItemIsEnabled | Qt::ItemNeverHasChildren;
   return Qt::ItemIsEnabled | Qt::ItemIsSelectable | Qt::ItemIsEditable | Qt::ItemNeverHasChildren;
 }

@@ -27,6 +27,7 @@ NoticeBar::NoticeBar(QWidget* parent)
   text_->setTextFormat(Qt::PlainText);
   text_->setTextInteractionFlags(Qt::TextSelectableByMouse | Qt::TextSelectableByKeyboard);
   remedy_->setObjectName(QStringLiteral("noticeRemedy"));
+  remedy_->hide();
   copy_->setIcon(themeIcon(QStringLiteral("copy")));
   copy_->setToolTip(tr("Copy this message"));
   copy_->setAccessibleName(copy_->toolTip());
