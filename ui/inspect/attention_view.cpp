@@ -10,9 +10,9 @@ namespace {
 constexpr std::uint32_t kSlot = 300;
 constexpr double kLabels = 50;
 
-// Most weights are small: the square root lets a hundredth be seen beside a half. The legend says so.
+// Most weights are small: the cube root lets a hundredth be seen beside a half. The legend says so.
 float shade(float weight) {
-  return std::sqrt(std::max(0.0F, weight));
+  return std::cbrt(std::max(0.0F, weight));
 }
 
 }  // namespace
@@ -24,7 +24,7 @@ void AttentionView::weights(DrawList& list, const ViewInput& input, const QRectF
   const auto span = static_cast<std::int64_t>(values.size()) / heads;
   const std::int64_t visible = std::min(span, token + 1);
   const ColourTable& table = colourTable(ColourMap::weights, theme.dark);
-  const double pitch = std::min(28.0, area.height() / static_cast<double>(heads));
+  const double pitch = std::min(40.0, area.height() / static_cast<double>(heads));
   const double gap = pitch >= 14 ? 5 : 1;
   const int every = static_cast<int>(std::ceil(13 / pitch));
   const double cell = area.width() / static_cast<double>(span);
@@ -73,17 +73,35 @@ void AttentionView::weights(DrawList& list, const ViewInput& input, const QRectF
       token - input.selection.hovered() < span)
     list.vertical(rows.right() - (static_cast<double>(token - input.selection.hovered()) + 0.5) * cell,
                   rows.top(), rows.bottom(), theme.accent);
-  const double labels = rows.bottom() + 12;
+  labels(list, input, rows, layerIdx, span);
+}
+
+void AttentionView::labels(DrawList& list, const ViewInput& input, const QRectF& rows, int layerIdx,
+                           std::int64_t span) const {
+  const Theme& theme = input.theme;
+  const double middle = rows.bottom() + 12;
   const bool edge = input.run.trace.config().blocks[static_cast<std::size_t>(layerIdx)] ==
                     engine::BlockKind::localAttention;
   if (edge) list.vertical(rows.left(), rows.top() - 3, rows.bottom() + 4, theme.dim, 1, true);
-  list.text(
-      {rows.left(), labels},
-      edge ? tr("%1 back (edge)").arg(readableCount(span - 1)) : tr("%1 back").arg(readableCount(span - 1)),
-      theme.dim);
-  list.text({rows.center().x(), labels}, readableCount((span - 1) / 2), theme.dim, TextRole::secondary,
+  const QString oldest = readableCount(span - 1);
+  list.text({rows.left(), middle}, edge ? tr("%1 back (edge)").arg(oldest) : tr("%1 back").arg(oldest),
+            theme.dim);
+  list.text({rows.center().x(), middle}, readableCount((span - 1) / 2), theme.dim, TextRole::secondary,
             TextAlign::centre);
-  list.text({rows.right(), labels}, tr("this token"), theme.dim, TextRole::secondary, TextAlign::right);
+  list.text({rows.right(), middle}, tr("this token"), theme.dim, TextRole::secondary, TextAlign::right);
+  const QRectF bar(rows.left(), middle + 13, 120, 5);
+  const ColourTable& table = colourTable(ColourMap::weights, theme.dark);
+  QImage legend(256, 1, QImage::Format_RGBA8888);
+  for (int i = 0; i < 256; ++i) legend.setPixel(i, 0, table[static_cast<std::size_t>(i)]);
+  list.image(bar, legend, kSlot - 1);
+  list.frame(bar, theme.line);
+  for (const double weight : {0.0, 0.1, 1.0}) {
+    const double half = textWidth(readableTick(weight), TextRole::secondary) / 2;
+    const double x = bar.left() + static_cast<double>(shade(static_cast<float>(weight))) * bar.width();
+    list.text({std::clamp(x, bar.left() + half, bar.right() - half), bar.bottom() + 10}, readableTick(weight),
+              theme.dim, TextRole::secondary, TextAlign::centre);
+  }
+  list.text({bar.right() + metrics::kGroup, bar.center().y()}, tr("weight"), theme.dim);
 }
 
 void AttentionView::summary(DrawList& list, const ViewInput& input, const QRectF& area, int layerIdx,
@@ -94,7 +112,7 @@ void AttentionView::summary(DrawList& list, const ViewInput& input, const QRectF
   const engine::TraceColumn* first = layout.find(layerIdx, engine::Quantity::attentionFirst);
   if (!entropy || !first) return;
   const std::int64_t heads = entropy->size;
-  const double pitch = std::min(28.0, area.height() / static_cast<double>(heads));
+  const double pitch = std::min(40.0, area.height() / static_cast<double>(heads));
   // Entropy in nats as the number of keys it is worth, against the window.
   const auto keys = static_cast<double>(std::max<std::int64_t>(2, input.run.trace.config().W + 1));
   for (std::int64_t head = 0; head < heads; ++head) {
@@ -152,16 +170,6 @@ DrawList AttentionView::prepare(const ViewInput& input) {
     summary(list, input, area, layerIdx, token);
   } else {
     weights(list, input, area, layerIdx, token, values);
-    const QRectF bar(area.left(), area.bottom() + 28, 90, 5);
-    const ColourTable& table = colourTable(ColourMap::weights, input.theme.dark);
-    QImage legend(128, 1, QImage::Format_RGBA8888);
-    for (int i = 0; i < 128; ++i)
-      legend.setPixel(i, 0, sampleColour(table, shade(static_cast<float>(i) / 127)));
-    list.image(bar, legend, kSlot - 1);
-    list.frame(bar, input.theme.line);
-    list.text({bar.left() - 6, bar.center().y()}, QStringLiteral("0"), input.theme.dim, TextRole::secondary,
-              TextAlign::right);
-    list.text({bar.right() + 6, bar.center().y()}, tr("1 weight"), input.theme.dim);
   }
   list.description = tr("Attention of layer %1 at token %2, one row a head").arg(layerIdx).arg(token);
   return list;

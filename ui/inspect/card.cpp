@@ -175,12 +175,21 @@ void colourBar(DrawList& list, const ViewInput& input, const QRectF& bar, Colour
   for (int i = 0; i < 256; ++i) image.setPixel(i, 0, table[static_cast<std::size_t>(i)]);
   list.image(bar, image, slot);
   list.frame(bar, input.theme.line);
-  for (const double tick : ticks) {
-    const double x = bar.left() + scale.unit(tick) * bar.width();
+  // The ends first; what would touch a label already there stays out.
+  std::vector<std::pair<double, double>> taken;
+  std::vector<double> order = ticks;
+  if (order.size() > 2) std::rotate(order.begin() + 1, order.end() - 1, order.end());
+  for (const double tick : order) {
     const QString text = readableTick(tick);
     const double half = textWidth(text, TextRole::secondary) / 2;
-    list.text({std::clamp(x, bar.left() + half, bar.right() - half), bar.bottom() + 10}, text,
-              input.theme.dim, TextRole::secondary, TextAlign::centre);
+    const double x =
+        std::clamp(bar.left() + scale.unit(tick) * bar.width(), bar.left() + half, bar.right() - half);
+    const bool clear = std::none_of(taken.begin(), taken.end(), [&](const auto& other) {
+      return x - half < other.second + 6 && x + half + 6 > other.first;
+    });
+    if (!clear) continue;
+    taken.emplace_back(x - half, x + half);
+    list.text({x, bar.bottom() + 10}, text, input.theme.dim, TextRole::secondary, TextAlign::centre);
   }
   list.text({bar.right() + metrics::kGroup, bar.center().y()}, unit, input.theme.dim);
 }

@@ -1,6 +1,8 @@
 #include "ui/inspect/inspector_scene.h"
 
+#include <QTimer>
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 
 #include "ui/plot/painter_backend.h"
@@ -48,6 +50,7 @@ InspectorScene::InspectorScene(QObject* parent)
     cards_[index].kind = static_cast<ViewKind>(i);
     views_[index] = makeView(cards_[index].kind);
   }
+  clock_.start();
   run_ = noRun_.get();
   selection_ = noSelection_.get();
   range_ = ownRange_.get();
@@ -184,6 +187,21 @@ InspectorScene::Key InspectorScene::keyOf(ViewKind kind, QSizeF size) const {
   return key;
 }
 
+// Views of large models or very long texts cost more than a frame: while nothing but the trace grows, they
+// may take an eighth of the time.
+bool InspectorScene::mayWait(ViewKind kind, const Key& key) {
+  constexpr std::int64_t kCheap = 4'000'000;
+  const auto index = static_cast<std::size_t>(kind);
+  if (!keys_[index] || cost_[index] < kCheap) return false;
+  Key grown = *keys_[index];
+  grown.revision = key.revision;
+  grown.time = key.time;
+  const std::int64_t wait = madeAt_[index] + 8 * cost_[index] - clock_.nsecsElapsed();
+  if (!(grown == key) || wait <= 0) return false;
+  QTimer::singleShot(std::chrono::milliseconds(wait / 1'000'000 + 1), this, &InspectorScene::changed);
+  return true;
+}
+
 const std::array<InspectorScene::Card, kViewKinds>& InspectorScene::prepare(QSizeF viewport) {
   viewport_ = viewport;
   arrange(viewport);
@@ -193,9 +211,12 @@ const std::array<InspectorScene::Card, kViewKinds>& InspectorScene::prepare(QSiz
     if (keys_[index] && *keys_[index] == key) continue;
     const QRectF shown = card.rect.translated(0, -scroll_);
     if (!shown.intersects(QRectF(QPointF(), viewport))) continue;  // prepared when scrolled to
+    if (mayWait(card.kind, key)) continue;
+    madeAt_[index] = clock_.nsecsElapsed();
     card.list = views_[index]->prepare(
         {*run_, *selection_, card.rect.size(), Theme::current(), range_->span(), state_, true});
     keys_[index] = std::make_unique<Key>(keyOf(card.kind, card.rect.size()));
+    cost_[index] = clock_.nsecsElapsed() - madeAt_[index];
     ++prepared_[index];
   }
   return cards_;

@@ -3,6 +3,7 @@
 // thread only.
 #pragma once
 
+#include <QElapsedTimer>
 #include <QObject>
 #include <QPointer>
 #include <array>
@@ -66,6 +67,7 @@ class InspectorScene : public QObject {
   struct Key;
   void arrange(QSizeF viewport);
   Key keyOf(ViewKind kind, QSizeF size) const;
+  bool mayWait(ViewKind kind, const Key& key);
   void act(const Action& action);
   void wheel(const Pointer& pointer, const Region* region, const Card* card);
   void attach();
@@ -84,6 +86,10 @@ class InspectorScene : public QObject {
   std::array<Card, kViewKinds> cards_;
   std::array<std::unique_ptr<Key>, kViewKinds> keys_;
   std::array<std::int64_t, kViewKinds> prepared_ = {};
+  // What a view cost last time and when: an expensive one lets some tokens pass while they stream.
+  std::array<std::int64_t, kViewKinds> cost_ = {};  // ns
+  std::array<std::int64_t, kViewKinds> madeAt_ = {};
+  QElapsedTimer clock_;
   QSizeF viewport_;
   double scroll_ = 0;
   double contentHeight_ = 0;

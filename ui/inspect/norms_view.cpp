@@ -74,7 +74,7 @@ DrawList NormsView::prepare(const ViewInput& input) {
   list.size = input.size;
   const Theme& theme = input.theme;
   const std::vector<int> layers = recurrentLayers(input.run.trace.config());
-  card::header(list, input, 0, tr("State norm"), tr("‖h‖ per layer"));
+  card::header(list, input, 0, tr("State norm"), tr("norm of h per layer"));
   QString problem = card::nothingYet(input);
   if (problem.isEmpty() && layers.empty())
     problem = tr("This model has no recurrent layers, so it has no state of fixed size.");

@@ -43,6 +43,8 @@ class AttentionView final : public View {
  private:
   void weights(DrawList& list, const ViewInput& input, const QRectF& area, int layerIdx, std::int64_t token,
                std::span<const float> values) const;
+  void labels(DrawList& list, const ViewInput& input, const QRectF& rows, int layerIdx,
+              std::int64_t span) const;
   void summary(DrawList& list, const ViewInput& input, const QRectF& area, int layerIdx,
                std::int64_t token) const;
 };

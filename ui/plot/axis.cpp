@@ -7,19 +7,10 @@
 
 namespace eyrie::ui {
 
-std::vector<double> niceTicks(double low, double high, int most) {
-  if (!(high > low) || most < 2) return {low};
-  double step = steppedTop((high - low) / (most - 1));
-  std::vector<double> ticks;
-  for (double tick = std::ceil(low / step - 1e-9) * step; tick <= high + step * 1e-9; tick += step)
-    ticks.push_back(std::abs(tick) < step * 1e-9 ? 0 : tick);
-  return ticks;
-}
-
 double steppedTop(double value) {
   if (!(value > 0) || !std::isfinite(value)) return 1;
   const double decade = std::pow(10.0, std::floor(std::log10(value)));
-  for (const double step : {1.0, 2.0, 5.0})
+  for (const double step : {1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0})
     if (value <= step * decade * (1 + 1e-9)) return step * decade;
   return 10 * decade;
 }

@@ -3,15 +3,11 @@
 
 #include <QString>
 #include <cstdint>
-#include <vector>
 
 namespace eyrie::ui {
 
-// Up to `most` round values in [low, high], both ends included where round.
-std::vector<double> niceTicks(double low, double high, int most);
-
-// The smallest of 1, 2, 5 times a power of ten that is at least `value`; a range grows in such steps, so that
-// an axis does not move with every token. 1 for values that are not positive.
+// The smallest of 1, 1.5, 2, 3, 4, 5, 6, 8 times a power of ten that is at least `value`; a range grows in
+// such steps, so that an axis does not move with every token. 1 for values that are not positive.
 double steppedTop(double value);
 
 // Number of tokens shown for a trace of `size`: four steps an octave, at least 64, at most `most`.

@@ -26,7 +26,7 @@ QString unitOf(TimelineQuantity quantity) {
     case TimelineQuantity::entropy:
       return translated("bits");
     case TimelineQuantity::stateNorm:
-      return translated("‖h‖");
+      return translated("norm of h, chosen layer");
     case TimelineQuantity::milliseconds:
       return translated("ms per token");
   }
