@@ -6,11 +6,11 @@
 #include <QDockWidget>
 #include <QFileDialog>
 #include <QFileInfo>
-#include <QLayout>
+#include <QFrame>
+#include <QHBoxLayout>
 #include <QMenu>
 #include <QMessageBox>
 #include <QPlainTextEdit>
-#include <QToolBar>
 #include <QToolButton>
 #include <QUrl>
 #include <QVBoxLayout>
@@ -106,16 +106,22 @@ void MainWindow::makeActions() {
 }
 
 void MainWindow::makeTopBar() {
-  auto* bar = new QToolBar(tr("Top bar"), this);
+  // The place of a menu bar: as wide as the window, above every dock.
+  auto* bar = new QFrame(this);
   bar->setObjectName(QStringLiteral("topBar"));
-  bar->setMovable(false);
-  bar->setFloatable(false);
-  bar->setContextMenuPolicy(Qt::PreventContextMenu);
+  bar->setProperty("role", QStringLiteral("bar"));
   bar->setFixedHeight(ui::metrics::kTopBarHeight);
-  // The style takes one padding for all four sides.
-  bar->setStyleSheet(QStringLiteral("QToolBar { padding: 0px; }"));
-  bar->layout()->setContentsMargins(12, 0, 12, 0);
-  addToolBar(Qt::TopToolBarArea, bar);
+  auto* column = new QVBoxLayout(bar);
+  column->setContentsMargins(0, 0, 0, 0);
+  column->setSpacing(0);
+  auto* row = new QHBoxLayout;
+  row->setContentsMargins(12, 7, 12, 8);
+  row->setSpacing(ui::metrics::kGroup);
+  auto* rule = new QFrame(bar);
+  rule->setProperty("role", QStringLiteral("rule"));
+  column->addLayout(row);
+  column->addWidget(rule);
+  setMenuWidget(bar);
   modelButton_ = new ui::ModelButton(bar);
   modelButton_->setObjectName(QStringLiteral("modelButton"));
   const auto modelMenu = [this](ui::ModelButton* button, std::function<void(const QString&)> open) {
@@ -148,6 +154,7 @@ void MainWindow::makeTopBar() {
     menu->setObjectName(name + QStringLiteral("Menu"));
     (this->*fill)(menu);
     button->setMenu(menu);
+    button->setFixedHeight(ui::metrics::kControlHeight);
     return button;
   };
   traceButton_ = menuButton(QStringLiteral("traceButton"), tr("Trace"), &MainWindow::fillTraceMenu);
@@ -159,7 +166,7 @@ void MainWindow::makeTopBar() {
   action(QStringLiteral("mainMenu"), tr("Menu"), QKeySequence(Qt::Key_F10), [main] { main->showMenu(); });
   for (QWidget* widget :
        std::initializer_list<QWidget*>{modelButton_, layouts_, spacer, traceButton_, exportButton_, main}) {
-    bar->addWidget(widget);
+    row->addWidget(widget);
   }
 }
 

@@ -1,6 +1,7 @@
 // Layout presets: which docks are there and how large, each remembered on its own.
 #include <QDockWidget>
 #include <QStackedWidget>
+#include <QTimer>
 
 #include "app/gui/main_window.h"
 #include "ui/theme/theme.h"
@@ -25,6 +26,7 @@ void MainWindow::saveLayout() {
 void MainWindow::setLayoutPreset(Layout layout) {
   if (layout == layout_) return;
   saveLayout();
+  if (layout_ == Layout::inspect) inspectorDock_->setProperty("wantedWidth", inspectorDock_->width());
   layout_ = layout;
   applyLayout();
 }
@@ -36,6 +38,13 @@ void MainWindow::applyLayout() {
   chatView_->setColumnWidth(layout_ == Layout::inspect ? 560 : 720);
   strip_->setVisible(layout_ == Layout::chat);
   if (!restoreState(settings_.layoutState(nameOf(layout_)), kStateVersion)) defaultLayout(layout_);
+  // Restored while other docks were there, widths come out wrong: set them once the new ones stand.
+  const int wanted = inspectorDock_->property("wantedWidth").toInt();
+  if (layout_ == Layout::inspect && wanted > 0) {
+    QTimer::singleShot(0, this, [this, wanted] {
+      resizeDocks({sessionsDock_, inspectorDock_}, {ui::metrics::kSessionsWidth, wanted}, Qt::Horizontal);
+    });
+  }
   if (layout_ == Layout::compare) {
     compare_->activate();
     compare_->view()->composer()->focusInput();

@@ -196,7 +196,11 @@ std::vector<QRectF> MessageBody::rectsOf(std::size_t index) const {
     const double x1 = line.cursorToX(at - block.position());
     const double x2 = line.cursorToX(std::max(stop, at) - block.position());
     const QRectF natural = line.naturalTextRect();
-    if (x2 > x1) rects.emplace_back(origin.x() + x1, origin.y() + natural.y(), x2 - x1, natural.height());
+    // The space a line broke at is no place to mark the word that follows it.
+    const bool broken =
+        stop < ends_[index] && block.text().mid(at - block.position(), stop - at).trimmed().isEmpty();
+    if (x2 > x1 && !broken)
+      rects.emplace_back(origin.x() + x1, origin.y() + natural.y(), x2 - x1, natural.height());
     at = std::max(stop, at + 1);
   }
   return rects;
