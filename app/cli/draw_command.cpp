@@ -38,7 +38,7 @@ void addDrawCommand(CLI::App& parser, Action& action) {
   command->add_option("--width", options->width, "Logical pixels [1000]")
       ->check(CLI::Range(320, 8000))
       ->type_name("N");
-  command->add_option("--height", options->height, "Logical pixels [640]")
+  command->add_option("--height", options->height, "Logical pixels [what the view needs]")
       ->check(CLI::Range(240, 8000))
       ->type_name("N");
   command->add_flag("--dark", options->dark, "On a dark ground");

@@ -5,6 +5,7 @@
 
 #include <QGuiApplication>
 #include <algorithm>
+#include <cstdio>
 
 #include "app/cli/stored_trace.h"
 #include "engine/error.h"
@@ -59,6 +60,19 @@ void select(const PictureOptions& options, const ui::InspectedRun& run, bool att
   }
 }
 
+// Logical pixels: a row a layer or head, with title, axis and colour bar; plots over time take what they get.
+int fittingHeight(ui::ViewKind kind, const engine::ModelConfig& config) {
+  constexpr int kPlot = 420;
+  if (kind == ui::ViewKind::gates) return 90 + 22 * static_cast<int>(ui::recurrentLayers(config).size());
+  if (kind == ui::ViewKind::attention) return 110 + 40 * static_cast<int>(config.H);
+  return kPlot;
+}
+
+// Qt's remarks about the session it runs in are not for readers of a command's messages.
+void onlyErrors(QtMsgType type, const QMessageLogContext&, const QString& text) {
+  if (type == QtCriticalMsg || type == QtFatalMsg) std::fprintf(stderr, "eyrie-cli: %s\n", qPrintable(text));
+}
+
 }  // namespace
 
 void drawTrace(const PictureOptions& options) {
@@ -84,12 +98,14 @@ void drawTrace(const PictureOptions& options) {
 
   // No display is needed, whether there is one or not.
   qputenv("QT_QPA_PLATFORM", "offscreen");
+  qInstallMessageHandler(onlyErrors);
   int argc = 1;
   char name[] = "eyrie-cli";
   char* argv[] = {name, nullptr};
   const QGuiApplication application(argc, argv);
   const auto mode = options.dark ? ui::ThemeMode::dark : ui::ThemeMode::light;
-  const QSize size(options.width, options.height);
+  const int height = options.height > 0 ? options.height : fittingHeight(kind, run.trace.config());
+  const QSize size(options.width, height);
   if (!ui::renderView(kind, run, selection, size, mode, QString::fromStdString(options.out))) {
     throw Error(ErrorCode::ioFailed, fmt::format("{}: cannot be written", options.out));
   }

@@ -10,7 +10,7 @@ struct PictureOptions {
   std::string view;  // "gates", "time", "attention", "norms", "horizon" or "share"
   std::string out;   // .png or .svg
   int width = 1000;  // logical pixels
-  int height = 640;
+  int height = 0;    // as the view needs
   int token = -1;  // the newest
   int layer = -1;  // the first of its kind
   bool dark = false;
