@@ -85,6 +85,14 @@ DrawList HorizonView::prepare(const ViewInput& input) {
     return list;
   }
   const std::int64_t token = shownToken(input.run, input.selection);
+  // The axis grows when one channel in twenty of some layer lies beyond it; the last bin holds what is
+  // longer.
+  for (const int layerIdx : layers) {
+    const std::span<const float> quantiles = halfLifeQuantiles(input.run, layerIdx, token);
+    if (quantiles.size() == 5 && std::isfinite(quantiles[4]))
+      while (input.state.halfLifeTop < std::min(1e6, static_cast<double>(quantiles[4])))
+        input.state.halfLifeTop *= 10;
+  }
   const QRectF area = card::content(input).adjusted(kLabels, 10, -2, -card::kAxis + 4);
   const Scale scale{0.1, input.state.halfLifeTop, area.left(), area.right(), true};
   const double pitch = area.height() / static_cast<double>(layers.size());
