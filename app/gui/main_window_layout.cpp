@@ -34,6 +34,11 @@ void MainWindow::setLayoutPreset(Layout layout) {
 void MainWindow::applyLayout() {
   layouts_->setCurrent(int(layout_));
   pages_->setCurrentIndex(layout_ == Layout::compare ? 1 : 0);
+  // A hidden page must not keep the shown one from being narrow.
+  for (int i = 0; i < pages_->count(); ++i) {
+    const auto policy = i == pages_->currentIndex() ? QSizePolicy::Preferred : QSizePolicy::Ignored;
+    pages_->widget(i)->setSizePolicy(policy, policy);
+  }
   chatView_->setTokenView(layout_ == Layout::inspect);
   chatView_->setColumnWidth(layout_ == Layout::inspect ? 560 : 720);
   strip_->setVisible(layout_ == Layout::chat);
