@@ -11,8 +11,8 @@ struct PictureOptions {
   std::string out;   // .png or .svg
   int width = 1000;  // logical pixels
   int height = 0;    // as the view needs
-  int token = -1;  // the newest
-  int layer = -1;  // the first of its kind
+  int token = -1;    // the newest
+  int layer = -1;    // the first of its kind
   bool dark = false;
 };
 
