@@ -169,10 +169,16 @@ void InspectorWidgetTest::idleWidgetDoesNotRepaint() {
   inspector.resize(800, 760);
   inspector.show();
   QVERIFY(QTest::qWaitForWindowExposed(&inspector));
-  QTest::qWait(300);
-  const std::int64_t before = inspector.frames();
-  QTest::qWait(300);
-  QVERIFY2(inspector.frames() - before <= 1, qPrintable(QString::number(inspector.frames() - before)));
+  // Showing takes a few frames, late ones on a busy machine; then there must come a second without any.
+  std::int64_t before = -1;
+  const auto restsForASecond = [&] {
+    before = inspector.frames();
+    QTest::qWait(1000);
+    return inspector.frames() == before;
+  };
+  bool rested = false;
+  for (int attempt = 0; attempt < 5 && !rested; ++attempt) rested = restsForASecond();
+  QVERIFY2(rested, qPrintable(QString("still painting: frame %1").arg(inspector.frames())));
 }
 
 void InspectorWidgetTest::keysStepThroughTokens() {
