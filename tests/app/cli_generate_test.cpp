@@ -18,6 +18,7 @@ class CliGenerateTest : public QObject {
   void drawnSeedIsReported();
   void noTokensReadsOnly();
   void tokensWithoutTokenizerArePrinted();
+  void notesBeginOnALineOfTheirOwn();
   void textStreamsFromAPrompt();
   void backendsAgree();
   void interruptStopsWithWhatThereIs();
@@ -90,6 +91,19 @@ void CliGenerateTest::tokensWithoutTokenizerArePrinted() {
     QVERIFY2(whole, result.text());
   }
   QVERIFY2(result.err.contains("seed 1"), result.text());
+}
+
+void CliGenerateTest::notesBeginOnALineOfTheirOwn() {
+  QProcess process;
+  process.setProcessEnvironment(cleanEnvironment(cli_.file(".")));
+  process.setProcessChannelMode(QProcess::MergedChannels);  // as on a terminal
+  process.start(cliPath(), {"generate", "--model", goldenFolder("hawk-tiny"), "--tokens", "2,3",
+                            "--max-tokens", "3", "--seed", "1"});
+  QVERIFY(process.waitForFinished(60'000));
+  const QList<QByteArray> lines = process.readAll().split('\n');
+  QCOMPARE(lines.size(), 3);
+  QVERIFY2(lines[0].contains(',') && !lines[0].contains('['), lines[0]);
+  QVERIFY2(lines[1].startsWith("[3 tokens"), lines[1]);
 }
 
 void CliGenerateTest::textStreamsFromAPrompt() {
