@@ -87,7 +87,7 @@ void report(const GenerateOptions& options, const engine::GenerateResult& result
 int generate(GenerateOptions& options) {
   options.input.check();
   options.writing.check();
-  options.recording.check();
+  options.recording.check(options.input);
   Interrupt interrupt;
   LoadedModel loaded = loadModel(options.model, interrupt.token());
   SessionRecorder recorder(options.recording, loaded, options.writing);

@@ -147,10 +147,15 @@ void printTensors(const std::vector<engine::StoredTensor>& tensors) {
   }
 }
 
-int inspect(const std::string& model, bool json) {
+struct InspectOptions {
+  ModelOptions model;
+  bool json = false;
+};
+
+int inspect(const InspectOptions& options) {
   std::shared_ptr<const engine::Checkpoint> checkpoint;
-  const engine::ModelInfo info = openModel(model, checkpoint);
-  if (json) {
+  const engine::ModelInfo info = openModel(options.model, checkpoint);
+  if (options.json) {
     printLine(modelJson(info, *checkpoint));
     return kDone;
   }
@@ -162,18 +167,11 @@ int inspect(const std::string& model, bool json) {
 }  // namespace
 
 void addInspectCommand(CLI::App& parser, Action& action) {
-  struct Options {
-    std::string model;
-    bool json = false;
-  };
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InspectOptions>();
   CLI::App* command = parser.add_subcommand("inspect", "Configuration, tensors, parameters and memory");
-  command->add_option("--model", options->model, "Folder, Hugging Face cache name, or built-in")
-      ->required()
-      ->type_name("M");
+  options->model.addTo(*command);
   command->add_flag("--json", options->json, "One JSON object");
-  command->callback(
-      [options, &action] { action = [options] { return inspect(options->model, options->json); }; });
+  command->callback([options, &action] { action = [options] { return inspect(*options); }; });
 }
 
 }  // namespace eyrie::app
