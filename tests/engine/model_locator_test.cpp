@@ -91,7 +91,7 @@ void ModelLocatorTest::onlyRecurrentGemmasAreListed() {
 }
 
 void ModelLocatorTest::aMissingModelSaysWhereWasLooked() {
-  for (const char* name : {"no-such", "no/such", "", "../..x", "a/../../etc"}) {
+  for (const char* name : {"no-such", "no/such", "../..x", "a/../../etc"}) {
     try {
       locateModel(name);
       QFAIL(name);
@@ -102,6 +102,7 @@ void ModelLocatorTest::aMissingModelSaysWhereWasLooked() {
   }
   QVERIFY(QString::fromStdString(test::errorOf([] { locateModel("no/such"); })).contains("models--no--such"));
   QVERIFY(QString::fromStdString(test::errorOf([] { locateModel("nosuch"); })).contains("built-in/nosuch"));
+  QVERIFY(QString::fromStdString(test::errorOf([] { locateModel(""); })).contains("found an empty name"));
 }
 
 QTEST_GUILESS_MAIN(ModelLocatorTest)
