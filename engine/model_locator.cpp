@@ -170,26 +170,28 @@ std::vector<ModelLocation> cachedModels() {
 }
 
 ModelLocation locateModel(const std::string& nameOrPath) {
+  if (nameOrPath.empty())
+    throw Error(ErrorCode::notFound, "expected a model's name or folder, found an empty name");
   std::vector<std::string> looked;
   const bool bare = nameOrPath.find('/') == std::string::npos;
-  if (bare && !nameOrPath.empty()) {
+  if (bare) {
     for (const ModelLocation& model : builtInModels())
       if (model.name == nameOrPath) return model;
     for (const fs::path& root : builtInRoots())
-      looked.push_back((root / nameOrPath).lexically_normal().string());
+      looked.push_back((root / printable(nameOrPath)).lexically_normal().string());
   }
   fs::path folder = expandHome(nameOrPath);
   std::error_code ignored;
   if (fs::is_regular_file(folder, ignored) &&
       (folder.filename() == "config.json" || folder.extension() == ".safetensors"))
     folder = folder.has_parent_path() ? folder.parent_path() : fs::path(".");
-  if (!nameOrPath.empty() && fs::is_directory(folder, ignored)) return {folderName(folder), folder, false};
-  looked.push_back(folder.string());
+  if (fs::is_directory(folder, ignored)) return {folderName(folder), folder, false};
+  looked.push_back(printable(folder.string()));
   if (isCacheName(nameOrPath))
     for (const fs::path& root : cacheRoots()) {
       const fs::path repository = root / cacheFolderName(nameOrPath);
       if (const auto snapshot = snapshotOf(repository)) return {nameOrPath, *snapshot, false};
-      looked.push_back(repository.string());
+      looked.push_back(printable(repository.string()));
     }
   throw Error(ErrorCode::notFound,
               fmt::format("{}: no such model; looked at {}", printable(nameOrPath), fmt::join(looked, ", ")));

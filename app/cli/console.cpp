@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cmath>
 #include <cstdio>
@@ -40,6 +41,12 @@ void note(std::string_view message) {
   std::fputc('\n', stderr);
 }
 
+void complain(std::string_view message) {
+  std::string line = "eyrie-cli: ";
+  for (const char c : message) line += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+  note(line);
+}
+
 Json number(double value) {
   return std::isfinite(value) ? Json(value) : Json(nullptr);
 }
@@ -47,6 +54,7 @@ Json number(double value) {
 namespace {
 
 // The handler may only do what is safe in one: it writes to a pipe, and a thread passes the request on.
+constexpr std::array kStopSignals = {SIGINT, SIGTERM, SIGHUP};
 std::atomic<int> pipeEnd{-1};
 volatile sig_atomic_t presses = 0;
 
@@ -62,7 +70,7 @@ void onInterrupt(int) {
 struct Interrupt::Impl {
   std::stop_source source;
   int ends[2] = {-1, -1};
-  struct sigaction before = {};
+  std::array<struct sigaction, kStopSignals.size()> before = {};
   std::thread watcher;
 };
 
@@ -79,11 +87,16 @@ Interrupt::Interrupt() : impl_(std::make_unique<Impl>()) {
   struct sigaction action = {};
   action.sa_handler = onInterrupt;
   action.sa_flags = SA_RESTART;
-  sigaction(SIGINT, &action, &impl_->before);
+  for (std::size_t i = 0; i < kStopSignals.size(); ++i) {
+    sigaction(kStopSignals[i], nullptr, &impl_->before[i]);
+    const bool nohup = kStopSignals[i] == SIGHUP && impl_->before[i].sa_handler == SIG_IGN;
+    if (!nohup) sigaction(kStopSignals[i], &action, nullptr);
+  }
 }
 
 Interrupt::~Interrupt() {
-  sigaction(SIGINT, &impl_->before, nullptr);
+  for (std::size_t i = 0; i < kStopSignals.size(); ++i)
+    sigaction(kStopSignals[i], &impl_->before[i], nullptr);
   const char done = 0;
   [[maybe_unused]] const auto written = write(impl_->ends[1], &done, 1);
   impl_->watcher.join();

@@ -16,11 +16,14 @@ void printLine(const Json& object);
 void flushOutput();
 // A message for people, on stderr, with a line feed.
 void note(std::string_view message);
+// What went wrong: "eyrie-cli: MESSAGE" on one line, whatever names from outside it carries.
+void complain(std::string_view message);
 
 // null for NaN and infinities, which JSON does not have.
 Json number(double value);
 
-// While it lives, Ctrl-C asks token() to stop; a second one ends the process at once. One at a time.
+// While it lives, Ctrl-C (and a closed terminal, and kill) asks token() to stop; a second one ends the
+// process at once. One at a time.
 class Interrupt {
  public:
   Interrupt();

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <functional>
 
+#include "app/cli/checks.h"
 #include "app/cli/command.h"
 #include "app/cli/console.h"
 #include "app/cli/machine.h"
@@ -99,10 +100,11 @@ void addDoctorCommand(CLI::App& parser, Action& action) {
   command->add_option("--backend", options->backend, "auto, cpu, reference or cuda [auto]")
       ->check(CLI::IsMember({"auto", "cpu", "reference", "cuda"}))
       ->type_name("NAME");
-  command->add_option("--threads", options->threads, "Threads [all cores]")
-      ->check(CLI::Range(1, 1024))
+  command->add_option("--threads", options->threads, "1 to 1024 [all cores]")
+      ->check(wholeNumber(1, 1024))
       ->type_name("N");
   command->add_option("--goldens", options->goldens, "Folder of reference outputs to check as well")
+      ->check(filled())
       ->type_name("DIR");
   command->add_flag("--verbose", options->verbose, "Every check, not only those that failed");
   command->callback([options, &action] { action = [options] { return doctor(*options); }; });

@@ -1,6 +1,7 @@
 // eyrie-cli draw: a picture of a trace file.
 #include <filesystem>
 
+#include "app/cli/checks.h"
 #include "app/cli/command.h"
 #include "app/cli/console.h"
 #include "app/cli/trace_picture.h"
@@ -23,6 +24,7 @@ void addDrawCommand(CLI::App& parser, Action& action) {
   CLI::App* command = parser.add_subcommand("draw", "Draws a trace file");
   command->add_option("trace", options->trace, "A trace: .npz or .safetensors")
       ->required()
+      ->check(filled())
       ->type_name("TRACE");
   command->add_option("--view", options->view, "gates, attention, norms; also time, horizon, share")
       ->required()
@@ -30,16 +32,16 @@ void addDrawCommand(CLI::App& parser, Action& action) {
       ->type_name("VIEW");
   command->add_option("--out", options->out, "F.png or F.svg")->required()->type_name("F");
   command->add_option("--token", options->token, "Token shown [the last]")
-      ->check(CLI::NonNegativeNumber)
+      ->check(wholeNumber(0, INT32_MAX))
       ->type_name("N");
   command->add_option("--layer", options->layer, "Layer shown [the first]")
-      ->check(CLI::NonNegativeNumber)
+      ->check(wholeNumber(0, INT32_MAX))
       ->type_name("N");
-  command->add_option("--width", options->width, "Logical pixels [1000]")
-      ->check(CLI::Range(320, 8000))
+  command->add_option("--width", options->width, "Logical pixels, 320 to 8000 [1000]")
+      ->check(wholeNumber(320, 8000))
       ->type_name("N");
-  command->add_option("--height", options->height, "Logical pixels [what the view needs]")
-      ->check(CLI::Range(240, 8000))
+  command->add_option("--height", options->height, "Logical pixels, 240 to 8000 [what the view needs]")
+      ->check(wholeNumber(240, 8000))
       ->type_name("N");
   command->add_flag("--dark", options->dark, "On a dark ground");
   command->callback([options, &action] { action = [options] { return draw(*options); }; });

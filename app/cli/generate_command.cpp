@@ -42,11 +42,13 @@ class Printer : public engine::GenerateObserver {
     printed_ = true;
   }
 
-  // What the last token left incomplete, and the line's end.
+  // What the last token left incomplete, and the line's end: before any note on stderr.
   void finish() {
     const std::string rest = utf8_.finish();
     recorder_.addText(rest);
-    if (!json_ && printed_) print(rest + "\n");
+    if (json_ || !printed_) return;
+    print(rest + "\n");
+    flushOutput();
   }
 
  private:
@@ -85,7 +87,7 @@ void report(const GenerateOptions& options, const engine::GenerateResult& result
 int generate(GenerateOptions& options) {
   options.input.check();
   options.writing.check();
-  options.recording.check();
+  options.recording.check(options.input);
   Interrupt interrupt;
   LoadedModel loaded = loadModel(options.model, interrupt.token());
   SessionRecorder recorder(options.recording, loaded, options.writing);

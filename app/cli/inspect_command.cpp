@@ -3,6 +3,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <array>
 
 #include "app/cli/command.h"
 #include "app/cli/console.h"
@@ -123,20 +124,38 @@ void printSummary(const engine::ModelInfo& info) {
 }
 
 void printTensors(const std::vector<engine::StoredTensor>& tensors) {
-  std::size_t widest = 0;
-  for (const auto& tensor : tensors) widest = std::max(widest, tensor.name.size());
-  print(
-      fmt::format("\n{:<{}}  {:<6}{:<22}{:>12}  {}\n", "tensor", widest, "dtype", "shape", "bytes", "file"));
+  constexpr std::size_t kColumns = 5;
+  constexpr std::size_t kNumbers = 3;  // aligned to the right
+  using Row = std::array<std::string, kColumns>;
+  std::vector<Row> rows{{"tensor", "dtype", "shape", "bytes", "file"}};
   for (const auto& tensor : tensors) {
-    print(fmt::format("{:<{}}  {:<6}{:<22}{:>12}  {}\n", tensor.name, widest, dtypeText(tensor.dtype),
-                      shapeText(tensor.shape), tensor.bytes, tensor.file));
+    rows.push_back({tensor.name, dtypeText(tensor.dtype), shapeText(tensor.shape),
+                    std::to_string(tensor.bytes), tensor.file});
+  }
+  std::array<std::size_t, kColumns> widths{};
+  for (const Row& row : rows) {
+    for (std::size_t i = 0; i < kColumns; ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  print("\n");
+  for (const Row& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i + 1 < kColumns; ++i) {
+      line += i == kNumbers ? fmt::format("{:>{}}  ", row[i], widths[i])
+                            : fmt::format("{:<{}}  ", row[i], widths[i]);
+    }
+    print(line + row.back() + "\n");
   }
 }
 
-int inspect(const std::string& model, bool json) {
+struct InspectOptions {
+  ModelOptions model;
+  bool json = false;
+};
+
+int inspect(const InspectOptions& options) {
   std::shared_ptr<const engine::Checkpoint> checkpoint;
-  const engine::ModelInfo info = openModel(model, checkpoint);
-  if (json) {
+  const engine::ModelInfo info = openModel(options.model, checkpoint);
+  if (options.json) {
     printLine(modelJson(info, *checkpoint));
     return kDone;
   }
@@ -148,18 +167,11 @@ int inspect(const std::string& model, bool json) {
 }  // namespace
 
 void addInspectCommand(CLI::App& parser, Action& action) {
-  struct Options {
-    std::string model;
-    bool json = false;
-  };
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<InspectOptions>();
   CLI::App* command = parser.add_subcommand("inspect", "Configuration, tensors, parameters and memory");
-  command->add_option("--model", options->model, "Folder, Hugging Face cache name, or built-in")
-      ->required()
-      ->type_name("M");
+  options->model.addTo(*command);
   command->add_flag("--json", options->json, "One JSON object");
-  command->callback(
-      [options, &action] { action = [options] { return inspect(options->model, options->json); }; });
+  command->callback([options, &action] { action = [options] { return inspect(*options); }; });
 }
 
 }  // namespace eyrie::app

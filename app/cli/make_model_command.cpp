@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "app/cli/checks.h"
 #include "app/cli/command.h"
 #include "app/cli/console.h"
 #include "engine/checkpoint/checkpoint.h"
@@ -57,12 +58,15 @@ void addMakeModelCommand(CLI::App& parser, Action& action) {
       ->required()
       ->type_name("NAME");
   command->add_option("--seed", options->seed, "Seed of the weights [0]")
-      ->check(CLI::NonNegativeNumber)
+      ->check(wholeNumber(0, UINT64_MAX))
       ->type_name("S");
   command->add_option("--dtype", options->dtype, "f32, f16 or bf16 [bf16]")
       ->check(CLI::IsMember({"f32", "f16", "bf16"}))
       ->type_name("TYPE");
-  command->add_option("--out", options->out, "Folder to write; new or empty")->required()->type_name("DIR");
+  command->add_option("--out", options->out, "Folder to write; new or empty")
+      ->required()
+      ->check(filled())
+      ->type_name("DIR");
   command->callback([options, &action] { action = [options] { return makeModel(*options); }; });
 }
 

@@ -2,14 +2,16 @@
 
 #include <fmt/format.h>
 
+#include <cerrno>
 #include <charconv>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <system_error>
 
+#include "app/cli/checks.h"
 #include "app/cli/command.h"
 #include "engine/error.h"
 #include "engine/model_locator.h"
@@ -21,25 +23,36 @@ using engine::ErrorCode;
 
 namespace {
 
-// Longest prompt or token file read: beyond it is a mistake, not a text.
-constexpr std::uintmax_t kMaxInputBytes = 1ULL << 30;
+// Longest prompt or token file read, a pipe's or a device's too: finding its tokens takes eighty times as
+// much memory.
+constexpr std::size_t kMaxInputBytes = 128U << 20U;
+
+std::string readAll(std::istream& stream, const std::string& name) {
+  std::string text;
+  std::string part(1U << 16U, '\0');
+  while (stream) {
+    stream.read(part.data(), static_cast<std::streamsize>(part.size()));
+    text.append(part, 0, static_cast<std::size_t>(stream.gcount()));
+    if (text.size() > kMaxInputBytes) {
+      throw Error(ErrorCode::badFile,
+                  fmt::format("{}: expected at most {} MiB, found more", name, kMaxInputBytes >> 20U));
+    }
+  }
+  if (stream.bad()) throw Error(ErrorCode::ioFailed, fmt::format("{}: reading failed", name));
+  return text;
+}
 
 std::string readInput(const std::string& file) {
-  if (file == "-") return {std::istreambuf_iterator<char>(std::cin), {}};
+  if (file == "-") return readAll(std::cin, "standard input");
   std::error_code status;
   if (std::filesystem::is_directory(file, status)) {
     throw Error(ErrorCode::badFile, fmt::format("{}: expected a file, found a folder", file));
   }
   std::ifstream stream(file, std::ios::binary);
-  if (!stream) throw Error(ErrorCode::notFound, fmt::format("{}: cannot be opened", file));
-  const auto size = std::filesystem::file_size(file, status);
-  if (!status && size > kMaxInputBytes) {
-    throw Error(ErrorCode::badFile,
-                fmt::format("{}: expected at most {} bytes, found {}", file, kMaxInputBytes, size));
-  }
-  std::string text{std::istreambuf_iterator<char>(stream), {}};
-  if (stream.bad()) throw Error(ErrorCode::ioFailed, fmt::format("{}: reading failed", file));
-  return text;
+  if (stream) return readAll(stream, file);
+  const int reason = errno;
+  throw Error(reason == ENOENT ? ErrorCode::notFound : ErrorCode::ioFailed,
+              fmt::format("{}: cannot be opened: {}", file, std::generic_category().message(reason)));
 }
 
 std::vector<std::int32_t> parseTokenList(const std::string& text) {
@@ -97,8 +110,9 @@ void checkVocabulary(const std::vector<std::int32_t>& tokens, const engine::Mode
   }
 }
 
+// Whatever the weights are stored as, they count with their exact values, and arithmetic is f32.
 void checkDtype(const std::string& asked, const engine::ModelInfo& info) {
-  if (asked == "auto" || asked == info.summary.dtype) return;
+  if (asked == "auto" || asked == "f32" || asked == info.summary.dtype) return;
   throw Error(ErrorCode::unsupported,
               fmt::format("--dtype {}: not in this version; {} is stored as {} and computed in f32", asked,
                           info.name, info.summary.dtype));
@@ -109,11 +123,14 @@ void checkDtype(const std::string& asked, const engine::ModelInfo& info) {
 void ModelOptions::addTo(CLI::App& command) {
   command.add_option("--model", model, "Folder, Hugging Face cache name, or built-in: griffin, hawk, mqa")
       ->required()
+      ->check(filled())
       ->type_name("M");
   command.add_option("--backend", backend, "auto, cpu, reference or cuda [auto]")
       ->check(CLI::IsMember({"auto", "cpu", "reference", "cuda"}))
       ->type_name("NAME");
-  command.add_option("--threads", threads, "Threads [all cores]")->check(CLI::Range(1, 1024))->type_name("N");
+  command.add_option("--threads", threads, "1 to 1024 [all cores]")
+      ->check(wholeNumber(1, 1024))
+      ->type_name("N");
   command.add_option("--dtype", dtype, "auto, f32, bf16, f16, int8 or int4 [auto: as stored]")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "int4"}))
       ->type_name("TYPE");
@@ -127,14 +144,16 @@ engine::BackendKind backendKind(const std::string& name) {
   return engine::BackendKind::automatic;
 }
 
-engine::ModelInfo openModel(const std::string& nameOrPath,
+engine::ModelInfo openModel(const ModelOptions& options,
                             std::shared_ptr<const engine::Checkpoint>& checkpoint) {
-  const auto location = engine::locateModel(nameOrPath);
+  if (!options.intervene.empty()) throw Error(ErrorCode::unsupported, "--intervene: not in this version");
+  const auto location = engine::locateModel(options.model);
   checkpoint = engine::Checkpoint::open(location.folder);
   engine::ModelInfo info;
   info.name = location.name;
   info.folder = location.folder;
   info.summary = engine::summarise(*checkpoint);
+  checkDtype(options.dtype, info);
   info.fingerprint = checkpoint->fingerprint();
   info.tokenizer = engine::Tokenizer::loadFor(location.folder, info.summary.config.V);
   if (info.tokenizer) info.chat = engine::chatFormatOf(info.summary.config, *info.tokenizer);
@@ -142,13 +161,9 @@ engine::ModelInfo openModel(const std::string& nameOrPath,
 }
 
 LoadedModel loadModel(const ModelOptions& options, std::stop_token stop) {
-  if (!options.intervene.empty()) {
-    throw Error(ErrorCode::unsupported, "--intervene: not in this version");
-  }
   std::shared_ptr<const engine::Checkpoint> checkpoint;
   LoadedModel loaded;
-  loaded.info = openModel(options.model, checkpoint);
-  checkDtype(options.dtype, loaded.info);
+  loaded.info = openModel(options, checkpoint);
   engine::LoadOptions load;
   load.backend = backendKind(options.backend);
   load.threads = options.threads;
@@ -162,20 +177,23 @@ void InputOptions::addTokensTo(CLI::App& command) {
   tokensOption_ =
       command.add_option("--tokens", tokens, "Token ids, used as they are: 2,17,…")->type_name("IDS");
   tokensFileOption_ = command.add_option("--tokens-file", tokensFile, "JSON array of token ids; - is stdin")
+                          ->check(filled())
                           ->type_name("F.json");
 }
 
 void InputOptions::addPromptTo(CLI::App& command) {
   textOption_ = command.add_option("--prompt", text, "Text to read")->type_name("TEXT");
-  textFileOption_ =
-      command.add_option("--prompt-file", textFile, "File with the text; - is stdin")->type_name("F");
+  textFileOption_ = command.add_option("--prompt-file", textFile, "File with the text; - is stdin")
+                        ->check(filled())
+                        ->type_name("F");
   addTokensTo(command);
   command.add_flag("--chat", chat, "The text is a user's turn, the model's turn follows");
 }
 
 void InputOptions::addTextTo(CLI::App& command) {
-  textFileOption_ =
-      command.add_option("--text-file", textFile, "File with the text; - is stdin")->type_name("F");
+  textFileOption_ = command.add_option("--text-file", textFile, "File with the text; - is stdin")
+                        ->check(filled())
+                        ->type_name("F");
   addTokensTo(command);
 }
 
@@ -216,16 +234,25 @@ Input InputOptions::read(const engine::ModelInfo& info) const {
 
 void WritingOptions::addTo(CLI::App& command) {
   command.add_option("--max-tokens", maxTokens, "Tokens to write at most [128]; 0 reads only")
-      ->check(CLI::Range(0, 1 << 30))
+      ->check(wholeNumber(0, 1 << 30))
       ->type_name("N");
-  command.add_option("--temperature", sampling.temperature, "0 is greedy [0.8]")->type_name("T");
-  command.add_option("--top-k", sampling.topK, "Only the K likeliest [0: off]")->type_name("K");
-  command.add_option("--top-p", sampling.topP, "Only the likeliest that make up P [0.95]")->type_name("P");
-  command.add_option("--min-p", sampling.minP, "Only those as likely as P times the likeliest [0: off]")
+  command.add_option("--temperature", sampling.temperature, "0 is greedy [0.8]")
+      ->check(realNumber())
+      ->type_name("T");
+  command.add_option("--top-k", sampling.topK, "Only the K likeliest [0: off]")
+      ->check(wholeNumber(0, INT32_MAX))
+      ->type_name("K");
+  command.add_option("--top-p", sampling.topP, "Only the likeliest that make up P [0.95]")
+      ->check(realNumber())
       ->type_name("P");
-  command.add_option("--repetition-penalty", sampling.repetitionPenalty, "[1: off]")->type_name("X");
+  command.add_option("--min-p", sampling.minP, "Only those as likely as P times the likeliest [0: off]")
+      ->check(realNumber())
+      ->type_name("P");
+  command.add_option("--repetition-penalty", sampling.repetitionPenalty, "1 or more [1: off]")
+      ->check(realNumber())
+      ->type_name("X");
   seedOption_ = command.add_option("--seed", sampling.seed, "Seed of the drawing [drawn, reported]")
-                    ->check(CLI::NonNegativeNumber)
+                    ->check(wholeNumber(0, UINT64_MAX))
                     ->type_name("S");
 }
 

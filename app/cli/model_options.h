@@ -32,8 +32,8 @@ struct LoadedModel {
 engine::BackendKind backendKind(const std::string& name);  // one of auto, cpu, reference, cuda
 // Finds, checks and loads. Throws engine::Error; cancelled by `stop`.
 LoadedModel loadModel(const ModelOptions& options, std::stop_token stop);
-// The headers alone, with the tokenizer: nothing of the weights is read.
-engine::ModelInfo openModel(const std::string& nameOrPath,
+// The headers alone, with the tokenizer: nothing of the weights is read. Throws engine::Error.
+engine::ModelInfo openModel(const ModelOptions& options,
                             std::shared_ptr<const engine::Checkpoint>& checkpoint);
 
 // What a model is to read.

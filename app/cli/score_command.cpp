@@ -1,7 +1,12 @@
 // eyrie-cli score: how likely a text or a token list is, token by token; logits and state as files.
+#include <fmt/format.h>
+
+#include <filesystem>
 #include <numbers>
 #include <optional>
+#include <set>
 
+#include "app/cli/checks.h"
 #include "app/cli/command.h"
 #include "app/cli/console.h"
 #include "app/cli/model_options.h"
@@ -21,6 +26,16 @@ struct ScoreOptions {
   std::string state;
   std::string perToken;
 };
+
+// A file for each result, and a place for the one that is only written at the end.
+void checkOutputs(const ScoreOptions& options) {
+  std::set<std::filesystem::path> files;
+  for (const std::string& name : {options.logits, options.state, options.perToken}) {
+    if (name.empty() || files.insert(std::filesystem::absolute(name).lexically_normal()).second) continue;
+    wrongUsage(fmt::format("--logits, --state, --per-token: expected different files, found {} twice", name));
+  }
+  if (!options.state.empty()) engine::outputTarget(options.state);
+}
 
 // Counts bytes, and writes the files that were asked for as the rows come.
 class Scorer : public engine::ScoreObserver {
@@ -81,6 +96,7 @@ void report(const engine::ScoreTotals& totals, std::optional<std::uint64_t> byte
 
 int score(const ScoreOptions& options) {
   options.input.check();
+  checkOutputs(options);
   Interrupt interrupt;
   LoadedModel loaded = loadModel(options.model, interrupt.token());
   const Input input = options.input.read(loaded.info);
@@ -92,7 +108,7 @@ int score(const ScoreOptions& options) {
     if (!options.state.empty()) writeStateFile(options.state, state.download(), loaded.model->config());
     scorer.commit();
   } else if (!options.logits.empty() || !options.state.empty() || !options.perToken.empty()) {
-    note("eyrie-cli: cancelled; no files were written");
+    complain("cancelled; no files were written");
   }
   std::optional<std::uint64_t> bytes;
   if (loaded.info.tokenizer) {
@@ -110,12 +126,17 @@ void addScoreCommand(CLI::App& parser, Action& action) {
       parser.add_subcommand("score", "Log-probability, perplexity and bits per byte of a text");
   options->model.addTo(*command);
   options->input.addTextTo(*command);
-  command->add_option("--logits", options->logits, "Writes all logits, (T, V) f32")->type_name("OUT.npy");
+  command->add_option("--logits", options->logits, "Writes all logits, (T, V) f32")
+      ->check(filled())
+      ->type_name("OUT.npy");
   command->add_option("--state", options->state, "Writes the state after the last token")
+      ->check(filled())
       ->type_name("OUT.safetensors");
-  command->add_option("--per-token", options->perToken, "Writes one line a token")->type_name("OUT.jsonl");
+  command->add_option("--per-token", options->perToken, "Writes one line a token")
+      ->check(filled())
+      ->type_name("OUT.jsonl");
   command->add_option("--chunk", options->chunk, "Tokens read at once [what the backend prefers]")
-      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 30))
+      ->check(wholeNumber(1, 1 << 30))
       ->type_name("N");
   command->callback([options, &action] { action = [options] { return score(*options); }; });
 }

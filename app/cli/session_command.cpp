@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <filesystem>
+#include <limits>
 
+#include "app/cli/checks.h"
 #include "app/cli/command.h"
 #include "app/cli/console.h"
 #include "engine/error.h"
@@ -83,7 +85,7 @@ const char* statusName(sessions::MessageStatus status) {
 int list(const SessionOptions& options) {
   // A store that was never written to is an empty one.
   if (options.store.empty() && !std::filesystem::exists(sessions::defaultStorePath())) return kDone;
-  for (const auto& session : openExisting(options)->list()) {
+  for (const auto& session : openExisting(options)->list(std::numeric_limits<int>::max())) {
     printLine({{"id", session.id},
                {"title", session.title},
                {"models", session.models},
@@ -124,7 +126,7 @@ int show(const SessionOptions& options) {
 
 int exportTo(const SessionOptions& options) {
   openExisting(options)->exportSession(options.id, options.file);
-  note(fmt::format("Session {} written to {}", options.id, options.file));
+  printLine({{"id", options.id}, {"file", options.file}});
   return kDone;
 }
 
@@ -134,6 +136,8 @@ int importFrom(const SessionOptions& options) {
   if (!std::filesystem::exists(options.file)) {
     throw engine::Error(engine::ErrorCode::notFound, fmt::format("{}: no such file", options.file));
   }
+  // No new store for a file that will not do.
+  if (!std::filesystem::exists(file)) sessions::SessionStore::open(":memory:")->importSession(options.file);
   if (options.store.empty()) std::filesystem::create_directories(file.parent_path());
   const auto id = sessions::SessionStore::open(file)->importSession(options.file);
   printLine({{"id", id}});
@@ -142,7 +146,7 @@ int importFrom(const SessionOptions& options) {
 
 int check(const SessionOptions& options) {
   const auto problems = openExisting(options)->check();
-  for (const auto& problem : problems) note(fmt::format("eyrie-cli: {}", problem));
+  for (const auto& problem : problems) complain(problem);
   printLine({{"sound", problems.empty()}, {"problems", problems}});
   return problems.empty() ? kDone : kFailed;
 }
@@ -155,12 +159,14 @@ void addSessionCommand(CLI::App& parser, Action& action) {
   command->require_subcommand(1);
   const auto add = [&](const char* name, const char* text, int (*run)(const SessionOptions&)) {
     CLI::App* sub = command->add_subcommand(name, text);
-    sub->add_option("--store", options->store, "The store [the window's own]")->type_name("FILE");
+    sub->add_option("--store", options->store, "The store [the window's own]")
+        ->check(filled())
+        ->type_name("FILE");
     sub->callback([options, run, &action] { action = [options, run] { return run(*options); }; });
     return sub;
   };
   const auto addId = [&](CLI::App* sub) {
-    sub->add_option("id", options->id, "Number of the session")->required()->check(CLI::PositiveNumber);
+    sub->add_option("id", options->id, "Number of the session")->required()->check(wholeNumber(1, INT64_MAX));
   };
 
   add("list", "One object a session, newest first", list);
@@ -169,9 +175,12 @@ void addSessionCommand(CLI::App& parser, Action& action) {
   showing->add_flag("--all", options->whole, "Every branch, not only the selected one");
   CLI::App* exporting = add("export", "Writes a session as one portable file", exportTo);
   addId(exporting);
-  exporting->add_option("--out", options->file, "The file")->required()->type_name("F.eyrie");
+  exporting->add_option("--out", options->file, "The file")
+      ->required()
+      ->check(filled())
+      ->type_name("F.eyrie");
   CLI::App* importing = add("import", "Adds an exported session to the store", importFrom);
-  importing->add_option("file", options->file, "The file")->required()->type_name("F.eyrie");
+  importing->add_option("file", options->file, "The file")->required()->check(filled())->type_name("F.eyrie");
   add("check", "Verifies the store", check);
 }
 

@@ -3,7 +3,9 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <filesystem>
 
+#include "app/cli/checks.h"
 #include "app/cli/command.h"
 #include "app/cli/console.h"
 #include "engine/error.h"
@@ -14,15 +16,18 @@
 namespace eyrie::app {
 
 void RecordingOptions::addTo(CLI::App& command) {
-  storeOption_ =
-      command.add_option("--store", store, "Records the exchange in this session file")->type_name("FILE");
+  storeOption_ = command.add_option("--store", store, "Records the exchange in this session file")
+                     ->check(filled())
+                     ->type_name("FILE");
   sessionOption_ = command.add_option("--session", session, "Continues this session of the store")
-                       ->check(CLI::PositiveNumber)
+                       ->check(wholeNumber(1, INT64_MAX))
                        ->type_name("ID");
 }
 
-void RecordingOptions::check() const {
+void RecordingOptions::check(const InputOptions& input) const {
   if (sessionOption_->count() > 0 && storeOption_->count() == 0) wrongUsage("--session needs --store FILE");
+  if (storeOption_->count() > 0 && !input.isText())
+    wrongUsage("--store goes with text, not with a token list");
 }
 
 #ifndef EYRIE_STORE
@@ -85,6 +90,26 @@ struct SessionRecorder::Impl {
   std::vector<engine::TokenRecord> records;
   Clock::time_point stored = Clock::now();
 
+  // The prompt, and an empty reply to it that is being written.
+  void addExchange(engine::Role asked, const std::string& prompt, const engine::ModelInfo& info) {
+    sessions::Message question;
+    question.session = session.id;
+    question.parent = previousLeaf;
+    question.role = asked;
+    question.text = prompt;
+    question.id = store->addMessage(question);
+
+    sessions::Message answer;
+    answer.session = session.id;
+    answer.parent = question.id;
+    answer.role = asked == engine::Role::user ? engine::Role::model : engine::Role::text;
+    answer.model = info.name;
+    answer.fingerprint = info.fingerprint;
+    answer.status = sessions::MessageStatus::writing;
+    answer.seed = writing.sampling.seed;
+    reply = store->addMessage(answer);
+  }
+
   void flush() {
     if (text.empty() && records.empty()) return;
     store->appendTokens(reply, text, records);
@@ -103,9 +128,13 @@ SessionRecorder::SessionRecorder(const RecordingOptions& options, const LoadedMo
         engine::ErrorCode::unsupported,
         fmt::format("--store: {} has no tokenizer, and a session holds text", loaded.info.name));
   }
+  const bool continues = options.sessionOption_->count() > 0;
+  if (continues && !std::filesystem::exists(options.store)) {
+    throw engine::Error(engine::ErrorCode::notFound, fmt::format("{}: no such session store", options.store));
+  }
   impl_ = std::make_unique<Impl>(writing);
   impl_->store = sessions::SessionStore::open(options.store);
-  if (options.sessionOption_->count() > 0) {
+  if (continues) {
     impl_->session = impl_->store->session(options.session);
     impl_->previousLeaf = impl_->session.selectedLeaf;
   }
@@ -117,12 +146,11 @@ SessionRecorder::~SessionRecorder() {
     impl_->flush();
     impl_->store->finishMessage(impl_->reply, sessions::MessageStatus::cancelled, 0, 0);
   } catch (const std::exception& error) {
-    note(fmt::format("eyrie-cli: the session could not be finished: {}", error.what()));
+    complain(fmt::format("the session could not be finished: {}", error.what()));
   }
 }
 
 std::vector<std::int32_t> SessionRecorder::begin(const InputOptions& input) {
-  if (!input.isText()) wrongUsage("--store goes with text, not with a token list");
   const std::string prompt = input.readText();
   sessions::Session& session = impl_->session;
   if (session.id == 0) {
@@ -141,23 +169,7 @@ std::vector<std::int32_t> SessionRecorder::begin(const InputOptions& input) {
   const engine::Role asked = input.chat ? engine::Role::user : engine::Role::text;
   messages.push_back({asked, prompt});
   impl_->context = engine::renderChat(loaded_.info.chat, *loaded_.info.tokenizer, messages, input.chat);
-
-  sessions::Message question;
-  question.session = session.id;
-  question.parent = impl_->previousLeaf;
-  question.role = asked;
-  question.text = prompt;
-  question.id = impl_->store->addMessage(question);
-
-  sessions::Message reply;
-  reply.session = session.id;
-  reply.parent = question.id;
-  reply.role = input.chat ? engine::Role::model : engine::Role::text;
-  reply.model = loaded_.info.name;
-  reply.fingerprint = loaded_.info.fingerprint;
-  reply.status = sessions::MessageStatus::writing;
-  reply.seed = impl_->writing.sampling.seed;
-  impl_->reply = impl_->store->addMessage(reply);
+  impl_->addExchange(asked, prompt, loaded_.info);
 
   session.model = loaded_.info.name;
   session.sampling = impl_->writing.sampling;

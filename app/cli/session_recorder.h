@@ -18,7 +18,8 @@ struct RecordingOptions {
   std::int64_t session = 0;
 
   void addTo(CLI::App& command);
-  void check() const;  // wrong usage: --session without --store
+  // Wrong usage: --session without --store, --store with a token list.
+  void check(const InputOptions& input) const;
 
  private:
   CLI::Option* storeOption_ = nullptr;

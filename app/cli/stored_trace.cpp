@@ -50,6 +50,12 @@ std::int64_t number(const std::filesystem::path& file, const nlohmann::json& met
   return value;
 }
 
+// Empty where there is none.
+std::string text(const nlohmann::json& metadata, const char* key) {
+  const auto found = metadata.find(key);
+  return found != metadata.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
 engine::ModelConfig configOf(const std::filesystem::path& file, const nlohmann::json& metadata) {
   engine::ModelConfig config;
   config.D = number(file, metadata, "width");
@@ -57,8 +63,8 @@ engine::ModelConfig configOf(const std::filesystem::path& file, const nlohmann::
   config.H = number(file, metadata, "heads");
   config.V = number(file, metadata, "vocabulary");
   config.W = number(file, metadata, "window");
-  config.windowCounting = metadata.value("window_counting", "dm") == "hf" ? engine::WindowCounting::hf
-                                                                          : engine::WindowCounting::dm;
+  config.windowCounting =
+      text(metadata, "window_counting") == "hf" ? engine::WindowCounting::hf : engine::WindowCounting::dm;
   if (!metadata.contains("layers") || !metadata["layers"].is_array()) {
     bad(file, "metadata layers: expected a list, found none");
   }
@@ -116,6 +122,10 @@ class Reader {
     const auto& tokens = array("tokens");
     const auto T = static_cast<std::int64_t>(tokens.values.size());
     const engine::FrameLayout layout(config, optionsOf(file_, config));
+    if (layout.frameSize() > kMostValues) {
+      bad(path_, fmt::format("expected at most {} values a token, found sizes that make {}", kMostValues,
+                             layout.frameSize()));
+    }
     std::vector<const TraceFileArray*> sources;
     for (const auto& column : layout.columns()) sources.push_back(sourceOf(path_, file_, column, T));
 
@@ -136,6 +146,7 @@ class Reader {
 
  private:
   static constexpr std::uint64_t kBudget = 8ULL << 30;
+  static constexpr std::int64_t kMostValues = 1 << 26;  // of one token; the largest models need a tenth
 
   const TraceFileArray& array(const char* name) const {
     const auto found = file_.arrays.find(name);
@@ -184,8 +195,8 @@ class Reader {
   std::shared_ptr<const engine::ModelInfo> info(const engine::ModelConfig& config,
                                                 const TraceFileArray& tokens) const {
     auto info = std::make_shared<engine::ModelInfo>();
-    info->name = file_.metadata.value("model", std::string());
-    info->fingerprint = file_.metadata.value("fingerprint", std::string());
+    info->name = text(file_.metadata, "model");
+    info->fingerprint = text(file_.metadata, "fingerprint");
     info->summary.config = config;
     auto strings = std::make_shared<StoredStrings>();
     const std::size_t count = std::min(tokens.values.size(), file_.tokenStrings.size());

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <zip.h>
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 
@@ -99,7 +100,7 @@ TraceFileArray parseArray(const std::string& where, const std::string& bytes) {
 }
 
 void setMetadata(TraceArraysFile& file, const std::string& where, nlohmann::json metadata) {
-  if (!metadata.is_object() || metadata.value("format", "") != "eyrie-trace") {
+  if (!metadata.is_object() || !metadata.contains("format") || metadata["format"] != "eyrie-trace") {
     bad(where, "expected a trace written by Eyrie, found another file");
   }
   if (metadata.contains(kStringsName) && metadata[kStringsName].is_array()) {
@@ -189,11 +190,19 @@ TraceArraysFile readSafetensors(const std::filesystem::path& path) {
 }  // namespace
 
 TraceArraysFile readTraceArrays(const std::filesystem::path& file) {
-  if (!std::filesystem::is_regular_file(file)) {
+  std::error_code failed;
+  const auto status = std::filesystem::status(file, failed);
+  if (!std::filesystem::exists(status))
     throw Error(ErrorCode::notFound, fmt::format("{}: no such file", file.string()));
+  if (!std::filesystem::is_regular_file(status)) {
+    bad(file.string(), fmt::format("expected a file, found a {}",
+                                   std::filesystem::is_directory(status) ? "folder" : "device or pipe"));
   }
-  if (file.extension() == ".npz") return readNpz(file);
-  if (file.extension() == ".safetensors") return readSafetensors(file);
+  std::string ending = file.extension().string();
+  std::transform(ending.begin(), ending.end(), ending.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? char(c - 'A' + 'a') : c; });
+  if (ending == ".npz") return readNpz(file);
+  if (ending == ".safetensors") return readSafetensors(file);
   throw Error(
       ErrorCode::badArgument,
       fmt::format("{}: expected a trace as .npz or .safetensors (CSV and JSON Lines hold no channels)",

@@ -133,6 +133,7 @@ int trace(TraceCommandOptions& options) {
     sink->begin(loaded.info, engine::FrameLayout(loaded.model->config(), taps), most);
     result = engine::generate(*loaded.model, state, context, engineOptions(options, loaded.info, taps),
                               recorder, interrupt.token());
+    if (result.next.position >= 0) sink->prediction(result.next);
     sink->end();  // cancelled: with what there is
   } catch (...) {
     sink->abandon();

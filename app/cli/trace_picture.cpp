@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <QFile>
 #include <QGuiApplication>
 #include <algorithm>
 #include <cstdio>
 
 #include "app/cli/stored_trace.h"
+#include "engine/checkpoint/file_io.h"
 #include "engine/error.h"
 #include "ui/inspect/inspector_scene.h"
 
@@ -76,6 +78,10 @@ void onlyErrors(QtMsgType type, const QMessageLogContext&, const QString& text) 
 }  // namespace
 
 void drawTrace(const PictureOptions& options) {
+  const std::filesystem::path target = engine::outputTarget(options.out);
+  if (engine::isDeviceOrPipe(target)) {
+    throw Error(ErrorCode::ioFailed, fmt::format("{}: expected a file, found a device or pipe", options.out));
+  }
   StoredTrace stored = readStoredTrace(options.trace);
   ui::InspectedRun run;
   run.model = stored.model;
@@ -106,7 +112,7 @@ void drawTrace(const PictureOptions& options) {
   const auto mode = options.dark ? ui::ThemeMode::dark : ui::ThemeMode::light;
   const int height = options.height > 0 ? options.height : fittingHeight(kind, run.trace.config());
   const QSize size(options.width, height);
-  if (!ui::renderView(kind, run, selection, size, mode, QString::fromStdString(options.out))) {
+  if (!ui::renderView(kind, run, selection, size, mode, QFile::decodeName(target.c_str()))) {
     throw Error(ErrorCode::ioFailed, fmt::format("{}: cannot be written", options.out));
   }
 }

@@ -101,18 +101,46 @@ std::string readFile(const std::filesystem::path& path, std::uint64_t maxBytes) 
   return text;
 }
 
-OutputFile::OutputFile(std::filesystem::path path) : path_(std::move(path)) {
+std::filesystem::path outputTarget(const std::filesystem::path& path) {
+  namespace fs = std::filesystem;
+  const auto refuse = [&](const std::string& expected, const std::string& found) {
+    throw Error(ErrorCode::ioFailed,
+                fmt::format("{}: expected {}, found {}", path.string(), expected, found));
+  };
+  std::error_code failed;
+  fs::path target = path;
+  if (fs::is_symlink(path, failed) && fs::exists(path, failed)) target = fs::canonical(path, failed);
+  if (failed) target = path;
+  if (!target.has_filename() || fs::is_directory(target, failed)) refuse("a file's name", "a folder");
+  const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
+  if (!fs::is_directory(folder, failed))
+    refuse(fmt::format("a folder {} for it", folder.string()),
+           fs::exists(folder, failed) ? "a file" : "none");
+  return target;
+}
+
+bool isDeviceOrPipe(const std::filesystem::path& path) {
+  std::error_code failed;
+  return std::filesystem::is_other(path, failed);
+}
+
+OutputFile::OutputFile(std::filesystem::path path) : path_(outputTarget(path)) {
   static std::atomic<unsigned> counter{0};
-  temporary_ = path_;
-  temporary_ += fmt::format(".{}-{}.part", ::getpid(), counter.fetch_add(1));
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  if (isDeviceOrPipe(path_)) {
+    descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CLOEXEC);
+  } else {
+    // The name is cut so that a long but possible target does not make an impossible temporary one.
+    temporary_ = path_.parent_path() / fmt::format(".{:.100}.{}-{}.part", path_.filename().string(),
+                                                   ::getpid(), counter.fetch_add(1));
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  }
   if (descriptor_ < 0) fail("cannot be created");
 }
 
 OutputFile::~OutputFile() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(temporary_.c_str());
+  if (!isDirect()) ::unlink(temporary_.c_str());
 }
 
 void OutputFile::fail(const char* what) const {
@@ -144,7 +172,7 @@ void OutputFile::commit() {
   put(buffer_);
   buffer_.clear();
   if (::fsync(descriptor_) != 0 && errno != EINVAL && errno != EROFS) fail("cannot be written");
-  if (::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot be put in place");
+  if (!isDirect() && ::rename(temporary_.c_str(), path_.c_str()) != 0) fail("cannot be put in place");
   ::close(std::exchange(descriptor_, -1));
 }
 

@@ -30,8 +30,15 @@ class MappedFile {
 // The whole file. Throws like MappedFile, and Error(badFile) when it is larger than maxBytes.
 std::string readFile(const std::filesystem::path& path, std::uint64_t maxBytes);
 
-// Writes a temporary file beside `path`; commit() syncs it and renames it into place, so readers see the old
-// file or the new one, never half of it. Destroyed without commit: nothing is left. Throws Error(ioFailed).
+// Where writing to `path` ends up: the file a symbolic link leads to, else the path itself. Throws
+// Error(ioFailed) where there can be no file: a folder stands there, or the folder to hold it is missing.
+std::filesystem::path outputTarget(const std::filesystem::path& path);
+// A device or pipe: it is written as it is and never replaced by a file.
+bool isDeviceOrPipe(const std::filesystem::path& path);
+
+// Writes a temporary file beside the outputTarget of `path`; commit() syncs it and renames it into place, so
+// readers see the old file or the new one, never half of it. Destroyed without commit: nothing is left. A
+// device or pipe is written directly. Throws Error(ioFailed).
 class OutputFile {
  public:
   explicit OutputFile(std::filesystem::path path);
@@ -44,11 +51,12 @@ class OutputFile {
   void commit();
 
  private:
+  bool isDirect() const { return temporary_.empty(); }
   void put(std::string_view bytes);
   [[noreturn]] void fail(const char* what) const;
 
   std::filesystem::path path_;
-  std::filesystem::path temporary_;
+  std::filesystem::path temporary_;  // empty: written directly
   std::string buffer_;
   std::uint64_t written_ = 0;
   int descriptor_ = -1;

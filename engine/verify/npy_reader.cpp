@@ -116,8 +116,9 @@ std::map<std::string, NpyArray> readNpz(const std::filesystem::path& path) {
     zip_stat_t stat;
     if (zip_stat_index(zip.get(), index, 0, &stat) != 0) bad(path.string(), "an entry cannot be read");
     std::string name = stat.name;
+    if (!name.ends_with(".npy")) continue;  // Eyrie's own traces carry their metadata beside the arrays
     const std::string bytes = readEntry(zip.get(), index, stat.size, path.string());
-    if (name.ends_with(".npy")) name.resize(name.size() - 4);
+    name.resize(name.size() - 4);
     arrays.emplace(name, parseNpy(bytes, path.string() + ":" + stat.name));
   }
   return arrays;

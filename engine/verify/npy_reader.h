@@ -18,7 +18,7 @@ struct NpyArray {
 // Throws Error(badFile) for anything but a C-ordered little-endian f4 or i4 array. `file` names it in errors.
 NpyArray parseNpy(std::string_view bytes, const std::string& file);
 NpyArray readNpy(const std::filesystem::path& path);
-// By name without ".npy". Throws Error(badFile).
+// By name without ".npy"; members of other kinds are passed over. Throws Error(badFile).
 std::map<std::string, NpyArray> readNpz(const std::filesystem::path& path);
 
 }  // namespace eyrie::engine::verify

@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <system_error>
 
+#include "engine/checkpoint/file_io.h"
 #include "engine/error.h"
 
 namespace eyrie::sessions {
@@ -17,10 +18,12 @@ constexpr std::size_t kBufferBytes = 1 << 18;
 
 }  // namespace
 
-OutputFile::OutputFile(std::filesystem::path target) : target_(std::move(target)) {
+OutputFile::OutputFile(const std::filesystem::path& target) : target_(engine::outputTarget(target)) {
   static std::atomic<unsigned> serial{0};
-  std::error_code none;
-  if (std::filesystem::is_directory(target_, none)) fail("written", EISDIR);
+  if (engine::isDeviceOrPipe(target_)) {
+    throw engine::Error(engine::ErrorCode::ioFailed,
+                        fmt::format("{}: expected a file, found a device or pipe", target_.string()));
+  }
   // The name is cut so that a long but possible target does not make an impossible partial one.
   partial_ = target_.parent_path() / fmt::format(".{:.100}.{}-{}.partial", target_.filename().string(),
                                                  ::getpid(), serial.fetch_add(1));

@@ -12,7 +12,8 @@ namespace eyrie::sessions {
 // One thread at a time. Throws Error(ioFailed): "FILE: could not be written: REASON".
 class OutputFile {
  public:
-  explicit OutputFile(std::filesystem::path target);
+  // Throws also where no file can be: a folder, a device, a missing folder. A symbolic link is followed.
+  explicit OutputFile(const std::filesystem::path& target);
   ~OutputFile();  // discards what was not committed
   OutputFile(const OutputFile&) = delete;
   OutputFile& operator=(const OutputFile&) = delete;

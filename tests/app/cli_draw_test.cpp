@@ -1,4 +1,5 @@
 // draw: every view of a trace as a picture that shows something; damaged traces are refused in one line.
+#include <QFile>
 #include <QImage>
 #include <QSet>
 #include <QTest>
@@ -19,6 +20,8 @@ class CliDrawTest : public QObject {
   void whatIsNotThereIsSaid();
   void damagedTraceIsRefused_data();
   void damagedTraceIsRefused();
+  void lyingMetadataIsRefused_data();
+  void lyingMetadataIsRefused();
 
  private:
   QString trace(const QString& name, const QString& model, const QStringList& more) const;
@@ -108,6 +111,8 @@ void CliDrawTest::whatIsNotThereIsSaid_data() {
   row("summary has no gates", {cli_.file("summary.npz"), "--view", "gates"}, "--level full");
   row("hawk has no attention", {cli_.file("hawk.npz"), "--view", "attention"}, "no attention layer");
   row("token beyond the trace", {cli_.file("full.npz"), "--view", "gates", "--token", "80"}, "0 to 79");
+  row("trace is a folder", {cli_.file("."), "--view", "gates"}, "a folder");
+  row("trace is a device", {"/dev/zero", "--view", "gates"}, "device");
   row("layer of another kind", {cli_.file("full.npz"), "--view", "gates", "--layer", "2"}, "--layer");
 }
 
@@ -143,6 +148,34 @@ void CliDrawTest::damagedTraceIsRefused() {
   COMPARE_CODE(result, 1);
   QVERIFY2(result.err.contains("damaged-"), result.text());
   QCOMPARE(result.err.count('\n'), 1);
+}
+
+void CliDrawTest::lyingMetadataIsRefused_data() {
+  QTest::addColumn<QByteArray>("from");
+  QTest::addColumn<QByteArray>("to");  // as long: the file's offsets stay true
+  const auto row = [](const char* name, const char* from, const char* to) {
+    QTest::newRow(name) << QByteArray(from) << QByteArray(to);
+  };
+  row("format is another", R"("eyrie-trace")", R"("eyrie-trick")");
+  row("layers are no list", R"("layers":"[)", R"("layerz":"[)");
+  row("width of the recurrence is no number", R"("recurrent_width":"80")", R"("recurrent_width":"8x")");
+  row("width of the recurrence is another", R"("recurrent_width":"80")", R"("recurrent_width":"90")");
+  row("heads are missing", R"("heads":"4")", R"("headz":"4")");
+}
+
+void CliDrawTest::lyingMetadataIsRefused() {
+  QFETCH(QByteArray, from);
+  QFETCH(QByteArray, to);
+  QByteArray bytes = cli_.read("half.safetensors");
+  QVERIFY2(bytes.contains(from), bytes.mid(8, 3000));
+  bytes.replace(from, to);
+  const QString file = cli_.write("lying.safetensors", bytes);
+  const CliResult result = cli_.run({"draw", file, "--view", "gates", "--out", cli_.file("x.png")});
+  COMPARE_CODE(result, 1);
+  QVERIFY2(result.err.contains("lying.safetensors"), result.text());
+  QVERIFY2(!result.err.contains("json.exception") && !result.err.contains("internal"), result.text());
+  QCOMPARE(result.err.count('\n'), 1);
+  QVERIFY(!QFile::exists(cli_.file("x.png")));
 }
 
 QTEST_GUILESS_MAIN(CliDrawTest)

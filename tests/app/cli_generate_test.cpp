@@ -2,7 +2,9 @@
 #include <signal.h>
 
 #include <QElapsedTimer>
+#include <QFile>
 #include <QJsonArray>
+#include <QJsonDocument>
 #include <QTest>
 
 #include "tests/app/cli_runner.h"
@@ -18,15 +20,22 @@ class CliGenerateTest : public QObject {
   void drawnSeedIsReported();
   void noTokensReadsOnly();
   void tokensWithoutTokenizerArePrinted();
+  void notesBeginOnALineOfTheirOwn();
   void textStreamsFromAPrompt();
   void backendsAgree();
   void interruptStopsWithWhatThereIs();
 #ifdef EYRIE_STORE
   void exchangeBecomesASession();
+  void killedReplyLosesAtMostATenthOfASecond();
+  void missingSessionBeginsNoStore();
   void sessionTravels();
 #endif
 
  private:
+#ifdef EYRIE_STORE
+  bool killInMidReply(const QString& model, const QString& store, int seed, QVector<QJsonObject>& printed,
+                      QVector<qint64>& arrived) const;
+#endif
   Cli cli_;
 };
 
@@ -90,6 +99,19 @@ void CliGenerateTest::tokensWithoutTokenizerArePrinted() {
     QVERIFY2(whole, result.text());
   }
   QVERIFY2(result.err.contains("seed 1"), result.text());
+}
+
+void CliGenerateTest::notesBeginOnALineOfTheirOwn() {
+  QProcess process;
+  process.setProcessEnvironment(cleanEnvironment(cli_.file(".")));
+  process.setProcessChannelMode(QProcess::MergedChannels);  // as on a terminal
+  process.start(cliPath(), {"generate", "--model", goldenFolder("hawk-tiny"), "--tokens", "2,3",
+                            "--max-tokens", "3", "--seed", "1"});
+  QVERIFY(process.waitForFinished(60'000));
+  const QList<QByteArray> lines = process.readAll().split('\n');
+  QCOMPARE(lines.size(), 3);
+  QVERIFY2(lines[0].contains(',') && !lines[0].contains('['), lines[0]);
+  QVERIFY2(lines[1].startsWith("[3 tokens"), lines[1]);
 }
 
 void CliGenerateTest::textStreamsFromAPrompt() {
@@ -171,6 +193,71 @@ void CliGenerateTest::exchangeBecomesASession() {
   COMPARE_CODE(cli_.run({"session", "check", "--store", store}), 0);
 }
 
+// Kills the writing process a moment after its first words. False: the model had already ended its text.
+bool CliGenerateTest::killInMidReply(const QString& model, const QString& store, int seed,
+                                     QVector<QJsonObject>& printed, QVector<qint64>& arrived) const {
+  QProcess process;
+  process.setProcessEnvironment(cleanEnvironment(cli_.file(".")));
+  process.start(cliPath(), {"generate", "--model", model, "--prompt", "Once upon a time", "--max-tokens",
+                            "1000000", "--seed", QString::number(seed), "--json", "--store", store});
+  QElapsedTimer timer;
+  timer.start();
+  printed.clear();
+  arrived.clear();
+  const auto take = [&] {
+    while (process.canReadLine()) {
+      printed.append(QJsonDocument::fromJson(process.readLine()).object());
+      arrived.append(timer.elapsed());
+    }
+  };
+  while (arrived.isEmpty() || arrived.last() - arrived.first() < 230) {
+    if (!process.waitForReadyRead(60'000)) return false;
+    take();
+  }
+  process.kill();  // SIGKILL
+  process.waitForFinished(60'000);
+  take();
+  return !printed.last().contains("done");
+}
+
+void CliGenerateTest::killedReplyLosesAtMostATenthOfASecond() {
+  const QString model = builtInModel();
+  if (model.isEmpty()) QSKIP("the tree has no built-in model");
+  QVector<QJsonObject> printed;
+  QVector<qint64> arrived;
+  QString store;
+  bool killed = false;
+  for (int seed = 1; seed <= 20 && !killed; ++seed) {
+    store = cli_.file(QString("killed-%1.db").arg(seed));
+    killed = killInMidReply(model, store, seed, printed, arrived);
+  }
+  QVERIFY2(killed, "no reply was long enough");
+
+  const auto messages = cli_.run({"session", "show", "1", "--store", store}).lines();
+  QCOMPARE(messages.size(), 2);
+  QCOMPARE(messages[0]["text"].toString(), QString("Once upon a time"));
+  QCOMPARE(messages[1]["status"].toString(), QString("interrupted"));
+  const auto stored = messages[1]["tokens"].toInteger();
+  qInfo("%lld of %lld tokens are stored", qlonglong(stored), qlonglong(printed.size()));
+  QVERIFY(stored > 0);
+  QString text;
+  for (qint64 i = 0; i < std::min<qint64>(stored, printed.size()); ++i) text += printed[i]["text"].toString();
+  if (stored <= printed.size()) QCOMPARE(messages[1]["text"].toString(), text);
+  if (stored < printed.size())
+    QVERIFY2(arrived.last() - arrived[stored] <= 100, "more than a tenth of a second");
+  COMPARE_CODE(cli_.run({"session", "check", "--store", store}), 0);
+}
+
+void CliGenerateTest::missingSessionBeginsNoStore() {
+  const QString model = builtInModel();
+  if (model.isEmpty()) QSKIP("the tree has no built-in model");
+  const CliResult result = cli_.run(
+      {"generate", "--model", model, "--prompt", "x", "--store", cli_.file("none.db"), "--session", "1"});
+  COMPARE_CODE(result, 1);
+  QVERIFY2(result.err.contains("none.db"), result.text());
+  QVERIFY(!QFile::exists(cli_.file("none.db")));
+}
+
 void CliGenerateTest::sessionTravels() {
   const QString model = builtInModel();
   if (model.isEmpty()) QSKIP("the tree has no built-in model");
@@ -178,7 +265,10 @@ void CliGenerateTest::sessionTravels() {
   COMPARE_CODE(
       cli_.run({"generate", "--model", model, "--prompt", "A tale", "--max-tokens", "5", "--store", store}),
       0);
-  COMPARE_CODE(cli_.run({"session", "export", "1", "--out", cli_.file("one.eyrie"), "--store", store}), 0);
+  const CliResult exported =
+      cli_.run({"session", "export", "1", "--out", cli_.file("one.eyrie"), "--store", store});
+  COMPARE_CODE(exported, 0);
+  QCOMPARE(exported.lines().value(0)["file"].toString(), cli_.file("one.eyrie"));
   const QString other = cli_.file("to.db");
   const CliResult imported = cli_.run({"session", "import", cli_.file("one.eyrie"), "--store", other});
   COMPARE_CODE(imported, 0);

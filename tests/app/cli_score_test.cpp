@@ -50,10 +50,6 @@ std::vector<float> valuesOf(const engine::SafetensorsTensor& tensor) {
   return values;
 }
 
-std::vector<float> floatsOf(const sessions::testing::Array& array) {
-  return {array.values.begin(), array.values.end()};
-}
-
 // The rows of rows.json, or all of them.
 std::vector<std::size_t> goldenRows(const QString& folder, std::size_t T) {
   std::vector<std::size_t> rows;
@@ -70,6 +66,19 @@ void verifyCheck(const CheckResult& check) {
   QVERIFY2(check.passed, engine::verify::describeCheck(check).c_str());
 }
 
+// Every entry of a table begins where its heading does, with two spaces before it.
+void verifyColumns(const QByteArray& table) {
+  const QList<QByteArray> rows = table.trimmed().split('\n');
+  QVERIFY(rows.size() > 2);
+  for (const char* heading : {"dtype", "shape", "file"}) {
+    const auto at = rows.first().indexOf(heading);
+    QVERIFY2(at > 2, rows.first());
+    for (const QByteArray& row : rows) {
+      QVERIFY2(row.mid(at - 2, 2) == "  " && row.size() > at && row.at(at) != ' ', row);
+    }
+  }
+}
+
 }  // namespace
 
 class CliScoreTest : public QObject {
@@ -80,6 +89,7 @@ class CliScoreTest : public QObject {
   void scoreEqualsTheReference();
   void traceEqualsTheReference_data();
   void traceEqualsTheReference();
+  void lastRowHoldsThePrediction();
   void fieldsAreExact();
   void anyChunkingGivesTheSame();
   void perTokenLinesSumUp();
@@ -154,7 +164,7 @@ void CliScoreTest::traceEqualsTheReference() {
       cli_.run({"trace", "--model", folder, "--tokens-file", folder + "/tokens.json", "--max-tokens", "0",
                 "--level", "full", "--precision", "f32", "--out", cli_.file("trace.npz")});
   COMPARE_CODE(result, 0);
-  const auto found = sessions::testing::readNpz(cli_.file("trace.npz").toStdString()).arrays;
+  const auto found = engine::verify::readNpz(cli_.file("trace.npz").toStdString());
   const auto expected = engine::verify::readNpz((folder + "/trace.npz").toStdString());
   QVERIFY(expected.size() > 3);
   for (const auto& [name, array] : expected) {
@@ -163,8 +173,27 @@ void CliScoreTest::traceEqualsTheReference() {
     QVERIFY2(own->second.shape == array.shape, name.c_str());
     const bool logDecay = name.ends_with("log_decay");
     verifyCheck(engine::verify::compareArrays(
-        name, floatsOf(own->second), array.values,
+        name, own->second.values, array.values,
         logDecay ? engine::verify::kGoldenLogDecay : engine::verify::kGoldenState));
+  }
+}
+
+void CliScoreTest::lastRowHoldsThePrediction() {
+  // What follows the tokens 2, 3, 4 is the same whether 9 was read after them or nothing was.
+  const auto traceOf = [&](const QString& tokens, const char* name) {
+    const CliResult result = cli_.run({"trace", "--model", goldenFolder("hawk-tiny"), "--tokens", tokens,
+                                       "--max-tokens", "0", "--precision", "f32", "--out", cli_.file(name)});
+    return result.code == 0 ? engine::verify::readNpz(cli_.file(name).toStdString())
+                            : std::map<std::string, NpyArray>();
+  };
+  const auto shorter = traceOf("2,3,4", "three.npz");
+  const auto longer = traceOf("2,3,4,9", "four.npz");
+  for (const char* name : {"output.entropy", "output.topk_tokens", "output.topk_logprobs"}) {
+    QVERIFY2(shorter.contains(name) && longer.contains(name), name);
+    std::vector<float> rows = longer.at(name).values;
+    rows.resize(shorter.at(name).values.size());
+    verifyCheck(
+        engine::verify::compareArrays(name, shorter.at(name).values, rows, engine::verify::kGoldenState));
   }
 }
 
@@ -321,6 +350,7 @@ void CliScoreTest::inspectListsEveryTensor() {
   const CliResult text = cli_.run({"inspect", "--model", goldenFolder("griffin-bf16-sharded")});
   COMPARE_CODE(text, 0);
   QVERIFY2(text.out.contains("model.embed_tokens.weight"), text.text());
+  verifyColumns(text.out.mid(text.out.indexOf("\ntensor ") + 1));
 }
 
 void CliScoreTest::existingModelIsNotOverwritten() {

@@ -110,7 +110,8 @@ bool savePng(const DrawList& list, const Theme& theme, const QString& file, doub
   QPainter painter(&image);
   paintDrawList(painter, list);
   painter.end();
-  return image.save(file, "PNG");
+  QSaveFile device(file);
+  return device.open(QIODevice::WriteOnly) && image.save(&device, "PNG") && device.commit();
 }
 
 bool saveSvg(const DrawList& list, const Theme& theme, const QString& file) {
