@@ -6,6 +6,19 @@
 
 namespace eyrie::app {
 
+namespace {
+
+// Whether a token means the same to both: then each can be given the other's, whatever stood before.
+bool cutAlike(const engine::ModelInfo& a, const engine::ModelInfo& b, const QStringList& texts) {
+  if (!a.tokenizer || !b.tokenizer || a.summary.config.V != b.summary.config.V) return false;
+  if (a.chat.bos != b.chat.bos || a.chat.startOfTurn != b.chat.startOfTurn) return false;
+  return std::all_of(texts.begin(), texts.end(), [&](const QString& text) {
+    return a.tokenizer->encode(text.toStdString()) == b.tokenizer->encode(text.toStdString());
+  });
+}
+
+}  // namespace
+
 std::vector<std::int32_t> CompareController::answerOf(int index) const {
   const Lane& lane = lanes_[std::size_t(index)];
   std::vector<std::int32_t> tokens = lane.prompt.tokens;
@@ -15,11 +28,11 @@ std::vector<std::int32_t> CompareController::answerOf(int index) const {
 }
 
 void CompareController::scoreBoth() {
-  if (!hasModels()) return;
+  if (!hasModels() || lanes_[0].reply == 0 || lanes_[1].reply == 0) return;
   const Lane& a = lanes_[0];
   const Lane& b = lanes_[1];
-  if (a.bridge.model()->summary.config.V != b.bridge.model()->summary.config.V ||
-      a.prompt.tokens != b.prompt.tokens) {
+  if (!cutAlike(*a.bridge.model(), *b.bridge.model(),
+                {a.conversation.turn(a.reply).text, b.conversation.turn(b.reply).text})) {
     view_->divergence()->setMessage(tr(
         "These two cut text into different tokens, so their predictions cannot be set against each other."));
     return;

@@ -42,7 +42,7 @@ void closeOnSignals(QApplication& app) {
   auto* notifier = new QSocketNotifier(signalPipe[1], QSocketNotifier::Read, &app);
   QObject::connect(notifier, &QSocketNotifier::activated, &app, [notifier] {
     notifier->setEnabled(false);
-    leaveWithin(std::chrono::milliseconds(900));
+    leaveWithin(std::chrono::milliseconds(750));
     QApplication::closeAllWindows();
   });
   struct sigaction action = {};

@@ -18,6 +18,10 @@
 
 namespace eyrie::app {
 
+namespace {
+constexpr int kColumnWidth = 752;  // the words of the conversation and their margins
+}
+
 MainWindow::MainWindow(const AppPaths& paths, ui::ThemeController* theme, QWidget* parent)
     : QMainWindow(parent),
       paths_(paths),
@@ -88,7 +92,8 @@ void MainWindow::makeChatPage() {
   card_ = new ui::ModelCard(chatPage_);
   chatView_ = new ui::ChatView(conversationModel_, chatPage_);
   composer_ = new ui::Composer(chatPage_);
-  composer_->setMaximumWidth(752);
+  for (QWidget* widget : std::initializer_list<QWidget*>{notice_, card_, composer_})
+    widget->setMaximumWidth(kColumnWidth);
   strip_ = new ui::NormsStrip(chatPage_);
   strip_->setVertical(true);
   strip_->setFixedWidth(132);

@@ -16,6 +16,7 @@
 #include <QVBoxLayout>
 
 #include "app/gui/main_window.h"
+#include "app/gui/menu_heading.h"
 #include "ui/chat/chat_search.h"
 #include "ui/theme/theme.h"
 #include "ui/widgets/shortcut_sheet.h"
@@ -242,7 +243,7 @@ void MainWindow::applyTraceLevel() {
 
 void MainWindow::fillExportMenu(QMenu* menu) {
   menu->addAction(findChild<QAction*>(QStringLiteral("exportTrace")));
-  menu->addSection(tr("A view as a picture"));
+  addHeading(menu, tr("A view as a picture"));
   const QStringList names = viewNames(views_);
   for (int view = 0; view < int(names.size()); ++view) {
     QMenu* formats = menu->addMenu(names[view]);

@@ -9,6 +9,7 @@
 #include <QThreadPool>
 
 #include "app/gui/main_window.h"
+#include "app/gui/menu_heading.h"
 
 namespace eyrie::app {
 
@@ -64,16 +65,16 @@ void MainWindow::fillModelMenu(QMenu* menu, std::function<void(const QString&)> 
     entry->setToolTip(tip);
     connect(entry, &QAction::triggered, this, [open, target] { open(target); });
   };
-  menu->addSection(tr("Built in"));
+  addHeading(menu, tr("Built in"));
   for (const engine::ModelLocation& model : builtIn_) {
     add(QString::fromStdString(model.name), QString::fromStdString(model.name),
         QString::fromStdString(model.folder.string()));
   }
   if (builtIn_.empty()) menu->addAction(tr("None found"))->setEnabled(false);
   const QStringList recent = settings_.recentModels();
-  if (!recent.isEmpty()) menu->addSection(tr("Recent"));
+  if (!recent.isEmpty()) addHeading(menu, tr("Recent"));
   for (const QString& model : recent) add(QFileInfo(model).fileName(), model, model);
-  menu->addSection(tr("Hugging Face cache"));
+  addHeading(menu, tr("Hugging Face cache"));
   for (const engine::ModelLocation& model : cached_) {
     add(QString::fromStdString(model.name), QString::fromStdString(model.name),
         QString::fromStdString(model.folder.string()));
