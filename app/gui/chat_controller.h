@@ -1,5 +1,7 @@
 // Ties the conversation in view to the engine and to the store: send, stop, write again, continue, edit,
-// branch, read, reopen. GUI thread only.
+// branch, read, reopen. GUI thread only. Split by concern: chat_controller.cpp (a reply from its commit to
+// its end), chat_controller_turns.cpp (what asks for one), chat_controller_sessions.cpp (reopening, the
+// trace).
 #pragma once
 
 #include <QObject>
@@ -9,8 +11,8 @@
 #include <optional>
 
 #include "app/gui/engine_bridge.h"
+#include "app/gui/reply_stream.h"
 #include "app/gui/session_service.h"
-#include "engine/tokenizer/utf8_assembler.h"
 #include "ui/chat/composer.h"
 #include "ui/chat/conversation.h"
 #include "ui/chat/prompt.h"
@@ -40,11 +42,18 @@ class ChatController final : public QObject {
   void continueReply(ui::TurnId reply);
   void edit(ui::TurnId question, const QString& text);
   void branch(ui::TurnId reply, int tokenIndex, std::int32_t token);
+  void stepSibling(ui::TurnId id, int delta);
+  // The next or previous version of the newest turn that has versions.
+  void stepNewestSibling(int delta);
   void newSession();
   void openSession(sessions::SessionId id);
+  // The same for one that has been read from the store.
+  void openLoaded(LoadedSession loaded);
   void renamed(sessions::SessionId id, const QString& title);
   // The tokens of the shown path under the model in use; empty without a tokenizer.
   ui::Prompt prompt(bool openReply) const;
+  // What the newest reply in view was drawn with, its seed included; none: nothing was written.
+  std::optional<engine::SamplingOptions> sampledWith() const;
   // Hands over what is not stored yet.
   void flush();
 
@@ -64,16 +73,19 @@ class ChatController final : public QObject {
 
   ui::Turn newReply(ui::TurnId parent) const;
   void beginReply(ui::TurnId reply);
+  void beginReading(ui::TurnId text);
   void commitThenRun();
+  void committed(const std::vector<ui::TurnId>& turns, sessions::SessionId id,
+                 const std::vector<sessions::MessageId>& ids);
   void runNow();
   engine::RunRequest requestFor(const ui::Prompt& prompt);
   void takeTokens(quint64 request, const std::vector<engine::TokenRecord>& tokens);
   void takePromptToken(const engine::TokenRecord& record);
   void finish(quint64 request, const engine::EngineEvent& event);
   void end(ui::TurnStatus status, std::uint64_t seed, double speed);
-  void restore(LoadedSession loaded);
+  void leave();
+  void restore(LoadedSession& loaded);
   void afterLoad();
-  sessions::Message messageOf(const ui::Turn& turn) const;
   std::vector<engine::TokenRecord> pathRecords();
 
   EngineBridge* bridge_;
@@ -87,9 +99,8 @@ class ChatController final : public QObject {
   quint64 request_ = 0;
   int generation_ = 0;  // grows with every session change: late answers of the store are ignored
   ui::Prompt prompt_;   // of the running request
-  engine::Utf8Assembler assembler_;
-  QString unsavedText_;
-  std::vector<engine::TokenRecord> unsavedTokens_;
+  engine::SamplingOptions drawnWith_;
+  ReplyStream stream_;
   std::map<ui::TurnId, std::vector<engine::TokenRecord>> unsavedPrompt_;
   QTimer flush_;
   Snapshot waiting_;  // of a reopened session, until its model is loaded

@@ -1,5 +1,7 @@
 #include "app/gui/engine_bridge.h"
 
+#include <algorithm>
+
 #include "ui/widgets/model_button.h"
 
 namespace eyrie::app {
@@ -23,6 +25,7 @@ EngineBridge::~EngineBridge() {
 
 void EngineBridge::shutDown() {
   tick_.stop();
+  stopReread();
   engine_->setWake({});
   engine_->cancelAll();
 }
@@ -71,9 +74,41 @@ void EngineBridge::useLayout(const engine::TraceOptions& options) {
 }
 
 void EngineBridge::showRecords(const std::vector<engine::TokenRecord>& records) {
-  run_.trace.clear();
-  for (const engine::TokenRecord& record : records) run_.trace.append(record);
+  stopReread();
+  const auto at = [&](std::int64_t i) { return records[std::size_t(i)]; };
+  const auto count = std::int64_t(records.size());
+  std::int64_t same = 0;
+  while (same < std::min(count, run_.trace.size()) && run_.trace.token(same).token == at(same).token) ++same;
+  run_.trace.truncate(same);
+  for (std::int64_t i = same; i < count; ++i) run_.trace.append(at(i));
   emit run_.traceChanged();
+}
+
+engine::RequestId EngineBridge::reread(std::vector<std::int32_t> tokens,
+                                       const engine::TraceOptions& options) {
+  stopReread();
+  useLayout(options);
+  reread_ = std::make_shared<FrameQueue>();
+  rereadRequest_ = engine_->trace(std::move(tokens), options, reread_);
+  tick_.start(kFrameMs);
+  return rereadRequest_;
+}
+
+void EngineBridge::takeReread() {
+  if (!reread_) return;
+  for (const engine::TraceFrame& frame : reread_->take()) {
+    // Appended where there is one already, or for another token, a frame would begin a branch.
+    const bool wanted = frame.position < run_.trace.size() && !run_.trace.hasFrame(frame.position) &&
+                        run_.trace.token(frame.position).token == frame.token;
+    if (wanted) run_.trace.append(frame);
+  }
+}
+
+void EngineBridge::stopReread() {
+  if (!reread_) return;
+  reread_->close();
+  reread_.reset();
+  engine_->cancel(rereadRequest_);
 }
 
 void EngineBridge::clearTrace() {
@@ -81,6 +116,7 @@ void EngineBridge::clearTrace() {
 }
 
 void EngineBridge::becomeModel(const std::shared_ptr<const engine::ModelInfo>& model) {
+  stopReread();
   const engine::ModelConfig& config = model->summary.config;
   const engine::TraceOptions options = run_.trace.layout().options();
   run_.model = model;
@@ -110,6 +146,7 @@ void EngineBridge::drain() {
   clock.start();
   // Frames first: a record that arrives after its frame fills its place, the other way round begins a branch.
   bool all = drainFrames(clock);
+  takeReread();
   engine::EngineEvent event;
   while (all && clock.elapsed() < kBudgetMs) {
     if (!engine_->poll(event)) break;
@@ -121,7 +158,7 @@ void EngineBridge::drain() {
   if (revision != shownRevision_) emit run_.traceChanged();
   shownRevision_ = revision;
   sinceDrain_.restart();
-  if (!all) tick_.start(kFrameMs);
+  if (!all || reread_) tick_.start(kFrameMs);
 }
 
 void EngineBridge::deliverTokens() {
@@ -141,13 +178,18 @@ void EngineBridge::handle(const engine::EngineEvent& event) {
     return;
   }
   deliverTokens();  // what follows comes after them
-  const bool ofLoad = event.request == load_ && load_ != 0;
+  const bool progress = event.kind == EventKind::traceProgress;
+  if (reread_ && event.request == rereadRequest_ && !progress) {
+    takeReread();
+    reread_.reset();
+  }
+  const QString text = event.error ? QString::fromStdString(event.error->what()) : QString();
   switch (event.kind) {
     case EventKind::loadProgress:
       emit loadProgress(event.fraction);
       break;
     case EventKind::loaded:
-      load_ = ofLoad ? 0 : load_;
+      if (event.request == load_) load_ = 0;
       becomeModel(event.model);
       emit loadProgress(-1);
       emit loaded();
@@ -168,18 +210,15 @@ void EngineBridge::handle(const engine::EngineEvent& event) {
       emit traceWritten(event.request);
       break;
     case EventKind::failed:
-    case EventKind::cancelled: {
-      const QString text = event.error ? QString::fromStdString(event.error->what()) : QString();
-      const bool wasCancelled = event.kind == EventKind::cancelled;
-      if (!ofLoad) {
-        wasCancelled ? emit cancelled(event.request) : emit failed(event.request, text);
-        break;
+    case EventKind::cancelled:
+      if (event.request == load_ && load_ != 0) {
+        load_ = 0;
+        emit loadProgress(-1);
+        if (event.kind == EventKind::failed) emit loadFailed(text);
+      } else {
+        event.kind == EventKind::failed ? emit failed(event.request, text) : emit cancelled(event.request);
       }
-      load_ = 0;
-      emit loadProgress(-1);
-      if (!wasCancelled) emit loadFailed(text);
       break;
-    }
     case EventKind::token:
       break;
   }

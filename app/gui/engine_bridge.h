@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "app/gui/frame_queue.h"
 #include "engine/engine.h"
 #include "ui/inspect/inspected_run.h"
 
@@ -34,7 +35,10 @@ class EngineBridge final : public QObject {
                           std::shared_ptr<engine::TraceSink> sink);
   void remember(std::shared_ptr<const engine::Snapshot> snapshot);
   void cancel(engine::RequestId request) { engine_->cancel(request); }
-  // The trace in view becomes these records, without frames: a reopened conversation.
+  // Reads `tokens` from the start and fills in the frames that the trace in view lacks. traceProgress
+  // follows, then traceWritten, failed or cancelled.
+  engine::RequestId reread(std::vector<std::int32_t> tokens, const engine::TraceOptions& options);
+  // The trace in view becomes these records; frames stay as far as the tokens are the same.
   void showRecords(const std::vector<engine::TokenRecord>& records);
   void clearTrace();
   void shutDown();  // cancels everything; at most the current token is waited for
@@ -60,6 +64,8 @@ class EngineBridge final : public QObject {
   void deliverTokens();
   void becomeModel(const std::shared_ptr<const engine::ModelInfo>& model);
   void useLayout(const engine::TraceOptions& options);
+  void takeReread();
+  void stopReread();
 
   ui::InspectedRun run_;
   std::unique_ptr<engine::Engine> engine_;
@@ -69,6 +75,8 @@ class EngineBridge final : public QObject {
   engine::RequestId tokensOf_ = 0;
   std::vector<engine::TokenRecord> tokens_;  // of this drain
   std::uint64_t shownRevision_ = 0;
+  engine::RequestId rereadRequest_ = 0;
+  std::shared_ptr<FrameQueue> reread_;
 };
 
 }  // namespace eyrie::app

@@ -28,24 +28,29 @@ void onSignal(int) {
   [[maybe_unused]] const ssize_t written = ::write(signalPipe[0], &byte, 1);
 }
 
+// Closing hands everything to the store first; after that a model in the middle of a long step, or a disk
+// that hangs, must not keep the program.
+void leaveWithin(std::chrono::milliseconds patience) {
+  std::thread([patience] {
+    std::this_thread::sleep_for(patience);
+    std::_Exit(0);
+  }).detach();
+}
+
 void closeOnSignals(QApplication& app) {
   if (::socketpair(AF_UNIX, SOCK_STREAM, 0, signalPipe) != 0) return;
   auto* notifier = new QSocketNotifier(signalPipe[1], QSocketNotifier::Read, &app);
-  QObject::connect(notifier, &QSocketNotifier::activated, &app, [] { QApplication::closeAllWindows(); });
+  QObject::connect(notifier, &QSocketNotifier::activated, &app, [notifier] {
+    notifier->setEnabled(false);
+    leaveWithin(std::chrono::milliseconds(750));
+    QApplication::closeAllWindows();
+  });
   struct sigaction action = {};
   action.sa_handler = onSignal;
   action.sa_flags = SA_RESTART;
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGHUP, &action, nullptr);
-}
-
-// Everything is on disk by then; a model in the middle of a long step must not keep the program.
-void leaveWithin(std::chrono::milliseconds patience) {
-  std::thread([patience] {
-    std::this_thread::sleep_for(patience);
-    std::_Exit(0);
-  }).detach();
 }
 
 struct Arguments {
@@ -94,6 +99,7 @@ int main(int argc, char** argv) {
   const Arguments arguments = parseArguments(argc, argv);
   QApplication::setHighDpiScaleFactorRoundingPolicy(Qt::HighDpiScaleFactorRoundingPolicy::PassThrough);
   QApplication app(argc, argv);
+  QApplication::setWindowIcon(eyrie::ui::applicationIcon());
   QApplication::setDesktopFileName(QStringLiteral("eyrie"));
   const eyrie::app::AppPaths paths = eyrie::app::AppPaths::of(arguments.profile);
   eyrie::app::startLog(paths.log);
@@ -102,6 +108,7 @@ int main(int argc, char** argv) {
   {
     const eyrie::app::Settings settings(paths.settings);
     eyrie::ui::ThemeController theme(app, settings.theme());
+    theme.setProseSize(settings.proseSize());
     eyrie::app::MainWindow window(paths, &theme);
     closeOnSignals(app);
     window.show();

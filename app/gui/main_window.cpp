@@ -18,6 +18,10 @@
 
 namespace eyrie::app {
 
+namespace {
+constexpr int kColumnWidth = 752;  // the words of the conversation and their margins
+}
+
 MainWindow::MainWindow(const AppPaths& paths, ui::ThemeController* theme, QWidget* parent)
     : QMainWindow(parent),
       paths_(paths),
@@ -66,7 +70,7 @@ MainWindow::~MainWindow() {
 void MainWindow::begin(const QString& model, std::int64_t session) {
   sessions_.open(paths_.store);
   if (session != 0) {
-    chat_->openSession(session);
+    openSession(session);
     if (!model.isEmpty()) openModel(model);
   } else {
     openModel(model.isEmpty() ? QStringLiteral("griffin") : model);
@@ -88,7 +92,8 @@ void MainWindow::makeChatPage() {
   card_ = new ui::ModelCard(chatPage_);
   chatView_ = new ui::ChatView(conversationModel_, chatPage_);
   composer_ = new ui::Composer(chatPage_);
-  composer_->setMaximumWidth(752);
+  for (QWidget* widget : std::initializer_list<QWidget*>{notice_, card_, composer_})
+    widget->setMaximumWidth(kColumnWidth);
   strip_ = new ui::NormsStrip(chatPage_);
   strip_->setVertical(true);
   strip_->setFixedWidth(132);
@@ -131,7 +136,7 @@ void MainWindow::makeDocks() {
   sessionsDock_ =
       dock(QStringLiteral("sessionsDock"), tr("Sessions"), sessionsPanel_, Qt::LeftDockWidgetArea);
   inspectorDock_ =
-      dock(QStringLiteral("inspectorDock"), tr("Inspector"), views_.inspector, Qt::RightDockWidgetArea);
+      dock(QStringLiteral("inspectorDock"), tr("Inspector"), views_.pane, Qt::RightDockWidgetArea);
   timelineDock_ =
       dock(QStringLiteral("timelineDock"), tr("Timeline"), views_.timeline, Qt::BottomDockWidgetArea);
   setCorner(Qt::BottomLeftCorner, Qt::BottomDockWidgetArea);
@@ -151,41 +156,37 @@ void MainWindow::connectEngine() {
     status_->setState(bridge_.model() ? ui::StatusStrip::State::ready : ui::StatusStrip::State::failed,
                       bridge_.model() ? tr("Ready") : tr("No model"));
     composer_->setBlocked(bridge_.model() ? QString() : tr("No model is loaded: choose one at the top left"));
-    notice_->showNotice(ui::NoticeBar::Kind::error, text, tr("Choose another model"),
-                        [this] { chooseModelFolder(); });
+    notice()->showNotice(ui::NoticeBar::Kind::error, text, tr("Choose another model"),
+                         [this] { chooseModelFolder(); });
   });
   connect(bridge_.run(), &ui::InspectedRun::traceChanged, this, [this] {
     status_->setPosition(std::max<std::int64_t>(0, bridge_.run()->trace.size() - 1));
     status_->setDropped(bridge_.droppedFrames());
   });
   followExport();
+  followReread();
 }
 
 void MainWindow::connectChat() {
   connect(composer_, &ui::Composer::submitted, this, &MainWindow::submit);
   connect(composer_, &ui::Composer::stopRequested, chat_, &ChatController::stop);
   connect(composer_, &ui::Composer::openTextRequested, this, &MainWindow::chooseTextFile);
-  connect(composer_, &ui::Composer::effectivePromptRequested, this, &MainWindow::showEffectivePrompt);
+  connect(composer_, &ui::Composer::effectivePromptRequested, this,
+          [this] { showEffectivePrompt(bridge_.model().get(), chat_->prompt(true)); });
+  connect(compare_->view()->composer(), &ui::Composer::effectivePromptRequested, this,
+          [this] { showEffectivePrompt(compare_->bridge(0).model().get(), compare_->prompt(0)); });
   connect(composer_, &ui::Composer::editLastRequested, chatView_, &ui::ChatView::editLastQuestion);
   connect(composer_, &ui::Composer::systemPromptChanged, this,
           [this] { chat_->setSystemPrompt(composer_->systemPrompt()); });
-  connect(composer_->sampling(), &ui::SamplingPanel::changed, this, [this] {
-    chat_->setSampling(composer_->sampling()->choice());
-    settings_.setSampling(composer_->sampling()->choice());
-  });
-  connect(chatView_, &ui::ChatView::exampleChosen, this,
-          [this](const QString& text) { submit(text, composer_->mode()); });
-  connect(chatView_, &ui::ChatView::copyRequested, this, [this](ui::TurnId id) {
-    QApplication::clipboard()->setText(chat_->conversation()->turn(id).text);
-    status_->showMessage(tr("Copied"), 1500);
-  });
-  connect(chatView_, &ui::ChatView::regenerateRequested, chat_, &ChatController::regenerate);
-  connect(chatView_, &ui::ChatView::continueRequested, chat_, &ChatController::continueReply);
-  connect(chatView_, &ui::ChatView::editFinished, chat_, &ChatController::edit);
-  connect(chatView_, &ui::ChatView::branchRequested, chat_, &ChatController::branch);
-  connect(chatView_, &ui::ChatView::siblingRequested, this, [this](ui::TurnId id, int delta) {
-    if (!chat_->isWriting()) chat_->conversation()->stepSibling(id, delta);
-  });
+  connect(composer_->sampling(), &ui::SamplingPanel::changed, this,
+          [this] { chat_->setSampling(composer_->sampling()->choice()); });
+  for (ui::SamplingPanel* panel : {composer_->sampling(), compare_->view()->composer()->sampling()}) {
+    connect(panel, &ui::SamplingPanel::defaultRequested, this, [this, panel] {
+      settings_.setSampling(panel->choice());
+      status_->showMessage(tr("New conversations begin with these values"), 4000);
+    });
+  }
+  connectMessages();
   connect(chat_, &ChatController::writingChanged, this, &MainWindow::updateWriting);
   connect(compare_, &CompareController::writingChanged, this, &MainWindow::updateWriting);
   connect(chat_, &ChatController::stateChanged, this, [this](const QString& text) {
@@ -196,12 +197,31 @@ void MainWindow::connectChat() {
   connect(chat_, &ChatController::seedUsed, composer_, &ui::Composer::setLastSeed);
   connect(chat_, &ChatController::failed, this, [this](const QString& text) {
     spdlog::error("chat: {}", text.toStdString());
-    notice_->showNotice(ui::NoticeBar::Kind::error, text);
+    notice()->showNotice(ui::NoticeBar::Kind::error, text);
   });
+}
+
+void MainWindow::connectMessages() {
+  connect(chatView_, &ui::ChatView::exampleChosen, this,
+          [this](const QString& text) { submit(text, composer_->mode()); });
+  connect(chatView_, &ui::ChatView::copyRequested, this, [this](ui::TurnId id) {
+    QApplication::clipboard()->setText(chat_->conversation()->turn(id).text);
+    status_->showMessage(tr("Copied"), 1500);
+  });
+  connect(chatView_, &ui::ChatView::regenerateRequested, chat_, &ChatController::regenerate);
+  connect(chatView_, &ui::ChatView::continueRequested, chat_, &ChatController::continueReply);
+  connect(chatView_, &ui::ChatView::editFinished, chat_, &ChatController::edit);
+  connect(chatView_, &ui::ChatView::branchRequested, chat_, &ChatController::branch);
+  connect(chatView_, &ui::ChatView::siblingRequested, chat_, &ChatController::stepSibling);
+}
+
+ui::NoticeBar* MainWindow::notice() const {
+  return layout_ == Layout::compare ? compare_->view()->notice() : notice_;
 }
 
 void MainWindow::submit(const QString& text, ui::ComposeMode mode) {
   if (chat_->isWriting() || !bridge_.model()) return;
+  if (rereadRequest_ != 0) bridge_.cancel(rereadRequest_);  // the reply does not wait for it
   composer_->setText({});
   selection_.selectToken(-1);
   chat_->send(text, mode);
@@ -211,6 +231,7 @@ void MainWindow::submit(const QString& text, ui::ComposeMode mode) {
 
 void MainWindow::updateWriting() {
   composer_->setBusy(chat_->isWriting());
+  views_.hint->setIdle(!chat_->isWriting());
   if (!chat_->isWriting() && layout_ != Layout::compare) composer_->focusInput();
 }
 
@@ -220,17 +241,51 @@ void MainWindow::connectSessions() {
   const auto refresh = [this] { sessions_.refresh(sessionsPanel_->searchWords()); };
   connect(chat_, &ChatController::storedChanged, this, refresh);
   connect(compare_, &CompareController::storedChanged, this, refresh);
-  connect(&sessions_, &SessionService::notice, this,
-          [this](const QString& text) { notice_->showNotice(ui::NoticeBar::Kind::warning, text); });
-  connect(&sessions_, &SessionService::problem, this,
-          [this](const QString& text) { notice_->showNotice(ui::NoticeBar::Kind::warning, text); });
   connect(sessionsPanel_, &ui::SessionsPanel::searchChanged, this, refresh);
-  connect(sessionsPanel_, &ui::SessionsPanel::newRequested, this,
-          [this] { findChild<QAction*>(QStringLiteral("newChat"))->trigger(); });
-  connect(sessionsPanel_, &ui::SessionsPanel::opened, this, [this](qint64 id) {
-    if (layout_ == Layout::compare) setLayoutPreset(Layout::chat);
-    chat_->openSession(id);
+  const auto warn = [this](const QString& text) { notice()->showNotice(ui::NoticeBar::Kind::warning, text); };
+  connect(&sessions_, &SessionService::notice, this, warn);
+  connect(&sessions_, &SessionService::problem, this, warn);
+  connect(&sessions_, &SessionService::recovered, this, [this](const QString& text) {
+    notice()->showNotice(ui::NoticeBar::Kind::note, text, {}, {}, 8000);
   });
+  connect(chat_, &ChatController::sessionChanged, this, [this] {
+    if (layout_ != Layout::compare) sessionsPanel_->setCurrentSession(chat_->sessionId());
+    selection_.selectToken(-1);
+    updateTitle();
+  });
+  connect(compare_, &CompareController::sessionChanged, this, [this] {
+    if (layout_ == Layout::compare) sessionsPanel_->setCurrentSession(compare_->sessionId());
+  });
+  connect(chat_, &ChatController::sessionOpened, this,
+          [this](const QString& model, const QString& systemPrompt, const ui::SamplingChoice& sampling) {
+            composer_->setSystemPrompt(systemPrompt);
+            composer_->sampling()->setChoice(sampling);
+            emit composer_->sampling()->changed();
+            const bool same = bridge_.model() && QString::fromStdString(bridge_.model()->name) == model;
+            if (!same && !model.isEmpty()) openModel(model);
+          });
+  connectSessionsPanel();
+}
+
+// A comparison opens as one; all else is a conversation.
+void MainWindow::openSession(sessions::SessionId id) {
+  if (id == (layout_ == Layout::compare ? compare_->sessionId() : chat_->sessionId())) return;
+  sessions_.load(id, [this, opening = ++opening_](LoadedSession loaded) {
+    if (opening != opening_) return;  // something else was chosen meanwhile
+    if (!loaded.error.isEmpty()) return notice()->showNotice(ui::NoticeBar::Kind::error, loaded.error);
+    if (CompareController::isComparison(loaded)) {
+      compare_->openLoaded(std::move(loaded));
+      return setLayoutPreset(Layout::compare);
+    }
+    if (layout_ == Layout::compare) setLayoutPreset(Layout::chat);
+    chat_->openLoaded(std::move(loaded));
+  });
+}
+
+void MainWindow::connectSessionsPanel() {
+  const auto refresh = [this] { sessions_.refresh(sessionsPanel_->searchWords()); };
+  connect(sessionsPanel_, &ui::SessionsPanel::newRequested, this, &MainWindow::newConversation);
+  connect(sessionsPanel_, &ui::SessionsPanel::opened, this, &MainWindow::openSession);
   connect(sessionModel_, &ui::SessionListModel::renamed, this, [this](qint64 id, const QString& title) {
     sessions_.rename(id, title);
     chat_->renamed(id, title);
@@ -238,9 +293,10 @@ void MainWindow::connectSessions() {
   });
   connect(sessionsPanel_, &ui::SessionsPanel::deleteRequested, this, [this, refresh](qint64 id) {
     if (id == chat_->sessionId()) chat_->newSession();
+    if (id == compare_->sessionId()) compare_->clear();
     sessions_.remove(id);
     refresh();
-    notice_->showNotice(
+    notice()->showNotice(
         ui::NoticeBar::Kind::note, tr("Session deleted."), tr("Undo"),
         [this, id, refresh] {
           sessions_.undelete(id);
@@ -253,24 +309,11 @@ void MainWindow::connectSessions() {
                                                       tr("Eyrie session (*.eyrie)"));
     if (file.isEmpty()) return;
     sessions_.exportSession(id, file, [this, file](const QString& error) {
-      notice_->showNotice(error.isEmpty() ? ui::NoticeBar::Kind::note : ui::NoticeBar::Kind::error,
-                          error.isEmpty() ? tr("Session written to %1").arg(file) : error, {}, {},
-                          error.isEmpty() ? 8000 : 0);
+      notice()->showNotice(error.isEmpty() ? ui::NoticeBar::Kind::note : ui::NoticeBar::Kind::error,
+                           error.isEmpty() ? tr("Session written to %1").arg(file) : error, {}, {},
+                           error.isEmpty() ? 8000 : 0);
     });
   });
-  connect(chat_, &ChatController::sessionChanged, this, [this] {
-    sessionsPanel_->setCurrentSession(chat_->sessionId());
-    selection_.selectToken(-1);
-    updateTitle();
-  });
-  connect(chat_, &ChatController::sessionOpened, this,
-          [this](const QString& model, const QString& systemPrompt, const ui::SamplingChoice& sampling) {
-            composer_->setSystemPrompt(systemPrompt);
-            composer_->sampling()->setChoice(sampling);
-            emit composer_->sampling()->changed();
-            const bool same = bridge_.model() && QString::fromStdString(bridge_.model()->name) == model;
-            if (!same && !model.isEmpty()) openModel(model);
-          });
 }
 
 void MainWindow::updateTitle() {
@@ -288,17 +331,17 @@ void MainWindow::openTextFile(const QString& file) {
     QMetaObject::invokeMethod(
         this,
         [this, bytes, error, file] {
-          if (!error.isEmpty()) return notice_->showNotice(ui::NoticeBar::Kind::error, error);
+          if (!error.isEmpty()) return notice()->showNotice(ui::NoticeBar::Kind::error, error);
           if (bytes.size() > kMost) {
-            return notice_->showNotice(
+            return notice()->showNotice(
                 ui::NoticeBar::Kind::error,
                 tr("%1 is larger than 4 MB, the most that is read at once.").arg(file));
           }
           if (bytes.contains('\0'))
-            return notice_->showNotice(ui::NoticeBar::Kind::error, tr("%1 is not a text file.").arg(file));
+            return notice()->showNotice(ui::NoticeBar::Kind::error, tr("%1 is not a text file.").arg(file));
           const QString text = QString::fromUtf8(bytes);
           if (text.trimmed().isEmpty())
-            return notice_->showNotice(ui::NoticeBar::Kind::error, tr("%1 is empty.").arg(file));
+            return notice()->showNotice(ui::NoticeBar::Kind::error, tr("%1 is empty.").arg(file));
           submit(text, ui::ComposeMode::read);
         },
         Qt::QueuedConnection);

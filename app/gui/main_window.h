@@ -3,6 +3,7 @@
 #pragma once
 
 #include <QMainWindow>
+#include <array>
 #include <memory>
 
 #include "app/gui/app_paths.h"
@@ -54,10 +55,12 @@ class MainWindow final : public QMainWindow {
 
  public slots:
   void openModel(const QString& model);
+  // The same in a lane of Compare.
+  void openLaneModel(int lane, const QString& model);
   void openTextFile(const QString& file);
   void setLayoutPreset(eyrie::app::Layout layout);
-  // By the ending: .npz, .safetensors, .csv, .jsonl.
-  void exportTrace(const QString& file);
+  // The format by the ending: .npz, .safetensors, .csv, .jsonl.
+  void exportTrace(const QString& file, const eyrie::ui::TraceExportChoice& choice = {});
   // By the ending: .png, .svg.
   void exportViewTo(int view, const QString& file);
 
@@ -79,6 +82,11 @@ class MainWindow final : public QMainWindow {
   void connectChat();
   void connectEngine();
   void connectSessions();
+  void connectSessionsPanel();
+  void connectMessages();
+  void openSession(sessions::SessionId id);
+  // Where a message is seen now: over the conversation, or over the lanes.
+  ui::NoticeBar* notice() const;
   void updateWriting();
   void updateTitle();
   void submit(const QString& text, ui::ComposeMode mode);
@@ -92,14 +100,30 @@ class MainWindow final : public QMainWindow {
   void fillExportMenu(QMenu* menu);
   void showShortcuts();
   void showAbout();
-  void showEffectivePrompt();
+  void showEffectivePrompt(const engine::ModelInfo* model, const ui::Prompt& prompt);
+  void newConversation();
+  void makeConversationActions();
+  void makeLayoutActions();
+  void makeFindActions();
+  ui::ChatView* searchedView() const;
+  QToolButton* menuButton(QWidget* bar, const QString& name, const QString& text,
+                          void (MainWindow::*fill)(QMenu*));
+  void makeModelButtons(QWidget* bar);
+  void giveModelMenu(ui::ModelButton* button, std::function<void(const QString&)> open);
+  void fillViewMenu(QMenu* menu);
+  void backUp();
+  void importSession();
+  // main_window_settings.cpp
+  void showSettings();
   void chooseTextFile();
   void fillDataMenu(QMenu* menu);
   void wipeData();
   // main_window_models.cpp
   void listModels();
   void fillModelMenu(QMenu* menu, std::function<void(const QString&)> open);
-  void showCard(const QString& model);
+  // Off this thread: what the model is. A built-in one is loaded by `load` at once; others show `card` first.
+  void lookAt(const QString& model, ui::ModelCard* card, std::function<void(const QString&)> load);
+  void cannotOpen(const QString& text);
   void modelLoaded();
   void chooseModelFolder();
   engine::TraceOptions traceOptions() const;
@@ -111,9 +135,12 @@ class MainWindow final : public QMainWindow {
   void saveLayout();
   void lockPanels(bool locked);
   // main_window_export.cpp
-  void chooseTraceFile(const QString& ending);
+  void chooseTraceExport();
+  QString exportFacts() const;
   void exportView(int view, const QString& ending);
   void followExport();
+  void reread();
+  void followReread();
 
   AppPaths paths_;
   Settings settings_;
@@ -150,9 +177,12 @@ class MainWindow final : public QMainWindow {
 
   std::vector<engine::ModelLocation> builtIn_;
   std::vector<engine::ModelLocation> cached_;
-  QString wantedModel_;  // being looked at or loaded
+  QString wantedModel_;  // being looked at or loaded, here or in a lane
+  std::array<QString, 2> wantedLaneModels_;
   quint64 exportRequest_ = 0;
   QString exportFile_;
+  quint64 rereadRequest_ = 0;
+  int opening_ = 0;  // counts sessions asked for
 };
 
 }  // namespace eyrie::app

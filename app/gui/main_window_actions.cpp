@@ -16,6 +16,8 @@
 #include <QVBoxLayout>
 
 #include "app/gui/main_window.h"
+#include "app/gui/menu_heading.h"
+#include "ui/chat/chat_search.h"
 #include "ui/theme/theme.h"
 #include "ui/widgets/shortcut_sheet.h"
 
@@ -31,31 +33,70 @@ QAction* MainWindow::action(const QString& name, const QString& text, const QKey
   return made;
 }
 
-void MainWindow::makeActions() {
-  const auto lastReply = [this] { return chat_->conversation()->leaf(); };
-  action(QStringLiteral("newChat"), tr("New conversation"), QKeySequence::New, [this] {
-    if (layout_ == Layout::compare) return compare_->clear();
-    chat_->newSession();
-    composer_->focusInput();
+void MainWindow::newConversation() {
+  ++opening_;
+  if (layout_ == Layout::compare) return compare_->clear();
+  ui::SamplingChoice choice = settings_.sampling();
+  composer_->sampling()->setChoice(choice);
+  emit composer_->sampling()->changed();
+  chat_->newSession();
+  composer_->focusInput();
+}
+
+void MainWindow::importSession() {
+  const QString file =
+      QFileDialog::getOpenFileName(this, tr("Import session"), {}, tr("Eyrie session (*.eyrie)"));
+  if (file.isEmpty()) return;
+  sessions_.importSession(file, [this](sessions::SessionId id, const QString& error) {
+    if (!error.isEmpty()) return notice()->showNotice(ui::NoticeBar::Kind::error, error);
+    sessions_.refresh(sessionsPanel_->searchWords());
+    openSession(id);
   });
+}
+
+void MainWindow::makeActions() {
+  action(QStringLiteral("newChat"), tr("New conversation"), QKeySequence::New, [this] { newConversation(); });
   action(QStringLiteral("openModelFolder"), tr("Open model folder…"), QKeySequence::Open,
          [this] { chooseModelFolder(); });
   action(QStringLiteral("openText"), tr("Read a text file…"), QKeySequence(QStringLiteral("Ctrl+Shift+O")),
          [this] { chooseTextFile(); });
-  action(QStringLiteral("importSession"), tr("Import session…"), {}, [this] {
-    const QString file =
-        QFileDialog::getOpenFileName(this, tr("Import session"), {}, tr("Eyrie session (*.eyrie)"));
-    if (file.isEmpty()) return;
-    sessions_.importSession(file, [this](sessions::SessionId id, const QString& error) {
-      if (!error.isEmpty()) return notice_->showNotice(ui::NoticeBar::Kind::error, error);
-      sessions_.refresh(sessionsPanel_->searchWords());
-      chat_->openSession(id);
-    });
-  });
+  action(QStringLiteral("importSession"), tr("Import session…"), {}, [this] { importSession(); });
+  action(QStringLiteral("chooseModel"), tr("Choose a model"), QKeySequence(QStringLiteral("Ctrl+M")),
+         [this] { modelButton_->showMenu(); });
+  action(QStringLiteral("exportTrace"), tr("Export trace…"), QKeySequence(QStringLiteral("Ctrl+E")),
+         [this] { chooseTraceExport(); });
+  makeFindActions();
+  makeConversationActions();
+  makeLayoutActions();
+  action(QStringLiteral("settings"), tr("Settings…"), QKeySequence(QStringLiteral("Ctrl+,")),
+         [this] { showSettings(); });
+  action(QStringLiteral("shortcuts"), tr("Keyboard shortcuts"), QKeySequence(QStringLiteral("Ctrl+/")),
+         [this] { showShortcuts(); });
+  action(QStringLiteral("quit"), tr("Quit"), QKeySequence::Quit, [this] { close(); });
+}
+
+// The conversation in view; of two lanes the one with the focus, else the first.
+ui::ChatView* MainWindow::searchedView() const {
+  if (layout_ != Layout::compare) return chatView_;
+  ui::CompareLane* second = compare_->view()->lane(1);
+  return (second->isAncestorOf(QApplication::focusWidget()) ? second : compare_->view()->lane(0))->chat();
+}
+
+void MainWindow::makeFindActions() {
+  action(QStringLiteral("find"), tr("Find in the conversation"), QKeySequence::Find,
+         [this] { searchedView()->search()->open(); });
+  action(QStringLiteral("findNext"), tr("Find next"), QKeySequence(Qt::Key_F3),
+         [this] { searchedView()->search()->step(1); });
+  action(QStringLiteral("findPrevious"), tr("Find previous"), QKeySequence(Qt::SHIFT | Qt::Key_F3),
+         [this] { searchedView()->search()->step(-1); });
   action(QStringLiteral("search"), tr("Search sessions"), QKeySequence(QStringLiteral("Ctrl+K")), [this] {
     sessionsDock_->show();
     sessionsPanel_->focusSearch();
   });
+}
+
+void MainWindow::makeConversationActions() {
+  const auto lastReply = [this] { return chat_->conversation()->leaf(); };
   action(QStringLiteral("stop"), tr("Stop"), QKeySequence(Qt::Key_Escape), [this] {
     chat_->stop();
     compare_->stop();
@@ -66,22 +107,17 @@ void MainWindow::makeActions() {
          [this, lastReply] { chat_->continueReply(lastReply()); });
   action(QStringLiteral("editLast"), tr("Edit the last message"), QKeySequence(QStringLiteral("Ctrl+Up")),
          [this] { chatView_->editLastQuestion(); });
-  const auto sibling = [this](int delta) {
-    // The newest turn that has versions.
-    const auto& path = chat_->conversation()->path();
-    for (auto id = path.rbegin(); id != path.rend() && !chat_->isWriting(); ++id) {
-      if (chat_->conversation()->siblings(*id).size() > 1)
-        return chat_->conversation()->stepSibling(*id, delta);
-    }
-  };
   action(QStringLiteral("previousSibling"), tr("Previous version"), QKeySequence(QStringLiteral("Alt+Left")),
-         [sibling] { sibling(-1); });
+         [this] { chat_->stepNewestSibling(-1); });
   action(QStringLiteral("nextSibling"), tr("Next version"), QKeySequence(QStringLiteral("Alt+Right")),
-         [sibling] { sibling(1); });
+         [this] { chat_->stepNewestSibling(1); });
   action(QStringLiteral("newest"), tr("Jump to newest"), QKeySequence(QStringLiteral("Ctrl+End")), [this] {
     selection_.selectToken(-1);
     chatView_->jumpToNewest();
   });
+}
+
+void MainWindow::makeLayoutActions() {
   const char* layoutNames[] = {"layoutChat", "layoutInspect", "layoutCompare"};
   const QString layoutTexts[] = {tr("Chat"), tr("Inspect"), tr("Compare")};
   for (int i = 0; i < 3; ++i) {
@@ -96,13 +132,30 @@ void MainWindow::makeActions() {
     settings_.forgetLayouts();
     defaultLayout(layout_);
   });
-  action(QStringLiteral("chooseModel"), tr("Choose a model"), QKeySequence(QStringLiteral("Ctrl+M")),
-         [this] { modelButton_->showMenu(); });
-  action(QStringLiteral("exportTrace"), tr("Export trace…"), QKeySequence(QStringLiteral("Ctrl+E")),
-         [this] { chooseTraceFile(QStringLiteral("npz")); });
-  action(QStringLiteral("shortcuts"), tr("Keyboard shortcuts"), QKeySequence(QStringLiteral("Ctrl+/")),
-         [this] { showShortcuts(); });
-  action(QStringLiteral("quit"), tr("Quit"), QKeySequence::Quit, [this] { close(); });
+}
+
+// The menu is filled when it opens: what there is to choose changes.
+void MainWindow::giveModelMenu(ui::ModelButton* button, std::function<void(const QString&)> open) {
+  auto* menu = new QMenu(button);
+  menu->setObjectName(button->objectName() + QStringLiteral("Menu"));
+  connect(menu, &QMenu::aboutToShow, this, [this, menu, open] { fillModelMenu(menu, open); });
+  button->setMenu(menu);
+}
+
+QToolButton* MainWindow::menuButton(QWidget* bar, const QString& name, const QString& text,
+                                    void (MainWindow::*fill)(QMenu*)) {
+  auto* button = new QToolButton(bar);
+  button->setObjectName(name);
+  button->setText(text);
+  button->setAccessibleName(text);
+  button->setProperty("kind", QStringLiteral("frame"));
+  button->setPopupMode(QToolButton::InstantPopup);
+  auto* menu = new QMenu(button);
+  menu->setObjectName(name + QStringLiteral("Menu"));
+  (this->*fill)(menu);
+  button->setMenu(menu);
+  button->setFixedHeight(ui::metrics::kControlHeight);
+  return button;
 }
 
 void MainWindow::makeTopBar() {
@@ -122,51 +175,42 @@ void MainWindow::makeTopBar() {
   column->addLayout(row);
   column->addWidget(rule);
   setMenuWidget(bar);
-  modelButton_ = new ui::ModelButton(bar);
-  modelButton_->setObjectName(QStringLiteral("modelButton"));
-  const auto modelMenu = [this](ui::ModelButton* button, std::function<void(const QString&)> open) {
-    auto* menu = new QMenu(button);
-    menu->setObjectName(button->objectName() + QStringLiteral("Menu"));
-    connect(menu, &QMenu::aboutToShow, this, [this, menu, open] { fillModelMenu(menu, open); });
-    button->setMenu(menu);
-  };
-  modelMenu(modelButton_, [this](const QString& model) { openModel(model); });
-  for (int i = 0; i < 2; ++i) {
-    modelMenu(compare_->view()->lane(i)->modelButton(),
-              [this, i](const QString& model) { compare_->openModel(i, model); });
-  }
+  makeModelButtons(bar);
   layouts_ = new ui::Segmented(
       {tr("Chat"), tr("Inspect"), tr("Compare")},
       {QStringLiteral("chatLayout"), QStringLiteral("inspectLayout"), QStringLiteral("compareLayout")}, bar);
   layouts_->setToolTips({tr("Converse (Ctrl+1)"), tr("Watch gates, attention and states (Ctrl+2)"),
                          tr("Two models on one prompt (Ctrl+3)")});
   connect(layouts_, &ui::Segmented::chosen, this, [this](int index) { setLayoutPreset(Layout(index)); });
-  auto* spacer = new QWidget(bar);
-  spacer->setSizePolicy(QSizePolicy::Expanding, QSizePolicy::Preferred);
-  const auto menuButton = [this, bar](const QString& name, const QString& text, auto fill) {
-    auto* button = new QToolButton(bar);
-    button->setObjectName(name);
-    button->setText(text);
-    button->setAccessibleName(text);
-    button->setProperty("kind", QStringLiteral("frame"));
-    button->setPopupMode(QToolButton::InstantPopup);
-    auto* menu = new QMenu(button);
-    menu->setObjectName(name + QStringLiteral("Menu"));
-    (this->*fill)(menu);
-    button->setMenu(menu);
-    button->setFixedHeight(ui::metrics::kControlHeight);
-    return button;
-  };
-  traceButton_ = menuButton(QStringLiteral("traceButton"), tr("Trace"), &MainWindow::fillTraceMenu);
-  exportButton_ = menuButton(QStringLiteral("exportButton"), tr("Export"), &MainWindow::fillExportMenu);
-  QToolButton* main = menuButton(QStringLiteral("menuButton"), QString(), &MainWindow::fillMainMenu);
+  traceButton_ = menuButton(bar, QStringLiteral("traceButton"), tr("Trace"), &MainWindow::fillTraceMenu);
+  exportButton_ = menuButton(bar, QStringLiteral("exportButton"), tr("Export"), &MainWindow::fillExportMenu);
+  QToolButton* main = menuButton(bar, QStringLiteral("menuButton"), QString(), &MainWindow::fillMainMenu);
   main->setIcon(ui::themeIcon(QStringLiteral("menu")));
   main->setAccessibleName(tr("Menu"));
   main->setToolTip(tr("Menu (F10)"));
   action(QStringLiteral("mainMenu"), tr("Menu"), QKeySequence(Qt::Key_F10), [main] { main->showMenu(); });
-  for (QWidget* widget :
-       std::initializer_list<QWidget*>{modelButton_, layouts_, spacer, traceButton_, exportButton_, main}) {
-    row->addWidget(widget);
+  row->addWidget(modelButton_);
+  row->addWidget(layouts_);
+  row->addStretch(1);
+  for (QToolButton* button : {traceButton_, exportButton_, main}) row->addWidget(button);
+}
+
+// The window's model and those of the lanes are chosen in the same way.
+void MainWindow::makeModelButtons(QWidget* bar) {
+  modelButton_ = new ui::ModelButton(bar);
+  modelButton_->setObjectName(QStringLiteral("modelButton"));
+  giveModelMenu(modelButton_, [this](const QString& model) { openModel(model); });
+  connect(card_, &ui::ModelCard::loadRequested, this, [this](const QString& folder) {
+    wantedModel_ = folder;
+    bridge_.load(folder);
+  });
+  for (int i = 0; i < 2; ++i) {
+    ui::CompareLane* lane = compare_->view()->lane(i);
+    giveModelMenu(lane->modelButton(), [this, i](const QString& model) { openLaneModel(i, model); });
+    connect(lane->card(), &ui::ModelCard::loadRequested, this, [this, i](const QString& folder) {
+      settings_.addRecentModel(folder);
+      compare_->openModel(i, folder);
+    });
   }
 }
 
@@ -198,15 +242,8 @@ void MainWindow::applyTraceLevel() {
 }
 
 void MainWindow::fillExportMenu(QMenu* menu) {
-  const auto trace = [&](const QString& text, const QString& ending) {
-    connect(menu->addAction(text), &QAction::triggered, this, [this, ending] { chooseTraceFile(ending); });
-  };
-  menu->addSection(tr("Trace of this conversation"));
-  trace(tr("NPZ, for numpy…"), QStringLiteral("npz"));
-  trace(tr("safetensors…"), QStringLiteral("safetensors"));
-  trace(tr("CSV, one row a token…"), QStringLiteral("csv"));
-  trace(tr("JSON Lines…"), QStringLiteral("jsonl"));
-  menu->addSection(tr("A view as a picture"));
+  menu->addAction(findChild<QAction*>(QStringLiteral("exportTrace")));
+  addHeading(menu, tr("A view as a picture"));
   const QStringList names = viewNames(views_);
   for (int view = 0; view < int(names.size()); ++view) {
     QMenu* formats = menu->addMenu(names[view]);
@@ -222,40 +259,17 @@ void MainWindow::fillMainMenu(QMenu* menu) {
   const auto add = [this](QMenu* to, const char* name) {
     to->addAction(findChild<QAction*>(QLatin1String(name)));
   };
-  for (const char* name : {"newChat", "search", "openModelFolder", "openText", "importSession"})
-    add(menu, name);
+  for (const char* name : {"newChat", "openModelFolder", "openText", "importSession"}) add(menu, name);
+  menu->addSeparator();
+  for (const char* name : {"find", "search"}) add(menu, name);
   menu->addSeparator();
   QMenu* reply = menu->addMenu(tr("Reply"));
   for (const char* name :
        {"stop", "regenerateLast", "continueLast", "editLast", "previousSibling", "nextSibling", "newest"})
     add(reply, name);
-  QMenu* view = menu->addMenu(tr("View"));
-  for (const char* name : {"layoutChat", "layoutInspect", "layoutCompare", "toggleSessions"}) add(view, name);
-  QAction* unlock = view->addAction(tr("Panels can be moved"));
-  unlock->setObjectName(QStringLiteral("unlockPanels"));
-  unlock->setCheckable(true);
-  unlock->setChecked(!settings_.panelsLocked());
-  connect(unlock, &QAction::toggled, this, [this](bool on) {
-    settings_.setPanelsLocked(!on);
-    lockPanels(!on);
-  });
-  add(view, "resetLayout");
-  view->addSection(tr("Appearance"));
-  auto* group = new QActionGroup(this);
-  const std::pair<ui::ThemeMode, QString> modes[] = {{ui::ThemeMode::system, tr("As the system")},
-                                                     {ui::ThemeMode::light, tr("Light")},
-                                                     {ui::ThemeMode::dark, tr("Dark")}};
-  for (const auto& [mode, text] : modes) {
-    QAction* entry = view->addAction(text);
-    entry->setCheckable(true);
-    entry->setChecked(mode == theme_->mode());
-    group->addAction(entry);
-    connect(entry, &QAction::triggered, this, [this, chosen = mode] {
-      settings_.setTheme(chosen);
-      theme_->setMode(chosen);
-    });
-  }
+  fillViewMenu(menu->addMenu(tr("View")));
   fillDataMenu(menu->addMenu(tr("Data")));
+  add(menu, "settings");
   QMenu* help = menu->addMenu(tr("Help"));
   add(help, "shortcuts");
   connect(help->addAction(tr("Show the log file")), &QAction::triggered, this,
@@ -265,42 +279,18 @@ void MainWindow::fillMainMenu(QMenu* menu) {
   add(menu, "quit");
 }
 
-void MainWindow::fillDataMenu(QMenu* menu) {
-  connect(menu->addAction(tr("Open the data folder")), &QAction::triggered, this,
-          [this] { QDesktopServices::openUrl(QUrl::fromLocalFile(paths_.data)); });
-  connect(menu->addAction(tr("Back up all sessions…")), &QAction::triggered, this, [this] {
-    const QString file = QFileDialog::getSaveFileName(
-        this, tr("Back up all sessions"), QStringLiteral("eyrie-backup.db"), tr("SQLite database (*.db)"));
-    if (file.isEmpty()) return;
-    sessions_.backup(file, [this, file](const QString& error) {
-      notice_->showNotice(error.isEmpty() ? ui::NoticeBar::Kind::note : ui::NoticeBar::Kind::error,
-                          error.isEmpty() ? tr("Backup written to %1").arg(file) : error, {}, {},
-                          error.isEmpty() ? 8000 : 0);
-    });
+void MainWindow::fillViewMenu(QMenu* menu) {
+  for (const char* name : {"layoutChat", "layoutInspect", "layoutCompare", "toggleSessions"})
+    menu->addAction(findChild<QAction*>(QLatin1String(name)));
+  QAction* unlock = menu->addAction(tr("Panels can be moved"));
+  unlock->setObjectName(QStringLiteral("unlockPanels"));
+  unlock->setCheckable(true);
+  unlock->setChecked(!settings_.panelsLocked());
+  connect(unlock, &QAction::toggled, this, [this](bool on) {
+    settings_.setPanelsLocked(!on);
+    lockPanels(!on);
   });
-  connect(menu->addAction(tr("How to move it…")), &QAction::triggered, this, [this] {
-    notice_->showNotice(ui::NoticeBar::Kind::note, tr("Close Eyrie and move %1 to the other machine or "
-                                                      "folder; XDG_DATA_HOME or --profile says where it is.")
-                                                       .arg(paths_.data));
-  });
-  menu->addSeparator();
-  connect(menu->addAction(tr("Delete all sessions…")), &QAction::triggered, this, [this] { wipeData(); });
-}
-
-void MainWindow::wipeData() {
-  QMessageBox box(QMessageBox::Warning, tr("Delete all sessions"),
-                  tr("Every conversation in %1 will be deleted. This cannot be undone.").arg(paths_.data),
-                  QMessageBox::Cancel, this);
-  QPushButton* erase = box.addButton(tr("Delete everything"), QMessageBox::DestructiveRole);
-  box.setDefaultButton(QMessageBox::Cancel);
-  box.exec();
-  if (box.clickedButton() != static_cast<QAbstractButton*>(erase)) return;
-  chat_->newSession();
-  sessions_.wipe([this](const QString& error) {
-    notice_->showNotice(error.isEmpty() ? ui::NoticeBar::Kind::note : ui::NoticeBar::Kind::error,
-                        error.isEmpty() ? tr("All sessions are deleted.") : error, {}, {},
-                        error.isEmpty() ? 6000 : 0);
-  });
+  menu->addAction(findChild<QAction*>(QStringLiteral("resetLayout")));
 }
 
 void MainWindow::chooseTextFile() {
@@ -309,7 +299,7 @@ void MainWindow::chooseTextFile() {
   if (!file.isEmpty()) openTextFile(file);
 }
 
-void MainWindow::showEffectivePrompt() {
+void MainWindow::showEffectivePrompt(const engine::ModelInfo* model, const ui::Prompt& prompt) {
   QDialog dialog(this);
   dialog.setObjectName(QStringLiteral("effectivePrompt"));
   dialog.setWindowTitle(tr("What is sent"));
@@ -317,10 +307,8 @@ void MainWindow::showEffectivePrompt() {
   auto* text = new QPlainTextEdit(&dialog);
   text->setReadOnly(true);
   text->setFont(ui::themeFont(ui::TextRole::mono));
-  const ui::Prompt prompt = chat_->prompt(true);
-  text->setPlainText(bridge_.model() && bridge_.model()->tokenizer
-                         ? ui::promptAsText(*bridge_.model(), prompt)
-                         : tr("No model with a tokenizer is loaded."));
+  text->setPlainText(model && model->tokenizer ? ui::promptAsText(*model, prompt)
+                                               : tr("No model with a tokenizer is loaded."));
   text->setAccessibleName(dialog.windowTitle());
   auto* column = new QVBoxLayout(&dialog);
   column->addWidget(text);

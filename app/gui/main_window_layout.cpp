@@ -50,12 +50,15 @@ void MainWindow::applyLayout() {
       resizeDocks({sessionsDock_, inspectorDock_}, {ui::metrics::kSessionsWidth, wanted}, Qt::Horizontal);
     });
   }
-  if (layout_ == Layout::compare) {
-    compare_->activate();
-    compare_->view()->composer()->focusInput();
-  } else {
-    composer_->focusInput();
-  }
+  const bool compares = layout_ == Layout::compare;
+  sessionsPanel_->setCurrentSession(compares ? compare_->sessionId() : chat_->sessionId());
+  if (!compares) return composer_->focusInput();
+  ui::Composer* composer = compare_->view()->composer();
+  // What was asked of one model is asked of both, until it is changed here.
+  if (compare_->isEmpty() && composer->systemPrompt().isEmpty())
+    composer->setSystemPrompt(composer_->systemPrompt());
+  compare_->activate();
+  composer->focusInput();
 }
 
 void MainWindow::defaultLayout(Layout layout) {

@@ -9,6 +9,7 @@
 #include <QThreadPool>
 
 #include "app/gui/main_window.h"
+#include "app/gui/menu_heading.h"
 
 namespace eyrie::app {
 
@@ -64,16 +65,16 @@ void MainWindow::fillModelMenu(QMenu* menu, std::function<void(const QString&)> 
     entry->setToolTip(tip);
     connect(entry, &QAction::triggered, this, [open, target] { open(target); });
   };
-  menu->addSection(tr("Built in"));
+  addHeading(menu, tr("Built in"));
   for (const engine::ModelLocation& model : builtIn_) {
     add(QString::fromStdString(model.name), QString::fromStdString(model.name),
         QString::fromStdString(model.folder.string()));
   }
   if (builtIn_.empty()) menu->addAction(tr("None found"))->setEnabled(false);
   const QStringList recent = settings_.recentModels();
-  if (!recent.isEmpty()) menu->addSection(tr("Recent"));
+  if (!recent.isEmpty()) addHeading(menu, tr("Recent"));
   for (const QString& model : recent) add(QFileInfo(model).fileName(), model, model);
-  menu->addSection(tr("Hugging Face cache"));
+  addHeading(menu, tr("Hugging Face cache"));
   for (const engine::ModelLocation& model : cached_) {
     add(QString::fromStdString(model.name), QString::fromStdString(model.name),
         QString::fromStdString(model.folder.string()));
@@ -101,39 +102,56 @@ void MainWindow::openModel(const QString& model) {
   if (chat_->isWriting()) chat_->stop();
   wantedModel_ = model;
   card_->hide();
-  // Built-in models are small: no card before them.
-  static const QStringList builtIn = {QStringLiteral("griffin"), QStringLiteral("hawk"),
-                                      QStringLiteral("mqa"), QStringLiteral("griffin-induction"),
-                                      QStringLiteral("hawk-induction")};
-  if (builtIn.contains(model)) return bridge_.load(model);
-  showCard(model);
+  lookAt(model, card_, [this](const QString& target) { bridge_.load(target); });
 }
 
-void MainWindow::showCard(const QString& model) {
-  QThreadPool::globalInstance()->start([this, model] {
+void MainWindow::openLaneModel(int lane, const QString& model) {
+  wantedLaneModels_[std::size_t(lane)] = model;
+  ui::ModelCard* card = compare_->view()->lane(lane)->card();
+  card->hide();
+  lookAt(model, card, [this, lane](const QString& target) { compare_->openModel(lane, target); });
+}
+
+void MainWindow::lookAt(const QString& model, ui::ModelCard* card, std::function<void(const QString&)> load) {
+  QThreadPool::globalInstance()->start([this, model, card, load = std::move(load)] {
     ui::ModelCardFacts facts;
     QString error;
+    bool builtIn = false;
     try {
       const engine::ModelLocation location = engine::locateModel(model.toStdString());
+      builtIn = location.builtIn;
       facts.name = QString::fromStdString(location.name);
       facts.folder = QString::fromStdString(location.folder.string());
-      facts.summary = engine::summarise(*engine::Checkpoint::open(location.folder));
+      if (!builtIn) facts.summary = engine::summarise(*engine::Checkpoint::open(location.folder));
       facts.memoryFree = memoryAvailable();
     } catch (const std::exception& problem) {
       error = QString::fromUtf8(problem.what());
     }
     QMetaObject::invokeMethod(
         this,
-        [this, model, facts, error] {
-          if (model != wantedModel_) return;  // another was chosen meanwhile
-          if (error.isEmpty()) return card_->showFacts(facts);
-          spdlog::error("open: {}", error.toStdString());
-          notice_->showNotice(ui::NoticeBar::Kind::error, error, tr("Choose another model"),
-                              [this] { chooseModelFolder(); });
-          if (!bridge_.model() && !bridge_.isLoading()) openModel(QStringLiteral("griffin"));
+        [=, this] {
+          const QString& wanted = card == card_                               ? wantedModel_
+                                  : card == compare_->view()->lane(0)->card() ? wantedLaneModels_[0]
+                                                                              : wantedLaneModels_[1];
+          if (model != wanted) return;  // another was chosen meanwhile
+          if (!error.isEmpty()) return cannotOpen(error);
+          // Built-in models are small: no card before them.
+          builtIn ? load(model) : card->showFacts(facts);
         },
         Qt::QueuedConnection);
   });
+}
+
+void MainWindow::cannotOpen(const QString& text) {
+  spdlog::error("open: {}", text.toStdString());
+  notice()->showNotice(ui::NoticeBar::Kind::error, text, tr("Choose another model"),
+                       [this] { chooseModelFolder(); });
+  if (bridge_.model() || bridge_.isLoading()) return;
+  // Something to write with, if there is anything at all.
+  const QString fallback = QStringLiteral("griffin");
+  if (wantedModel_ != fallback) return openModel(fallback);
+  status_->setState(ui::StatusStrip::State::failed, tr("No model"));
+  composer_->setBlocked(tr("No model is loaded: choose one at the top left"));
 }
 
 void MainWindow::modelLoaded() {

@@ -55,12 +55,6 @@ void SessionService::answer(std::function<void()> onGuiThread) {
   QMetaObject::invokeMethod(this, std::move(onGuiThread), Qt::QueuedConnection);
 }
 
-void SessionService::say(const QString& text) {
-  if (text == said_) return;
-  said_ = text;
-  emit problem(text);
-}
-
 void SessionService::post(Job job, std::function<void(QString)> onError) {
   QMetaObject::invokeMethod(
       worker_,
@@ -73,9 +67,30 @@ void SessionService::post(Job job, std::function<void(QString)> onError) {
           text = QString::fromUtf8(error.what());
         }
         spdlog::error("session store: {}", text.toStdString());
-        answer([this, text, onError] { onError ? onError(text) : say(text); });
+        answer([this, text, onError] { onError ? onError(text) : emit problem(text); });
       },
       Qt::QueuedConnection);
+}
+
+void SessionService::writeFailed(const std::string& text) {
+  spdlog::error("session store: {}", text);
+  if (failing_) return;
+  failing_ = true;
+  const QString said = tr("%1. The conversation goes on in memory and is saved as soon as that works again.")
+                           .arg(QString::fromStdString(text));
+  answer([this, said] { emit problem(said); });
+}
+
+// Nobody waits for the answer of these: what fails is said once, however often it fails.
+void SessionService::write(Job job) {
+  post([this, job = std::move(job)](sessions::SessionStore& store) {
+    try {
+      pending_.write(store);
+      job(store);
+    } catch (const std::exception& error) {
+      writeFailed(error.what());
+    }
+  });
 }
 
 void SessionService::open(const QString& file) {
@@ -105,30 +120,46 @@ void SessionService::refresh(const QString& words) {
   });
 }
 
-void SessionService::commit(const sessions::Session& session, std::vector<sessions::Message> messages,
+void SessionService::commitNow(sessions::SessionStore& store, const sessions::Session& session,
+                               const std::vector<NewMessage>& messages, sessions::SessionId& id,
+                               std::vector<sessions::MessageId>& ids) {
+  pending_.write(store);
+  const bool isNew = id <= 0;
+  if (isNew) id = store.createSession(session);
+  for (const NewMessage& entry : messages) {
+    sessions::Message message = entry.message;
+    message.session = id;
+    if (entry.follows >= 0) message.parent = ids[std::size_t(entry.follows)];
+    const sessions::MessageId stored = store.addMessage(message);
+    ids.push_back(stored);
+    if (!entry.tokens.empty()) store.appendTokens(stored, {}, entry.tokens);
+  }
+  if (isNew || ids.empty()) return;
+  sessions::Session now = session;
+  now.selectedLeaf = ids.back();
+  store.updateSession(now);
+}
+
+void SessionService::commit(const sessions::Session& session, std::vector<NewMessage> messages,
                             std::function<void(sessions::SessionId, std::vector<sessions::MessageId>)> then) {
-  const auto stored = [this, session, messages, then](sessions::SessionStore& store) {
+  const std::size_t count = messages.size();
+  const auto stored = [this, session, messages = std::move(messages), then](sessions::SessionStore& store) {
     sessions::SessionId id = session.id;
     std::vector<sessions::MessageId> ids;
     try {
-      if (id == 0) id = store.createSession(session);
-      for (sessions::Message message : messages) {
-        message.session = id;
-        if (!ids.empty() && message.parent == 0) message.parent = ids.back();
-        ids.push_back(store.addMessage(message));
-      }
+      commitNow(store, session, messages, id, ids);
+      if (failing_) answer([this] { emit recovered(tr("Saving works again; this conversation is saved.")); });
+      failing_ = false;
     } catch (const std::exception& error) {
-      const QString text = QString::fromUtf8(error.what());
-      spdlog::error("session store: {}", text.toStdString());
-      answer([this, text] { say(tr("%1 The conversation goes on without being saved.").arg(text)); });
+      writeFailed(error.what());
       if (id == 0) id = --memoryId_;
       while (ids.size() < messages.size()) ids.push_back(--memoryId_);
     }
     answer([then, id, ids] { then(id, ids); });
   };
   // Without a store at all the conversation goes on just the same.
-  post(stored, [this, then, count = messages.size()](const QString& text) {
-    say(text);
+  post(stored, [this, then, count](const QString& text) {
+    emit problem(text);
     then(-1, std::vector<sessions::MessageId>(count, -1));
   });
 }
@@ -136,26 +167,38 @@ void SessionService::commit(const sessions::Session& session, std::vector<sessio
 void SessionService::appendTokens(sessions::MessageId id, const QString& text,
                                   std::vector<engine::TokenRecord> tokens) {
   if (id <= 0) return;
-  post([id, text, tokens = std::move(tokens)](sessions::SessionStore& store) {
-    store.appendTokens(id, text.toStdString(), tokens);
+  post([this, id, text = text.toStdString(), tokens = std::move(tokens)](sessions::SessionStore& store) {
+    try {
+      pending_.append(id, text, tokens);
+      pending_.write(store);
+    } catch (const std::exception& error) {
+      writeFailed(error.what());
+    }
   });
 }
 
 void SessionService::finishMessage(sessions::MessageId id, sessions::MessageStatus status, std::uint64_t seed,
                                    double speed) {
   if (id <= 0) return;
-  post([=](sessions::SessionStore& store) { store.finishMessage(id, status, seed, speed); });
+  post([=, this](sessions::SessionStore& store) {
+    try {
+      pending_.finish(id, status, seed, speed);
+      pending_.write(store);
+    } catch (const std::exception& error) {
+      writeFailed(error.what());
+    }
+  });
 }
 
 void SessionService::saveSnapshot(sessions::MessageId leaf,
                                   std::shared_ptr<const engine::Snapshot> snapshot) {
   if (leaf <= 0 || !snapshot) return;
-  post([leaf, snapshot](sessions::SessionStore& store) { store.saveSnapshot(leaf, *snapshot); });
+  write([leaf, snapshot](sessions::SessionStore& store) { store.saveSnapshot(leaf, *snapshot); });
 }
 
 void SessionService::updateSession(const sessions::Session& session) {
   if (session.id <= 0) return;
-  post([session](sessions::SessionStore& store) { store.updateSession(session); });
+  write([session](sessions::SessionStore& store) { store.updateSession(session); });
 }
 
 void SessionService::rename(sessions::SessionId id, const QString& title) {
@@ -231,6 +274,7 @@ void SessionService::backup(const QString& file, std::function<void(QString)> th
 void SessionService::wipe(std::function<void(QString)> then) {
   post(
       [=, this](sessions::SessionStore&) {
+        pending_.clear();
         store_.reset();
         for (const char* suffix : {"", "-wal", "-shm"}) QFile::remove(file_ + QLatin1String(suffix));
         store_ = std::move(sessions::openOrRecover(file_.toStdString()).store);

@@ -1,5 +1,6 @@
 // The session store on a thread of its own. Calls return at once; answers come back on the GUI thread. When
-// saving fails it is said once and the conversation goes on in memory.
+// saving fails it is said once and the conversation goes on in memory; what is missing is tried again with
+// every write.
 #pragma once
 
 #include <QObject>
@@ -9,6 +10,7 @@
 #include <memory>
 #include <vector>
 
+#include "app/gui/pending_writes.h"
 #include "sessions/store/session_store.h"
 #include "ui/models/session_list_model.h"
 
@@ -22,6 +24,13 @@ struct LoadedSession {
   QString error;                                         // not empty: nothing was loaded
 };
 
+// A message to store.
+struct NewMessage {
+  sessions::Message message;
+  int follows = -1;  // place of its parent in the same list; -1: message.parent says
+  std::vector<engine::TokenRecord> tokens;
+};
+
 class SessionService final : public QObject {
   Q_OBJECT
  public:
@@ -30,9 +39,9 @@ class SessionService final : public QObject {
 
   void open(const QString& file);
   void refresh(const QString& words = {});
-  // Creates the session when its id is 0, then commits `messages`, each a child of the one before (the first
-  // of its own `parent`), and answers with the session's id and theirs (negative: only in memory).
-  void commit(const sessions::Session& session, std::vector<sessions::Message> messages,
+  // Creates the session when it has no id (or one below 0), then commits `messages`, parents first, and
+  // answers with the session's id and theirs (negative: only in memory, to be committed again).
+  void commit(const sessions::Session& session, std::vector<NewMessage> messages,
               std::function<void(sessions::SessionId, std::vector<sessions::MessageId>)> then);
   void appendTokens(sessions::MessageId id, const QString& text, std::vector<engine::TokenRecord> tokens);
   void finishMessage(sessions::MessageId id, sessions::MessageStatus status, std::uint64_t seed,
@@ -54,21 +63,29 @@ class SessionService final : public QObject {
 
  signals:
   void listed(const std::vector<eyrie::ui::SessionEntry>& entries);
-  void notice(const QString& text);   // said once, at opening
-  void problem(const QString& text);  // saving failed
+  void notice(const QString& text);     // said once, at opening
+  void problem(const QString& text);    // saving failed, or something asked for did
+  void recovered(const QString& text);  // saving works again
 
  private:
   using Job = std::function<void(sessions::SessionStore&)>;
   void post(Job job, std::function<void(QString)> onError = {});
+  void write(Job job);
   void answer(std::function<void()> onGuiThread);
-  void say(const QString& text);
+  // On thread_.
+  void commitNow(sessions::SessionStore& store, const sessions::Session& session,
+                 const std::vector<NewMessage>& messages, sessions::SessionId& id,
+                 std::vector<sessions::MessageId>& ids);
+  void writeFailed(const std::string& text);
 
   QThread thread_;
   QObject* worker_;                                // lives on thread_
   std::unique_ptr<sessions::SessionStore> store_;  // touched on thread_ only
   QString file_;
-  QString said_;                      // GUI thread
-  sessions::MessageId memoryId_ = 0;  // thread_: counts down for what could not be stored
+  // On thread_ as well.
+  PendingWrites pending_;
+  bool failing_ = false;              // said; until a commit works again
+  sessions::MessageId memoryId_ = 0;  // counts down for what could not be stored
 };
 
 }  // namespace eyrie::app

@@ -62,6 +62,32 @@ void Settings::addRecentModel(const QString& model) {
   ini_.setValue(QStringLiteral("recentModels"), recent.mid(0, kRecent));
 }
 
+double Settings::proseSize() const {
+  bool good = false;
+  const double size = ini_.value(QStringLiteral("proseSize")).toDouble(&good);
+  return good ? size : ui::kProseSize;
+}
+
+void Settings::setProseSize(double pixels) {
+  ini_.setValue(QStringLiteral("proseSize"), pixels);
+}
+
+ui::TraceExportChoice Settings::traceExport() const {
+  ui::TraceExportChoice choice;
+  choice.ending = ini_.value(QStringLiteral("export/format"), choice.ending).toString();
+  choice.full = ini_.value(QStringLiteral("export/full"), choice.full).toBool();
+  choice.attention = ini_.value(QStringLiteral("export/attention"), choice.attention).toBool();
+  choice.f32 = ini_.value(QStringLiteral("export/f32"), choice.f32).toBool();
+  return choice;
+}
+
+void Settings::setTraceExport(const ui::TraceExportChoice& choice) {
+  ini_.setValue(QStringLiteral("export/format"), choice.ending);
+  ini_.setValue(QStringLiteral("export/full"), choice.full);
+  ini_.setValue(QStringLiteral("export/attention"), choice.attention);
+  ini_.setValue(QStringLiteral("export/f32"), choice.f32);
+}
+
 ui::SamplingChoice Settings::sampling() const {
   ui::SamplingChoice choice;
   const auto number = [this](const char* key, float fallback) {

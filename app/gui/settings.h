@@ -7,6 +7,7 @@
 
 #include "ui/theme/theme.h"
 #include "ui/widgets/sampling_panel.h"
+#include "ui/widgets/trace_export_dialog.h"
 
 namespace eyrie::app {
 
@@ -25,6 +26,11 @@ class Settings {
   void setGeometry(const QByteArray& geometry);
   QStringList recentModels() const;  // newest first
   void addRecentModel(const QString& model);
+  double proseSize() const;  // of the conversation's words, pixels
+  void setProseSize(double pixels);
+  ui::TraceExportChoice traceExport() const;  // as it was last chosen; layers are the model's, not kept
+  void setTraceExport(const ui::TraceExportChoice& choice);
+  // What new conversations begin with.
   ui::SamplingChoice sampling() const;
   void setSampling(const ui::SamplingChoice& choice);
   int traceLevel() const;  // -1: by the model's size; else engine::TraceLevel

@@ -1,5 +1,7 @@
 #include "app/gui/views.h"
 
+#include <QVBoxLayout>
+
 #include "ui/inspect/inspector_widget.h"
 #include "ui/timeline/timeline_widget.h"
 
@@ -7,16 +9,24 @@ namespace eyrie::app {
 
 Views makeViews(ui::InspectedRun* run, ui::Selection* selection, QWidget* parent,
                 std::function<void(int view)> exportRequested) {
-  auto* inspector = new ui::InspectorWidget(parent);
+  auto* pane = new QWidget(parent);
+  auto* inspector = new ui::InspectorWidget(pane);
+  auto* hint = new ui::RereadHint(inspector, pane);
+  auto* column = new QVBoxLayout(pane);
+  column->setContentsMargins(0, 0, 0, 0);
+  column->setSpacing(0);
+  column->addWidget(hint);
+  column->addWidget(inspector, 1);
   auto* timeline = new ui::TimelineWidget(parent);
   inspector->setRun(run);
+  hint->setRun(run);
   inspector->setSelection(selection);
   timeline->setRun(run);
   timeline->setSelection(selection);
   inspector->setTimeRange(timeline->timeRange());
   QObject::connect(inspector, &ui::InspectorWidget::exportRequested, parent,
                    [exportRequested](ui::ViewKind kind) { exportRequested(int(kind)); });
-  return {inspector, timeline};
+  return {pane, inspector, hint, timeline};
 }
 
 QStringList viewNames(const Views& views) {

@@ -7,12 +7,15 @@
 #include <functional>
 
 #include "ui/inspect/inspected_run.h"
+#include "ui/inspect/reread_hint.h"
 #include "ui/selection.h"
 
 namespace eyrie::app {
 
 struct Views {
+  QWidget* pane = nullptr;  // the inspector under its hint: what goes into the window
   QWidget* inspector = nullptr;
+  ui::RereadHint* hint = nullptr;
   QWidget* timeline = nullptr;
 };
 

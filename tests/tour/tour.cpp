@@ -6,11 +6,14 @@
 #include <QDir>
 #include <QDockWidget>
 #include <QElapsedTimer>
+#include <QLineEdit>
+#include <QMenu>
 #include <QPlainTextEdit>
 #include <QPushButton>
 #include <QScreen>
 #include <QTemporaryDir>
 #include <QTest>
+#include <QTimer>
 #include <cstdio>
 #include <functional>
 #include <set>
@@ -186,6 +189,77 @@ void compareFlow(Tour& tour, app::MainWindow& window) {
   tour.picture(&window, "compare");
 }
 
+// Everything that opens: menus, dialogs, banners, overlays.
+void menusFlow(Tour& tour, app::MainWindow& window) {
+  const auto show = [&](QMenu* menu, const QString& name) {
+    menu->popup(window.mapToGlobal(QPoint(200, 80)));
+    if (tour.wait("a menu", [&] { return menu->isVisible(); })) tour.picture(menu, name);
+    menu->close();
+  };
+  for (const char* button : {"modelButton", "traceButton", "exportButton", "menuButton"}) {
+    auto* menu = find<QMenu>(&window, (QByteArray(button) + "Menu").constData());
+    show(menu, QStringLiteral("menu-%1").arg(QLatin1String(button)));
+    if (QLatin1String(button) == QLatin1String("modelButton")) continue;
+    for (QMenu* below : menu->findChildren<QMenu*>(Qt::FindDirectChildrenOnly))
+      show(below, QStringLiteral("menu-%1").arg(
+                      below->title().toLower().replace(QLatin1Char(' '), QLatin1Char('-'))));
+  }
+}
+
+void dialogsFlow(Tour& tour, app::MainWindow& window) {
+  for (const char* command : {"settings", "exportTrace", "shortcuts"}) {
+    bool seen = false;
+    QTimer timer;
+    QObject::connect(&timer, &QTimer::timeout, &window, [&] {
+      auto* dialog = qobject_cast<QDialog*>(QApplication::activeModalWidget());
+      if (!dialog || !dialog->isVisible() || seen) return;
+      seen = true;
+      tour.mustShowSomething(dialog, QLatin1String(command));
+      tour.picture(dialog, QStringLiteral("dialog-%1").arg(QLatin1String(command)));
+      dialog->reject();
+    });
+    timer.start(30);
+    find<QAction>(&window, command)->trigger();
+    if (!seen) tour.fail(QStringLiteral("%1 opened nothing").arg(QLatin1String(command)));
+  }
+}
+
+void cornersFlow(Tour& tour, app::MainWindow& window) {
+  find<QAction>(&window, "layoutChat")->trigger();
+  find<QAction>(&window, "find")->trigger();
+  find<QLineEdit>(find<QWidget>(&window, "chatPage"), "findInput")->setText("the");
+  tour.picture(&window, "find");
+  find<QAbstractButton>(&window, "findClose")->click();
+  find<QAction>(&window, "newChat")->trigger();
+  auto* card = find<QWidget>(find<QWidget>(&window, "chatPage"), "modelCard");
+  window.openModel(QStringLiteral(EYRIE_SOURCE_DIR "/assets/models/hawk"));
+  if (tour.wait("the model's card", [&] { return card->isVisible(); })) tour.picture(&window, "model-card");
+  window.openModel(QStringLiteral("/no/such/model"));
+  auto* notice = find<QWidget>(find<QWidget>(&window, "chatPage"), "noticeText");
+  if (tour.wait("the error", [&] { return notice->isVisible(); })) tour.picture(&window, "error");
+  press(find<QWidget>(&window, "chatPage"), "noticeClose");
+  auto* overlay = find<ui::DropOverlay>(&window, "dropOverlay");
+  overlay->showText(QStringLiteral("Drop to open this model"));
+  tour.picture(&window, "drop");
+  overlay->hide();
+}
+
+void rereadFlow(Tour& tour, app::MainWindow& window) {
+  const auto session = window.chat()->sessionId();
+  window.chat()->newSession();
+  window.chat()->openSession(session);
+  find<QAction>(&window, "layoutInspect")->trigger();
+  auto* button = find<QAbstractButton>(&window, "rereadButton");
+  if (!tour.wait("the offer to read again", [&] { return button->isVisible(); })) return;
+  tour.picture(&window, "not-recorded");
+  button->click();
+  tour.wait("the second reading",
+            [&] { return find<ui::RereadHint>(&window, "rereadHint")->missing() == 0; });
+  QTest::qWait(200);
+  tour.mustShowSomething(find<QDockWidget>(&window, "inspectorDock"), "inspector after a second reading");
+  tour.picture(&window, "read-again");
+}
+
 void exportFlow(Tour& tour, app::MainWindow& window, const QString& profile) {
   press(&window, "inspectLayout");
   bool written = false;
@@ -221,6 +295,10 @@ int main(int argc, char** argv) {
       readFlow(tour, window);
       compareFlow(tour, window);
       exportFlow(tour, window, profile.path());
+      dialogsFlow(tour, window);
+      rereadFlow(tour, window);
+      menusFlow(tour, window);
+      cornersFlow(tour, window);
     }
     window.close();
   }

@@ -220,7 +220,13 @@ void Composer::fitHeight() {
 
 void Composer::changeEvent(QEvent* event) {
   QFrame::changeEvent(event);
-  if (event->type() != QEvent::StyleChange || input_->font() == themeFont(TextRole::prose)) return;
+  // Later: a new style sheet gives every widget back the font it had, this one's children after it.
+  if (event->type() == QEvent::StyleChange)
+    QMetaObject::invokeMethod(this, &Composer::applyFont, Qt::QueuedConnection);
+}
+
+void Composer::applyFont() {
+  if (input_->font() == themeFont(TextRole::prose)) return;
   input_->setFont(themeFont(TextRole::prose));
   fitHeight();
 }

@@ -54,6 +54,7 @@ class Composer final : public QFrame {
   void makeSystemPrompt();
   void submit();
   void fitHeight();
+  void applyFont();
   void updateState();
   void popUp(QWidget* panel, QWidget* above);
 

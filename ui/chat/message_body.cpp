@@ -309,7 +309,13 @@ void MessageBody::resizeEvent(QResizeEvent* event) {
 
 void MessageBody::changeEvent(QEvent* event) {
   QTextBrowser::changeEvent(event);
-  if (event->type() != QEvent::PaletteChange && event->type() != QEvent::StyleChange) return;
+  const bool restyled = event->type() == QEvent::PaletteChange || event->type() == QEvent::StyleChange;
+  if (!restyled || documentCss(Theme::current()) == document()->defaultStyleSheet()) return;
+  // Later: a new style sheet gives every widget back the font it had.
+  QMetaObject::invokeMethod(this, &MessageBody::restyle, Qt::QueuedConnection);
+}
+
+void MessageBody::restyle() {
   const QString css = documentCss(Theme::current());
   if (css == document()->defaultStyleSheet()) return;
   document()->setDefaultStyleSheet(css);

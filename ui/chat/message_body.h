@@ -68,6 +68,7 @@ class MessageBody final : public QTextBrowser {
   void findMatches();
   void markMatches();
   void applyFont();
+  void restyle();
 
   QString text_;
   bool streaming_ = false;

@@ -101,6 +101,8 @@ void RereadHint::refresh() {
     pageText_->setText(tr("Gates, attention and states are not kept with a conversation. The model can read "
                           "these %1 tokens again; the words stay as they are.")
                            .arg(locale.toString(qlonglong(without))));
+    // Centred in its layout, a label gets the height of its hint, which knows no width.
+    pageText_->setFixedHeight(pageText_->heightForWidth(pageText_->width()));
   } else if (reading) {
     barText_->setText(tr("Reading again: %1 of %2 tokens")
                           .arg(locale.toString(qlonglong(done_)), locale.toString(qlonglong(total_))));
