@@ -6,7 +6,7 @@ target_compile_options(eyrie_options INTERFACE
 target_include_directories(eyrie_options INTERFACE ${PROJECT_SOURCE_DIR})
 if(EYRIE_SANITIZE)
   target_compile_options(eyrie_options INTERFACE
-    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${EYRIE_SANITIZE} -fno-omit-frame-pointer>)
+    $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${EYRIE_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer>)
   target_link_options(eyrie_options INTERFACE -fsanitize=${EYRIE_SANITIZE})
 endif()
 

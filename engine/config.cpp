@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <optional>
 #include <utility>
@@ -263,9 +264,23 @@ const char* activationName(Activation activation) {
   return "?";
 }
 
-// 1e-06 and not 9.999999974752427e-07: the shortest decimal that is the same float.
+// 1e-06 and not 9.999999974752427e-07: the shortest decimal that is the same float, whatever the locale.
 double shortest(float value) {
-  return std::stod(fmt::format("{}", value));
+  const std::string decimal = fmt::format("{}", value);
+  double brief = 0;
+  std::from_chars(decimal.data(), decimal.data() + decimal.size(), brief);
+  return brief;
+}
+
+// Defaults that a small vocabulary does not have stay unsaid.
+void writeTokens(const ModelConfig& config, nlohmann::ordered_json& root) {
+  if (config.bosToken < config.V) root["bos_token_id"] = config.bosToken;
+  const auto inside = [&](std::int32_t token) { return token < config.V; };
+  if (!std::all_of(config.eosTokens.begin(), config.eosTokens.end(), inside)) return;
+  if (config.eosTokens.size() == 1)
+    root["eos_token_id"] = config.eosTokens.front();
+  else
+    root["eos_token_id"] = config.eosTokens;
 }
 
 }  // namespace
@@ -322,11 +337,7 @@ std::string writeConfig(const ModelConfig& config, const std::string& torchDtype
   if (config.tieStated) root["tie_word_embeddings"] = config.tieWordEmbeddings;
   root["hidden_activation"] = activationName(config.activation);
   root["attention_bias"] = false;
-  root["bos_token_id"] = config.bosToken;
-  if (config.eosTokens.size() == 1)
-    root["eos_token_id"] = config.eosTokens.front();
-  else
-    root["eos_token_id"] = config.eosTokens;
+  writeTokens(config, root);
   root["pad_token_id"] = config.padToken;
   root["torch_dtype"] = torchDtype;
   root["use_cache"] = true;

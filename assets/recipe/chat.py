@@ -5,10 +5,10 @@ A fifth of it stays prose, so that the books are not forgotten.
 from pack import write
 
 MIX = {
-    "self-dialogue": 0.22,
-    "persona-chat": 0.10,
+    "self-dialogue": 0.18,
+    "persona-chat": 0.16,
     "small-talk": 0.03,
-    "made-chat": 0.20,
+    "made-chat": 0.18,
     "fairytaleqa": 0.06,
     "gsm8k": 0.02,
     "retrieval": 0.14,

@@ -2,7 +2,6 @@
 import argparse
 import json
 import random
-import shutil
 from pathlib import Path
 
 import torch
@@ -47,7 +46,7 @@ def write_json(path, value):
 
 
 def write_tokenizer(folder):
-    shutil.copy(tokenizer.model_file(), folder / "tokenizer.model")
+    (folder / "tokenizer.model").write_bytes(tokenizer.without_paths(tokenizer.model_file().read_bytes()))
     write_json(folder / "tokenizer_config.json", {
         "tokenizer_class": "GemmaTokenizer", "add_bos_token": True, "add_eos_token": False, "bos_token": "<bos>",
         "eos_token": "<eos>", "pad_token": "<pad>", "unk_token": "<unk>", "add_prefix_space": False,

@@ -167,8 +167,9 @@ def made_chat(rng):
 
 
 # ---- retrieval --------------------------------------------------------------------------------------------
-# Every maker gives a context and (question, answer, the fact's place in the context) triples. With `far` the
-# fact stands beyond the local attention window, else well inside it.
+# Every maker gives a context and (question, answer, fact) triples; the fact stands in the context. With `far` the
+# first triple's fact stands beyond the local attention window, else well inside it. Everything is asked, in any
+# order: an answer teaches to look back, the random context teaches nothing.
 
 FILLER = ("The {a} sat near the {p}.", "It was a {w} day.", "{n} went to the {p} with {m}.", "The {j} had some {f}.",
           "{n} saw {an} {a} and laughed.", "There was a {c} {t} in the {p}.", "{m} wanted to eat {f}.",
@@ -195,48 +196,54 @@ def names(rng, count):
     return found
 
 
+def distance(rng, far):
+    """Sentences that do not matter, enough to leave the local attention window behind if `far`."""
+    text = " ".join(filler(rng) for _ in range(rng.randint(17, 22) if far else rng.randint(0, 3)))
+    return text + "\n" if text else ""
+
+
 def phone_book(rng, far):
-    """Names and numbers, then questions for some of them."""
-    people = names(rng, rng.randint(18, 26) if far else rng.randint(2, 8))
+    """Names and numbers, then questions for most of them."""
+    people = names(rng, rng.randint(18, 24) if far else rng.randint(1, 7))
     book = {name: digits(rng) for name in people}
     lines = ["Phone book:"] + [f"{name}: {number}" for name, number in book.items()]
-    pool = people[: len(people) // 3] if far else people
-    asked = rng.sample(pool, min(len(pool), 4))
+    first = rng.choice(people[: len(people) // 3] if far else people)
+    asked = [first] + rng.sample([name for name in people if name != first], min(11, len(people) - 1))
     return "\n".join(lines) + "\n\n", [(f"{name}:", f" {book[name]}\n", f"{name}: {book[name]}\n") for name in asked]
 
 
 def key_value(rng, far):
-    keys = rng.sample(SIMPLE, rng.randint(22, 30) if far else rng.randint(2, 10))
+    keys = rng.sample(SIMPLE, rng.randint(1, 10))
     table = {key: rng.choice(COLOURS + FOODS) for key in keys}
     lines = [f"{key} = {value}" for key, value in table.items()]
-    pool = keys[: len(keys) // 3] if far else keys
-    asked = rng.sample(pool, min(len(pool), 5))
-    return "\n".join(lines) + "\n\n", [(f"{key} =", f" {table[key]}\n", f"{key} = {table[key]}\n") for key in asked]
+    rng.shuffle(keys)
+    return "\n".join(lines) + "\n\n" + distance(rng, far), [
+        (f"{key} =", f" {table[key]}\n", f"{key} = {table[key]}\n") for key in keys]
 
 
 def copying(rng, far):
-    words = [rng.choice(SIMPLE) for _ in range(rng.randint(4, 10))]
-    gap = " ".join(filler(rng) for _ in range(rng.randint(17, 22) if far else rng.randint(0, 3)))
-    line = " ".join(words) + "\n"
-    return "Words: " + line + (gap + "\n" if gap else ""), [("Again:", " " + line, "Words: " + line)]
+    line = " ".join(rng.choice(SIMPLE) for _ in range(rng.randint(3, 10))) + "\n"
+    again = ("Again:", " " + line, "Words: " + line)
+    return "Words: " + line + distance(rng, far), [again] * (1 if far else rng.randint(1, 4))
 
 
 def needle(rng, far):
-    secret, thing, place = rng.choice(SIMPLE), rng.choice(THINGS), rng.choice(PLACES)
-    fact, ask, answer = rng.choice([
-        (f"The secret word is {secret}.", "Question: What is the secret word?\nAnswer:", f" {secret}\n"),
-        (f"The {thing} is hidden in the {place}.", f"Question: Where is the {thing} hidden?\nAnswer:", f" {place}\n"),
-        (f"The magic number is {digits(rng)}.", "Question: What is the magic number?\nAnswer:", "")])
-    if not answer:
-        answer = " " + fact[-5:-1] + "\n"
-    before = [filler(rng) for _ in range(rng.randint(0, 6))]
-    after = [filler(rng) for _ in range(rng.randint(17, 24) if far else rng.randint(0, 6))]
-    return " ".join(before + [fact] + after) + "\n", [(ask, answer, fact)]
+    """One to three facts among sentences that do not matter, then a question for each."""
+    secret, thing, place, number = rng.choice(SIMPLE), rng.choice(THINGS), rng.choice(PLACES), digits(rng)
+    facts = rng.sample([
+        ("Question: What is the secret word?\nAnswer:", f" {secret}\n", f"The secret word is {secret}."),
+        (f"Question: Where is the {thing} hidden?\nAnswer:", f" {place}\n", f"The {thing} is hidden in the {place}."),
+        ("Question: What is the magic number?\nAnswer:", f" {number}\n", f"The magic number is {number}.")],
+        rng.randint(1, 3))
+    sentences = [filler(rng) for _ in range(rng.randint(0, 6))] + [fact for _, _, fact in facts]
+    rng.shuffle(sentences)
+    sentences += [filler(rng) for _ in range(rng.randint(17, 24) if far else rng.randint(0, 6))]
+    return " ".join(sentences) + "\n", facts
 
 
 RETRIEVAL = {"phone book": phone_book, "key to value": key_value, "copying": copying, "needle": needle}
 
 
 def retrieval(rng):
-    context, pairs = RETRIEVAL[rng.choice(sorted(RETRIEVAL))](rng, far=rng.random() < 0.35)
+    context, pairs = RETRIEVAL[rng.choice(sorted(RETRIEVAL))](rng, far=rng.random() < 0.25)
     return {"text": context + "".join(ask + answer for ask, answer, _ in pairs).rstrip("\n")}

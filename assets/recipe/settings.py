@@ -36,10 +36,10 @@ MIX = {
     "stories": 0.025,
     "fables": 0.015,
     "fairytaleqa": 0.02,
-    "persona-chat": 0.02,
+    "persona-chat": 0.035,
     "gsm8k": 0.01,
-    "small-talk": 0.01,
-    "made-stories": 0.05,
+    "small-talk": 0.005,
+    "made-stories": 0.04,
     "made-chat": 0.05,
     "retrieval": 0.12,
 }

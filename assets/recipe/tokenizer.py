@@ -16,6 +16,54 @@ def load():
     return sentencepiece.SentencePieceProcessor(model_file=str(model_file()))
 
 
+def _varint(data, at):
+    value = shift = 0
+    while True:
+        byte = data[at]
+        value, shift, at = value | (byte & 127) << shift, shift + 7, at + 1
+        if byte < 128:
+            return value, at
+
+
+def _encode_varint(value):
+    out = bytearray()
+    while value > 127:
+        out.append(value & 127 | 128)
+        value >>= 7
+    return bytes(out + bytes([value]))
+
+
+def _fields(message):
+    """(number, the whole field, its payload) of a protocol buffer message; payload None unless it is a string."""
+    at = 0
+    while at < len(message):
+        start = at
+        tag, at = _varint(message, at)
+        payload = None
+        if tag & 7 == 0:
+            _, at = _varint(message, at)
+        elif tag & 7 == 2:
+            size, at = _varint(message, at)
+            payload, at = message[at:at + size], at + size
+        else:
+            at += {1: 8, 5: 4}[tag & 7]
+        if at > len(message):
+            raise ValueError("the tokenizer model is cut short")
+        yield tag >> 3, message[start:at], payload
+
+
+def without_paths(data):
+    """A tokenizer.model less the file names of the machine that learned it: ModelProto.trainer_spec (2) .input (1)
+    and .model_prefix (2). Every other byte stays, so pieces and ids do."""
+    out = bytearray()
+    for number, field, payload in _fields(data):
+        if number == 2:
+            spec = b"".join(inner for name, inner, _ in _fields(payload) if name not in (1, 2))
+            field = _encode_varint(2 << 3 | 2) + _encode_varint(len(spec)) + spec
+        out += field
+    return bytes(out)
+
+
 def main(sample=10_000_000):
     """`sample`: characters of the mix to learn from."""
     text = work_dir() / "tokenizer.txt"

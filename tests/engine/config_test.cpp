@@ -255,6 +255,10 @@ void ConfigTest::writtenConfigurationReadsBackEqual() {
     config.gateBlocks = 0;
     QVERIFY2(parseConfig(writeConfig(config, "bfloat16"), "config.json") == config, name.c_str());
   }
+  for (const int vocabulary : {1, 2}) {  // smaller than the ids that are not stated
+    const ModelConfig small = parsedWith({{"vocab_size", vocabulary}});
+    QVERIFY(parseConfig(writeConfig(small, "float32"), "config.json") == small);
+  }
   ModelConfig odd = parsedWith({{"eos_token_id", {1, 2, 3}},
                                 {"eyrie", {{"window_counting", "hf"}}},
                                 {"tie_word_embeddings", false},

@@ -168,7 +168,7 @@ void EngineControlTest::wakeIsCalledOncePerBatch() {
   while (client.engine.poll(event)) {
   }
   const RequestId run = client.engine.run(runOf(someTokens(1, 500), 0));
-  for (int i = 0; i < 2000 && woken.load() == 0; ++i)
+  for (int i = 0; i < 60000 && woken.load() == 0; ++i)
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   QCOMPARE(woken.load(), 1);
   std::this_thread::sleep_for(std::chrono::milliseconds(50));

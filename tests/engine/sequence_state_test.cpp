@@ -10,6 +10,7 @@
 #include "engine/verify/model_run.h"
 #include "engine/verify/test_models.h"
 #include "engine/weights.h"
+#include "tests/sanitized.h"
 
 using namespace eyrie::engine;
 using namespace eyrie::engine::verify;
@@ -201,7 +202,7 @@ void SequenceStateTest::longPromptNeedsNoLogitsOfEveryPosition() {
   const std::vector<std::int32_t> tokens = TestRandom(1).tokens(4000, config.V);
   const long before = peak();
   QCOMPARE(model->prefill(state, tokens, LogitRows::last).size(), std::size_t{60000});
-  QVERIFY2(peak() - before < 200, "trap 36: all 4000 rows of logits would take 915 MiB");
+  QVERIFY2(eyrie::kSanitized || peak() - before < 200, "trap 36: all 4000 rows of logits would take 915 MiB");
   class Counter final : public PrefillObserver {
    public:
     void onLogits(std::int64_t position, std::span<const float> logits) override {
@@ -214,7 +215,7 @@ void SequenceStateTest::longPromptNeedsNoLogitsOfEveryPosition() {
   model->prefill(again, std::span(tokens).first(600), LogitRows::all, &counter);
   QCOMPARE(counter.count, std::int64_t{600});
   QVERIFY(counter.inOrder);
-  QVERIFY2(peak() - before < 200, "trap 36: all logits asked for, in slices");
+  QVERIFY2(eyrie::kSanitized || peak() - before < 200, "trap 36: all logits asked for, in slices");
 }
 
 void SequenceStateTest::tokenOutsideVocabularyChangesNothing() {

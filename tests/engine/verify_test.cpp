@@ -1,11 +1,18 @@
 // The checks of engine/verify, as `eyrie-cli doctor` runs them, on both CPU implementations.
+#include <QDir>
+#include <QFile>
+#include <QJsonArray>
+#include <QJsonDocument>
 #include <QtTest>
 #include <cmath>
 #include <limits>
 
+#include "engine/config.h"
 #include "engine/verify/goldens.h"
 #include "engine/verify/invariants.h"
+#include "engine/verify/npy_reader.h"
 #include "engine/verify/op_parity.h"
+#include "kernels/dtype.h"
 
 using namespace eyrie::engine;
 using verify::CheckResult;
@@ -23,6 +30,11 @@ bool allPassed(const std::vector<CheckResult>& results) {
   return passed;
 }
 
+QByteArray bytesOf(const QString& path) {
+  QFile file(path);
+  return file.open(QIODevice::ReadOnly) ? file.readAll() : QByteArray();
+}
+
 }  // namespace
 
 class VerifyTest : public QObject {
@@ -31,6 +43,8 @@ class VerifyTest : public QObject {
  private slots:
   void goldensPass_data();
   void goldensPass();
+  void trap24HuggingFaceIsNoReferenceBeyondTheWindow();
+  void trap45ReferencesAreSinglePrecision();
   void invariantsHold_data();
   void invariantsHold();
   void fastOpsAgreeWithReference();
@@ -53,6 +67,39 @@ void VerifyTest::goldensPass() {
   const std::filesystem::path folder =
       std::filesystem::path(EYRIE_SOURCE_DIR) / "tests/golden" / set.toStdString();
   QVERIFY(allPassed(verify::checkGolden(folder, static_cast<BackendKind>(backend))));
+}
+
+// transformers drops a key too many once the text is longer than the window: sets made with it must be
+// shorter.
+void VerifyTest::trap24HuggingFaceIsNoReferenceBeyondTheWindow() {
+  const QDir golden(EYRIE_SOURCE_DIR "/tests/golden");
+  const QStringList sets = golden.entryList({"hf-*"}, QDir::Dirs);
+  QVERIFY(!sets.isEmpty());
+  for (const QString& set : sets) {
+    const QString folder = golden.filePath(set);
+    const ModelConfig config =
+        parseConfig(bytesOf(folder + "/config.json").toStdString(), folder.toStdString() + "/config.json");
+    const auto tokens = QJsonDocument::fromJson(bytesOf(folder + "/tokens.json")).array().size();
+    QVERIFY2(tokens > 0 && tokens <= config.W,
+             qPrintable(QString("%1: %2 tokens, window %3").arg(set).arg(tokens).arg(config.W)));
+  }
+}
+
+void VerifyTest::trap45ReferencesAreSinglePrecision() {
+  const QDir golden(EYRIE_SOURCE_DIR "/tests/golden");
+  const QStringList sets = golden.entryList(QDir::Dirs | QDir::NoDotAndDotDot);
+  QCOMPARE(sets.size(), 6);
+  for (const QString& set : sets) {
+    const std::string file = golden.filePath(set + "/logits.npy").toStdString();
+    QVERIFY2(bytesOf(QString::fromStdString(file)).left(64).contains("'descr': '<f4'"), file.c_str());
+    const std::vector<float> logits = verify::readNpy(file).values;
+    std::vector<float> rounded;
+    for (const float value : logits) {
+      rounded.push_back(eyrie::kernels::bf16ToFloat(eyrie::kernels::floatToBf16(value)));
+    }
+    QVERIFY2(!verify::compareArrays("bf16", rounded, logits, verify::kGoldenLogits).passed,
+             "the tolerance accepts, and this set may be, what bf16 gives");
+  }
 }
 
 void VerifyTest::invariantsHold_data() {

@@ -1,4 +1,6 @@
 // Sizes of files, and nothing in the tree that belongs to one machine only.
+#include <QDirIterator>
+#include <QFile>
 #include <QRegularExpression>
 #include <QTest>
 
@@ -37,6 +39,7 @@ class TidinessTest : public QObject {
   void filesAreShort();
   void headersAreGuarded();
   void nothingNamesOneMachine();
+  void shippedFilesNameNoMachine();
   void namesAreSnakeCase();
 };
 
@@ -79,6 +82,25 @@ void TidinessTest::nothingNamesOneMachine() {
       }
     }
   }
+  QVERIFY2(found.isEmpty(), qPrintable("\n" + found.join('\n')));
+}
+
+void TidinessTest::shippedFilesNameNoMachine() {
+  // Whole files, binary ones too: a trainer likes to write its own paths into what it saves.
+  QStringList found;
+  int count = 0;
+  QDirIterator files(EYRIE_SOURCE_DIR "/assets/models", QDir::Files, QDirIterator::Subdirectories);
+  while (files.hasNext()) {
+    QFile file(files.next());
+    QVERIFY2(file.open(QIODevice::ReadOnly), qPrintable(file.fileName()));
+    const QByteArray bytes = file.readAll();
+    ++count;
+    for (const char* folder : {"root", "work", "home", "tmp"}) {
+      const qsizetype at = bytes.indexOf(QByteArray("/") + folder + "/");
+      if (at >= 0) found += QString("%1: /%2/ at byte %3").arg(file.fileName(), folder).arg(at);
+    }
+  }
+  QVERIFY(count > 0);
   QVERIFY2(found.isEmpty(), qPrintable("\n" + found.join('\n')));
 }
 

@@ -8,6 +8,7 @@
 #include <QElapsedTimer>
 #include <QPlainTextEdit>
 #include <QPushButton>
+#include <QScreen>
 #include <QTemporaryDir>
 #include <QTest>
 #include <cstdio>
@@ -134,8 +135,14 @@ void inspectFlow(Tour& tour, app::MainWindow& window) {
   tour.picture(&window, "inspect");
   ui::MessageBody* last = window.findChildren<ui::MessageBody*>().last();
   const QRect token = last->tokenRect(5);
-  QTest::mouseMove(last->viewport(), token.center());
-  QTest::qWait(100);
+  // To the widget itself: a moved pointer would come back through the X server at its own time.
+  QMouseEvent move(QEvent::MouseMove, token.center(), last->viewport()->mapToGlobal(token.center()),
+                   Qt::NoButton, Qt::NoButton, Qt::NoModifier);
+  QCoreApplication::sendEvent(last->viewport(), &move);
+  tour.wait("the alternatives", [&] {
+    const auto* popover = find<QWidget>(&window, "tokenPopover");
+    return popover && popover->isVisible();
+  });
   tour.picture(&window, "alternatives");
 }
 
@@ -167,7 +174,12 @@ void compareFlow(Tour& tour, app::MainWindow& window) {
   window.compare()->view()->composer()->sampling()->setChoice(choice);
   write(window.compare()->view()->composer(), "Tell me about the sea.");
   tour.wait("both answers", [&] { return !window.compare()->isWriting(); });
-  QTest::qWait(1500);
+  ui::DivergenceRow* row = window.compare()->view()->divergence();
+  row->setFocus();
+  tour.wait("the divergence", [&] {
+    QTest::keyClick(row, Qt::Key_Right);
+    return row->readout().contains("KL");
+  });
   for (const char* name : {"laneANorms", "laneBNorms", "divergenceRow"}) {
     tour.mustShowSomething(find<QWidget>(&window, name), QString::fromLatin1(name));
   }
@@ -192,6 +204,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: tour light|dark FOLDER\n");
     return 2;
   }
+  QCursor::setPos(QGuiApplication::primaryScreen()->geometry().bottomRight());  // hovers over nothing
   const QTemporaryDir profile;
   const QString look = QString::fromLocal8Bit(argv[1]);
   ui::ThemeController theme(application,

@@ -6,6 +6,7 @@
 #include <QScrollBar>
 #include <cmath>
 
+#include "ui/chat/chat_search.h"
 #include "ui/chat/token_popover.h"
 #include "ui/theme/theme.h"
 
@@ -137,6 +138,12 @@ void ChatView::rebuild() {
   updateEmpty();
   following_ = true;
   newest_->hide();
+  if (search_) search_->refresh();
+}
+
+ChatSearch* ChatView::search() {
+  if (!search_) search_ = new ChatSearch(this);
+  return search_;
 }
 
 MessageWidget* ChatView::makeMessage(TurnId id) {
@@ -164,6 +171,7 @@ void ChatView::insertRows(int first, int last) {
   for (int row = std::max(0, first - 1); row <= last; ++row) refresh(row);
   updateEmpty();
   jumpToNewest();
+  if (search_) search_->refresh();
 }
 
 void ChatView::removeRows(int first, int last) {
@@ -177,6 +185,7 @@ void ChatView::removeRows(int first, int last) {
   messages_.erase(messages_.begin() + first, messages_.begin() + last + 1);
   if (!messages_.empty()) refresh(int(messages_.size()) - 1);
   updateEmpty();
+  if (search_) search_->refresh();
 }
 
 void ChatView::refresh(int row) {

@@ -15,6 +15,7 @@ class QVBoxLayout;
 
 namespace eyrie::ui {
 
+class ChatSearch;
 class TokenPopover;
 
 class ChatView final : public QScrollArea {
@@ -34,6 +35,8 @@ class ChatView final : public QScrollArea {
   void editLastQuestion();
   void jumpToNewest();
   bool isFollowing() const { return following_; }
+  ChatSearch* search();  // made when first asked for
+  const std::vector<MessageWidget*>& messages() const { return messages_; }
 
  signals:
   void exampleChosen(const QString& prompt);
@@ -74,6 +77,7 @@ class ChatView final : public QScrollArea {
   QVBoxLayout* exampleList_;
   QPushButton* newest_;
   TokenPopover* popover_ = nullptr;
+  ChatSearch* search_ = nullptr;
   QPointer<MessageWidget> hoveredMessage_;
   std::vector<MessageWidget*> messages_;
   std::vector<float> tints_;

@@ -86,10 +86,13 @@ void Composer::makeBottomRow(QVBoxLayout* column, bool modes) {
   send_->setProperty("kind", QStringLiteral("primary"));
   head->addStretch(1);
   head->addWidget(openText_);
-  head->addWidget(system_);
-  row->addWidget(summary_, 1);
+  (modes ? head : row)->addWidget(system_);
+  row->insertWidget(0, summary_, 1);
   row->addWidget(send_);
-  column->addLayout(head);
+  if (modes)
+    column->addLayout(head);
+  else
+    delete head;
   column->addWidget(input_);
   column->addLayout(row);
   connect(summary_, &QPushButton::clicked, this, [this] { popUp(sampling_, summary_); });
@@ -196,7 +199,7 @@ void Composer::updateState() {
                     : !blocked_.isEmpty() ? blocked_
                     : hasText             ? tr("Send (Return)")
                                           : tr("Write something first"));
-  system_->setVisible(mode_ == ComposeMode::chat && modes_);
+  system_->setVisible(mode_ == ComposeMode::chat);
   system_->setText(systemPrompt().isEmpty() ? tr("System prompt") : tr("System prompt ●"));
   system_->setToolTip(systemPrompt().isEmpty() ? tr("None is sent") : systemPrompt());
   openText_->setVisible(mode_ == ComposeMode::read);
@@ -213,6 +216,13 @@ void Composer::fitHeight() {
   const int line = QFontMetrics(input_->font()).lineSpacing();
   const int lines = std::clamp(int(input_->document()->size().height()), 1, kMostLines);
   input_->setFixedHeight(lines * line + 8);
+}
+
+void Composer::changeEvent(QEvent* event) {
+  QFrame::changeEvent(event);
+  if (event->type() != QEvent::StyleChange || input_->font() == themeFont(TextRole::prose)) return;
+  input_->setFont(themeFont(TextRole::prose));
+  fitHeight();
 }
 
 bool Composer::eventFilter(QObject* watched, QEvent* event) {

@@ -47,6 +47,7 @@ class Composer final : public QFrame {
 
  protected:
   bool eventFilter(QObject* watched, QEvent* event) override;
+  void changeEvent(QEvent* event) override;
 
  private:
   void makeBottomRow(QVBoxLayout* column, bool modes);

@@ -82,6 +82,10 @@ void Conversation::setStoreId(TurnId id, std::int64_t storeId) {
   turns_.at(id).storeId = storeId;
 }
 
+void Conversation::setSampling(TurnId id, const engine::SamplingOptions& sampling) {
+  turns_.at(id).sampling = sampling;
+}
+
 void Conversation::finish(TurnId id, TurnStatus status, std::uint64_t seed, double tokensPerSecond) {
   Turn& turn = turns_.at(id);
   turn.status = status;

@@ -6,9 +6,11 @@
 #include <QString>
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
+#include "engine/sampler.h"
 #include "engine/taps.h"
 #include "engine/tokenizer/chat_template.h"
 
@@ -27,6 +29,7 @@ struct Turn {
   std::string fingerprint;  // of that model
   TurnStatus status = TurnStatus::done;
   std::uint64_t seed = 0;
+  std::optional<engine::SamplingOptions> sampling;  // it was drawn with; none for one read from the store
   double tokensPerSecond = 0;
   std::int64_t created = 0;                 // Unix milliseconds, UTC
   std::int64_t storeId = 0;                 // the store's name for it; 0: not stored (yet)
@@ -59,6 +62,7 @@ class Conversation : public QObject {
   void placeRecord(TurnId id, const engine::TokenRecord& record);
   void setFirstPosition(TurnId id, std::int64_t position);
   void setStoreId(TurnId id, std::int64_t storeId);
+  void setSampling(TurnId id, const engine::SamplingOptions& sampling);
   void finish(TurnId id, TurnStatus status, std::uint64_t seed, double tokensPerSecond);
   void setStatus(TurnId id, TurnStatus status);
   // Shows the path to `id`, then on to the children last shown below it.

@@ -29,14 +29,19 @@ QTextBlockFormat proseBlock() {
 
 QString documentCss(const Theme& theme) {
   const QString mono = themeFont(TextRole::mono).family();
+  const int prose = int(std::lround(textSize(TextRole::prose)));
   return QStringLiteral(
              "p, li { line-height: 144%; margin-top: 0; margin-bottom: 8px; }"
-             "code, pre { font-family: '%1'; font-size: 12px; background-color: %2; }"
+             "code, pre { font-family: '%1'; font-size: %5px; background-color: %2; }"
              "pre { margin: 4px 0 8px 0; }"
-             "h1 { font-size: 17px; } h2 { font-size: 16px; } h3, h4, h5 { font-size: 14px; }"
+             "h1 { font-size: %6px; } h2 { font-size: %7px; } h3, h4, h5 { font-size: %8px; }"
              "th { background-color: %2; } td, th { padding: 4px 8px; }"
              "blockquote { color: %3; } a { color: %4; }")
-      .arg(mono, (theme.dark ? theme.window : theme.hover).name(), theme.dim.name(), theme.accent.name());
+      .arg(mono, (theme.dark ? theme.window : theme.hover).name(), theme.dim.name(), theme.accent.name())
+      .arg(prose - 2)
+      .arg(prose + 3)
+      .arg(prose + 2)
+      .arg(prose);
 }
 
 }  // namespace
@@ -54,8 +59,7 @@ MessageBody::MessageBody(QWidget* parent) : QTextBrowser(parent), parse_(new QTi
   setMouseTracking(true);
   viewport()->setMouseTracking(true);
   document()->setDocumentMargin(0);
-  setFont(themeFont(TextRole::prose));
-  document()->setDefaultFont(themeFont(TextRole::prose));
+  applyFont();
   document()->setDefaultStyleSheet(documentCss(Theme::current()));
   parse_->setSingleShot(true);
   parse_->setInterval(60);
@@ -66,6 +70,11 @@ MessageBody::MessageBody(QWidget* parent) : QTextBrowser(parent), parse_(new QTi
     const QString scheme = url.scheme();
     if (scheme == QLatin1String("http") || scheme == QLatin1String("https")) QDesktopServices::openUrl(url);
   });
+}
+
+void MessageBody::applyFont() {
+  setFont(themeFont(TextRole::prose));
+  document()->setDefaultFont(themeFont(TextRole::prose));
 }
 
 QVariant MessageBody::loadResource(int, const QUrl&) {
@@ -111,6 +120,7 @@ void MessageBody::renderMarkdown() {
   shown_ = text_.size();
   setHtml(markdownToHtml(text_));
   fitHeight();
+  findMatches();
 }
 
 void MessageBody::appendPlain(const QString& delta) {
@@ -124,6 +134,7 @@ void MessageBody::appendPlain(const QString& delta) {
   cursor.insertText(delta);
   shown_ += delta.size();
   fitHeight();
+  findMatches();
 }
 
 void MessageBody::showTokens(const Turn& turn, const std::shared_ptr<const engine::Tokenizer>& tokenizer) {
@@ -302,8 +313,59 @@ void MessageBody::changeEvent(QEvent* event) {
   const QString css = documentCss(Theme::current());
   if (css == document()->defaultStyleSheet()) return;
   document()->setDefaultStyleSheet(css);
+  applyFont();
   if (!plain_) renderMarkdown();
+  fitHeight();
+  markMatches();
   viewport()->update();
+}
+
+void MessageBody::setSearch(const QString& words) {
+  if (words == search_) return;
+  search_ = words;
+  match_ = -1;
+  findMatches();
+}
+
+void MessageBody::findMatches() {
+  const bool hadNone = matches_.empty();
+  matches_.clear();
+  if (!search_.isEmpty()) {
+    for (QTextCursor at = document()->find(search_, 0); !at.isNull(); at = document()->find(search_, at))
+      matches_.push_back(at);
+  }
+  if (hadNone && matches_.empty()) return;
+  match_ = std::min(match_, int(matches_.size()) - 1);
+  markMatches();
+  emit matchesChanged();
+}
+
+void MessageBody::setCurrentMatch(int current) {
+  if (current == match_) return;
+  match_ = current;
+  markMatches();
+}
+
+void MessageBody::markMatches() {
+  const Theme& theme = Theme::current();
+  QList<QTextEdit::ExtraSelection> marks;
+  for (int i = 0; i < int(matches_.size()); ++i) {
+    QTextEdit::ExtraSelection mark;
+    mark.cursor = matches_[std::size_t(i)];
+    QColor ground = theme.attention;
+    ground.setAlphaF(0.28F);
+    mark.format.setBackground(i == match_ ? theme.accent : ground);
+    if (i == match_) mark.format.setForeground(theme.onAccent);
+    marks << mark;
+  }
+  setExtraSelections(marks);
+}
+
+QRect MessageBody::matchRect(int index) const {
+  if (index < 0 || index >= int(matches_.size())) return {};
+  QTextCursor from(document());
+  from.setPosition(matches_[std::size_t(index)].selectionStart());
+  return cursorRect(from);
 }
 
 void MessageBody::fitHeight() {

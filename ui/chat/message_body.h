@@ -3,6 +3,7 @@
 #pragma once
 
 #include <QTextBrowser>
+#include <QTextCursor>
 #include <QWheelEvent>
 #include <memory>
 #include <vector>
@@ -31,12 +32,18 @@ class MessageBody final : public QTextBrowser {
   void setTints(std::vector<float> tints);
   bool showsTokens() const { return tokenMode_; }
   QRect tokenRect(int index) const;  // in this widget
+  // Marks every place where `words` stand (whatever the case); empty: none. `current` stands out; -1: none.
+  void setSearch(const QString& words);
+  void setCurrentMatch(int current);
+  int matchCount() const { return int(matches_.size()); }
+  QRect matchRect(int index) const;  // in this widget
 
   QSize sizeHint() const override;
 
  signals:
   void tokenHovered(int index);  // -1: left
   void tokenClicked(int index);
+  void matchesChanged();  // the words have changed, so have the places
 
  protected:
   void paintEvent(QPaintEvent* event) override;
@@ -58,6 +65,9 @@ class MessageBody final : public QTextBrowser {
   std::vector<QRectF> rectsOf(std::size_t index) const;
   QColor tintOf(std::size_t index) const;
   void paintTokens(QPainter& painter, const QRect& area);
+  void findMatches();
+  void markMatches();
+  void applyFont();
 
   QString text_;
   bool streaming_ = false;
@@ -72,6 +82,9 @@ class MessageBody final : public QTextBrowser {
   int selected_ = -1;
   int hovered_ = -1;
   QPoint pressed_;
+  QString search_;
+  std::vector<QTextCursor> matches_;
+  int match_ = -1;
 };
 
 }  // namespace eyrie::ui

@@ -14,6 +14,7 @@ CompareLane::CompareLane(const QString& name, Conversation* conversation, Inspec
       model_(new ConversationModel(conversation, this)),
       button_(new ModelButton(this)),
       facts_(new QLabel(this)),
+      card_(new ModelCard(this)),
       chat_(new ChatView(model_, this)),
       norms_(new NormsStrip(this)) {
   setObjectName(name);
@@ -28,6 +29,10 @@ CompareLane::CompareLane(const QString& name, Conversation* conversation, Inspec
   head->addWidget(button_);
   head->addWidget(facts_, 1, Qt::AlignRight);
   column->addLayout(head);
+  auto* card = new QHBoxLayout;
+  card->setContentsMargins(12, 0, 12, 8);
+  card->addWidget(card_);
+  column->addLayout(card);
   chat_->setActionsEnabled(false);
   chat_->setTokenView(true);
   chat_->setExamples(

@@ -9,6 +9,7 @@
 #include "ui/chat/composer.h"
 #include "ui/compare/divergence_row.h"
 #include "ui/widgets/model_button.h"
+#include "ui/widgets/model_card.h"
 #include "ui/widgets/norms_strip.h"
 #include "ui/widgets/notice_bar.h"
 
@@ -20,6 +21,7 @@ class CompareLane final : public QFrame {
   CompareLane(const QString& name, Conversation* conversation, InspectedRun* run, QWidget* parent = nullptr);
 
   ModelButton* modelButton() const { return button_; }
+  ModelCard* card() const { return card_; }
   ChatView* chat() const { return chat_; }
   NormsStrip* norms() const { return norms_; }
   void setFacts(const QString& facts);
@@ -28,6 +30,7 @@ class CompareLane final : public QFrame {
   ConversationModel* model_;
   ModelButton* button_;
   QLabel* facts_;
+  ModelCard* card_;
   ChatView* chat_;
   NormsStrip* norms_;
 };

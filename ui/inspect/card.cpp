@@ -168,14 +168,8 @@ void timeMarks(DrawList& list, const ViewInput& input, const QRectF& plot, std::
     list.vertical(tokenX(input.time, plot, token), plot.top(), plot.bottom(), selected, 1);
 }
 
-void colourBar(DrawList& list, const ViewInput& input, const QRectF& bar, ColourMap map, const Scale& scale,
-               const std::vector<double>& ticks, const QString& unit, std::uint32_t slot) {
-  const ColourTable& table = colourTable(map, input.theme.dark);
-  QImage image(256, 1, QImage::Format_RGBA8888);
-  for (int i = 0; i < 256; ++i) image.setPixel(i, 0, table[static_cast<std::size_t>(i)]);
-  list.image(bar, image, slot);
-  list.frame(bar, input.theme.line);
-  // The ends first; what would touch a label already there stays out.
+void tickLabels(DrawList& list, const ViewInput& input, const QRectF& bar, double y, const Scale& scale,
+                const std::vector<double>& ticks) {
   std::vector<std::pair<double, double>> taken;
   std::vector<double> order = ticks;
   if (order.size() > 2) std::rotate(order.begin() + 1, order.end() - 1, order.end());
@@ -189,8 +183,18 @@ void colourBar(DrawList& list, const ViewInput& input, const QRectF& bar, Colour
     });
     if (!clear) continue;
     taken.emplace_back(x - half, x + half);
-    list.text({x, bar.bottom() + 10}, text, input.theme.dim, TextRole::secondary, TextAlign::centre);
+    list.text({x, y}, text, input.theme.dim, TextRole::secondary, TextAlign::centre);
   }
+}
+
+void colourBar(DrawList& list, const ViewInput& input, const QRectF& bar, ColourMap map, const Scale& scale,
+               const std::vector<double>& ticks, const QString& unit, std::uint32_t slot) {
+  const ColourTable& table = colourTable(map, input.theme.dark);
+  QImage image(256, 1, QImage::Format_RGBA8888);
+  for (int i = 0; i < 256; ++i) image.setPixel(i, 0, table[static_cast<std::size_t>(i)]);
+  list.image(bar, image, slot);
+  list.frame(bar, input.theme.line);
+  tickLabels(list, input, bar, bar.bottom() + 10, scale, ticks);
   list.text({bar.right() + metrics::kGroup, bar.center().y()}, unit, input.theme.dim);
 }
 

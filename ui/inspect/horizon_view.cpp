@@ -107,11 +107,9 @@ DrawList HorizonView::prepare(const ViewInput& input) {
                 layers[i] == shown ? theme.accent : theme.dim);
     row(list, input, place, layers[i], token, scale);
   }
-  for (double tick = scale.low; tick <= scale.high * 1.001; tick *= 10) {
-    const double half = textWidth(readableTick(tick), TextRole::secondary) / 2;
-    list.text({std::clamp(scale.place(tick), area.left() + half, area.right() - half), area.bottom() + 11},
-              readableTick(tick), theme.dim, TextRole::secondary, TextAlign::centre);
-  }
+  std::vector<double> ticks;
+  for (double tick = scale.low; tick <= scale.high * 1.001; tick *= 10) ticks.push_back(tick);
+  card::tickLabels(list, input, area, area.bottom() + 11, scale, ticks);
   const engine::ModelConfig& config = input.run.trace.config();
   if (config.hasKind(engine::BlockKind::localAttention)) {
     const double x = scale.place(static_cast<double>(config.W));

@@ -81,6 +81,10 @@ double tokenX(const TimeSpan& time, const QRectF& plot, std::int64_t token);
 std::int64_t tokenAt(const TimeSpan& time, const QRectF& plot, double x);
 bool tokenVisible(const TimeSpan& time, std::int64_t token);
 
+// The numbers of an axis along `bar`, their middles at `y`: the ends first; what would touch one that is
+// there stays out.
+void tickLabels(DrawList& list, const ViewInput& input, const QRectF& bar, double y, const Scale& scale,
+                const std::vector<double>& ticks);
 // A colour bar with ticks under it.
 void colourBar(DrawList& list, const ViewInput& input, const QRectF& bar, ColourMap map, const Scale& scale,
                const std::vector<double>& ticks, const QString& unit, std::uint32_t slot);

@@ -19,7 +19,7 @@ QFrame[role="error"] { background: @errorGround; border: 1px solid @error; borde
 QFrame[role="warning"] { background: @warningGround; border: 1px solid @warning; border-radius: 6px; }
 QFrame[role="rule"] { background: @line; border: none; max-height: 1px; min-height: 1px; }
 QFrame[role="ruleVertical"] { background: @line; border: none; max-width: 1px; min-width: 1px; }
-QLabel { background: transparent; }
+QLabel, QLabel[role="error"], QLabel[role="warning"] { background: transparent; border: none; }
 QLabel[role="title"] { font-weight: 600; }
 QLabel[role="dim"] { color: @dim; }
 QLabel[role="secondary"] { color: @dim; font-size: 8.625pt; }

@@ -2,13 +2,11 @@
 
 #include <QApplication>
 #include <QEvent>
-#include <QFile>
 #include <QFontDatabase>
 #include <QFontInfo>
-#include <QPainter>
 #include <QStyle>
 #include <QStyleFactory>
-#include <QSvgRenderer>
+#include <algorithm>
 #include <cmath>
 
 namespace eyrie::ui {
@@ -16,6 +14,7 @@ namespace {
 
 bool currentIsDark = false;
 bool systemIsDarkNow = false;
+double proseSize = kProseSize;
 
 QColor mix(const QColor& a, const QColor& b, double t) {
   return QColor::fromRgbF(static_cast<float>(a.redF() + (b.redF() - a.redF()) * t),
@@ -77,25 +76,6 @@ QString firstFamily(std::initializer_list<const char*> wanted, QFontDatabase::Sy
   return QFontDatabase::systemFont(fallback).family();
 }
 
-QPixmap renderIcon(QByteArray svg, const QColor& colour, int pixels) {
-  svg.replace("currentColor", colour.name().toLatin1());
-  QSvgRenderer renderer(svg);
-  QPixmap pixmap(pixels, pixels);
-  pixmap.fill(Qt::transparent);
-  QPainter painter(&pixmap);
-  renderer.render(&painter);
-  return pixmap;
-}
-
-void addIconStates(QIcon& icon, const QByteArray& svg, const QColor& normal, const QColor& disabled,
-                   const QColor& checked) {
-  for (const int pixels : {16, 24, 32, 48}) {
-    icon.addPixmap(renderIcon(svg, normal, pixels), QIcon::Normal, QIcon::Off);
-    icon.addPixmap(renderIcon(svg, disabled, pixels), QIcon::Disabled, QIcon::Off);
-    icon.addPixmap(renderIcon(svg, checked, pixels), QIcon::Normal, QIcon::On);
-  }
-}
-
 }  // namespace
 
 const Theme& Theme::light() {
@@ -138,7 +118,7 @@ double textSize(TextRole role) {
     case TextRole::title:
       return 13;
     case TextRole::prose:
-      return 14;
+      return proseSize;
     case TextRole::secondary:
     case TextRole::secondaryTitle:
     case TextRole::mono:
@@ -191,19 +171,6 @@ QPalette themePalette(const Theme& theme) {
   return palette;
 }
 
-QIcon themeIcon(const QString& name, const QColor& colour) {
-  QFile file(QStringLiteral(":/eyrie/icons/%1.svg").arg(name));
-  if (!file.open(QIODevice::ReadOnly)) return {};
-  const Theme& theme = Theme::current();
-  QIcon icon;
-  addIconStates(icon, file.readAll(), colour, mix(theme.faint, theme.panel, 0.35), theme.accent);
-  return icon;
-}
-
-QIcon themeIcon(const QString& name) {
-  return themeIcon(name, Theme::current().dim);
-}
-
 double luminance(const QColor& colour) {
   const auto linear = [](double v) { return v <= 0.04045 ? v / 12.92 : std::pow((v + 0.055) / 1.055, 2.4); };
   return 0.2126 * linear(colour.redF()) + 0.7152 * linear(colour.greenF()) + 0.0722 * linear(colour.blueF());
@@ -225,6 +192,13 @@ ThemeController::ThemeController(QApplication& app, ThemeMode mode) : QObject(&a
 
 ThemeController::~ThemeController() {
   app_.removeEventFilter(this);
+}
+
+void ThemeController::setProseSize(double pixels) {
+  pixels = std::clamp(pixels, kLeastProse, kMostProse);
+  if (pixels == proseSize) return;
+  proseSize = pixels;
+  apply();
 }
 
 void ThemeController::setMode(ThemeMode mode) {
@@ -265,7 +239,8 @@ void ThemeController::apply() {
   const Theme& theme = Theme::current();
   app_.setProperty("eyrieThemed", true);
   app_.setPalette(themePalette(theme));
-  app_.setStyleSheet(themeStyleSheet(theme));
+  // The size is no rule of the sheet; that the sheet differs makes widgets ask for their fonts again.
+  app_.setStyleSheet(themeStyleSheet(theme) + QStringLiteral("/* prose %1 */").arg(proseSize));
   applying_ = false;
   emit changed();
 }

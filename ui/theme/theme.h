@@ -45,6 +45,11 @@ inline constexpr double kProseLineHeight = 1.6;
 inline constexpr int kProseColumns = 75;
 }  // namespace metrics
 
+// Pixels of the conversation's words: what a user may choose.
+inline constexpr double kProseSize = 14;
+inline constexpr double kLeastProse = 11;
+inline constexpr double kMostProse = 28;
+
 enum class TextRole { body, prose, secondary, title, secondaryTitle, mono };
 
 // The colours of one appearance. Immutable.
@@ -80,10 +85,11 @@ QFont themeFont(TextRole role);
 QPalette themePalette(const Theme& theme);
 QString themeStyleSheet(const Theme& theme);
 
-// An icon of assets/icons (":/eyrie/icons/NAME.svg"), its currentColor replaced by the theme's dim colour,
-// faint when disabled, accent when checked.
+// An icon of assets/icons (":/eyrie/icons/NAME.svg"), its currentColor drawn in the dim colour of the theme
+// in use at that moment, the line colour when disabled, the accent when checked.
 QIcon themeIcon(const QString& name);
-QIcon themeIcon(const QString& name, const QColor& colour);
+// The program's own, for windows.
+QIcon applicationIcon();
 
 // WCAG 2 relative luminance and contrast ratio.
 double luminance(const QColor& colour);
@@ -99,6 +105,8 @@ class ThemeController : public QObject {
 
   ThemeMode mode() const { return mode_; }
   void setMode(ThemeMode mode);
+  // Of the conversation's words (TextRole::prose); widgets that show them get StyleChange.
+  void setProseSize(double pixels);
   bool systemIsDark() const;
 
  signals:

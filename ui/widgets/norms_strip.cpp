@@ -117,12 +117,15 @@ void NormsStrip::paintEvent(QPaintEvent*) {
   painter.setRenderHint(QPainter::Antialiasing);
   painter.setFont(themeFont(TextRole::secondary));
   const auto columns = normColumns(run_);
-  const bool any = run_ && run_->trace.size() > 0 && !columns.empty();
+  const bool read = run_ && run_->trace.size() > 0;
+  const bool recorded = read && run_->trace.droppedFrames() < run_->trace.size();
   painter.setPen(theme.dim);
-  if (!any) {
-    const QString text = run_ && run_->model && columns.empty() && run_->trace.size() > 0
-                             ? tr("No state norms: tracing is off or the model has no recurrent layer")
-                             : tr("State norms appear here when the model reads");
+  if (!recorded || columns.empty()) {
+    const QString text =
+        read && columns.empty() ? tr("No state norms: tracing is off or the model has no recurrent layer")
+        : read && vertical_     ? tr("State norms were not kept. Click to inspect and read the text again")
+        : read                  ? tr("State norms were not kept")
+                                : tr("State norms appear here when the model reads");
     painter.drawText(rect().adjusted(6, 6, -6, -6), Qt::AlignTop | Qt::AlignLeft | Qt::TextWordWrap, text);
     return;
   }

@@ -33,7 +33,7 @@ constexpr Preset kPresets[] = {
 
 }  // namespace
 
-SamplingPanel::SamplingPanel(QWidget* parent) : QFrame(parent) {
+SamplingPanel::SamplingPanel(QWidget* parent, bool ofConversation) : QFrame(parent) {
   setObjectName(QStringLiteral("samplingPanel"));
   setProperty("role", QStringLiteral("panel"));
   setAccessibleName(tr("Sampling"));
@@ -52,6 +52,13 @@ SamplingPanel::SamplingPanel(QWidget* parent) : QFrame(parent) {
   minP_ = number(0, 0.99, 0.01, 2, QStringLiteral("minP"), tr("Min-p"));
   penalty_ = number(1, 3, 0.05, 2, QStringLiteral("repetitionPenalty"), tr("Repetition penalty"));
   maxTokens_ = whole(1, 1000000, QStringLiteral("maxTokens"), tr("Longest reply, tokens"));
+  makeSeed(ofConversation);
+  setChoice({});
+  connect(preset_, &QComboBox::activated, this, &SamplingPanel::applyPreset);
+}
+
+void SamplingPanel::makeSeed(bool shown) {
+  auto* form = static_cast<QFormLayout*>(layout());
   fixed_ = new QCheckBox(tr("Same seed every time"), this);
   fixed_->setObjectName(QStringLiteral("seedFixed"));
   seed_ = new QLineEdit(this);
@@ -60,15 +67,22 @@ SamplingPanel::SamplingPanel(QWidget* parent) : QFrame(parent) {
   seed_->setPlaceholderText(tr("drawn for each reply"));
   seed_->setValidator(
       new QRegularExpressionValidator(QRegularExpression(QStringLiteral("[0-9]{1,19}")), seed_));
-  form->addRow(tr("Seed"), seed_);
-  form->addRow(QString(), fixed_);
   again_ = new QPushButton(tr("Same seed again"), this);
   again_->setObjectName(QStringLiteral("sameSeed"));
   again_->setEnabled(false);
   again_->setToolTip(tr("No reply has been written yet"));
-  form->addRow(QString(), again_);
-  setChoice({});
-  connect(preset_, &QComboBox::activated, this, &SamplingPanel::applyPreset);
+  auto* keep = new QPushButton(tr("Use for new conversations"), this);
+  keep->setObjectName(QStringLiteral("samplingDefault"));
+  keep->setToolTip(tr("New conversations begin with these values; the seed is drawn anew"));
+  if (shown) {
+    form->addRow(tr("Seed"), seed_);
+    form->addRow(QString(), fixed_);
+    form->addRow(QString(), again_);
+    form->addRow(QString(), keep);
+  }
+  for (QWidget* widget : std::initializer_list<QWidget*>{seed_, fixed_, again_, keep})
+    widget->setVisible(shown);
+  connect(keep, &QPushButton::clicked, this, &SamplingPanel::defaultRequested);
   connect(fixed_, &QCheckBox::toggled, this, [this] { edited(); });
   connect(seed_, &QLineEdit::textEdited, this, [this](const QString& text) {
     fixed_->setChecked(!text.isEmpty());

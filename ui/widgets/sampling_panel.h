@@ -24,7 +24,8 @@ struct SamplingChoice {
 class SamplingPanel final : public QFrame {
   Q_OBJECT
  public:
-  explicit SamplingPanel(QWidget* parent = nullptr);
+  // `ofConversation`: with the seed, and an offer to keep these values for new conversations.
+  explicit SamplingPanel(QWidget* parent = nullptr, bool ofConversation = true);
 
   SamplingChoice choice() const;
   void setChoice(const SamplingChoice& choice);  // does not emit
@@ -35,6 +36,7 @@ class SamplingPanel final : public QFrame {
 
  signals:
   void changed();
+  void defaultRequested();  // these values for new conversations
 
  private:
   QDoubleSpinBox* number(double from, double to, double step, int decimals, const QString& name,
@@ -42,6 +44,8 @@ class SamplingPanel final : public QFrame {
   QSpinBox* whole(int from, int to, const QString& name, const QString& label);
   void applyPreset(int index);
   void edited();
+
+  void makeSeed(bool shown);
 
   QComboBox* preset_;
   QDoubleSpinBox* temperature_;

@@ -3,12 +3,19 @@
 
 #include <QDockWidget>
 #include <QMainWindow>
+#include <QScreen>
 #include <QtTest>
 
 #include "tests/ui/inspect/synthetic_run.h"
 #include "ui/timeline/timeline_widget.h"
 
 using namespace eyrie::ui;
+
+namespace {
+
+constexpr int kPatience = 30000;  // ms: a busy machine draws its first frame late
+
+}  // namespace
 
 class InspectorWidgetTest : public QObject {
   Q_OBJECT
@@ -35,6 +42,8 @@ class InspectorWidgetTest : public QObject {
 
 void InspectorWidgetTest::initTestCase() {
   new ThemeController(*qApp, ThemeMode::light);
+  // The server's pointer hovers over whatever is shown under it: out of the way.
+  QCursor::setPos(QGuiApplication::primaryScreen()->geometry().bottomRight());
 }
 
 int InspectorWidgetTest::coloursIn(const QImage& image, const QRectF& rect) {
@@ -66,8 +75,8 @@ void InspectorWidgetTest::panelsAreNotBlank() {
   inspector.setSelection(&selection);
   inspector.resize(800, 760);
   inspector.show();
-  QVERIFY(QTest::qWaitForWindowExposed(&inspector));
-  QTRY_VERIFY(inspector.frames() > 0);
+  QVERIFY(QTest::qWaitForWindowExposed(&inspector, kPatience));
+  QTRY_VERIFY_WITH_TIMEOUT(inspector.frames() > 0, kPatience);
   const QImage image = inspector.grab().toImage();
   for (const InspectorScene::Card& card : inspector.scene().prepare({800, 760})) {
     const bool hawkAttention = card.kind == ViewKind::attention && pattern == QLatin1String("RRRRRR");
@@ -81,9 +90,10 @@ void InspectorWidgetTest::emptyInspectorSaysSo() {
   InspectorWidget inspector;
   inspector.resize(800, 760);
   inspector.show();
-  QVERIFY(QTest::qWaitForWindowExposed(&inspector));
-  QTRY_VERIFY(inspector.frames() > 0);
-  QTRY_VERIFY(inspector.scene().description().contains(QStringLiteral("No model open")));
+  QVERIFY(QTest::qWaitForWindowExposed(&inspector, kPatience));
+  QTRY_VERIFY_WITH_TIMEOUT(inspector.frames() > 0, kPatience);
+  QTRY_VERIFY_WITH_TIMEOUT(inspector.scene().description().contains(QStringLiteral("No model open")),
+                           kPatience);
 }
 
 void InspectorWidgetTest::survivesUndockingAndDocking() {
@@ -100,15 +110,14 @@ void InspectorWidgetTest::survivesUndockingAndDocking() {
   window.addDockWidget(Qt::RightDockWidgetArea, dock);
   window.resize(1200, 800);
   window.show();
-  QVERIFY(QTest::qWaitForWindowExposed(&window));
-  QTRY_VERIFY(inspector->frames() > 0);
+  QVERIFY(QTest::qWaitForWindowExposed(&window, kPatience));
+  QTRY_VERIFY_WITH_TIMEOUT(inspector->frames() > 0, kPatience);
   for (int i = 0; i < 3; ++i) {
     const std::int64_t before = inspector->frames();
     dock->setFloating(i % 2 == 0);
-    QTest::qWait(50);
-    inspector->update();
+    QVERIFY(QTest::qWaitForWindowExposed(inspector->window(), kPatience));
     surface(*inspector)->update();
-    QTRY_VERIFY(inspector->frames() > before);
+    QTRY_VERIFY_WITH_TIMEOUT(inspector->frames() > before, kPatience);
   }
   const QImage image = inspector->grab().toImage();
   const auto& card =
@@ -127,7 +136,7 @@ void InspectorWidgetTest::drawsFiveHundredFramesWhileTokensArrive() {
   inspector.setSelection(&selection);
   inspector.resize(700, 700);
   inspector.show();
-  QVERIFY(QTest::qWaitForWindowExposed(&inspector));
+  QVERIFY(QTest::qWaitForWindowExposed(&inspector, kPatience));
   QElapsedTimer clock;
   clock.start();
   for (std::int64_t t = 0; t < 500; ++t) {
@@ -148,14 +157,14 @@ void InspectorWidgetTest::clickShorterThanAFrameArrives() {
   inspector.setSelection(&selection);
   inspector.resize(800, 760);
   inspector.show();
-  QVERIFY(QTest::qWaitForWindowExposed(&inspector));
-  QTRY_VERIFY(inspector.frames() > 0);
+  QVERIFY(QTest::qWaitForWindowExposed(&inspector, kPatience));
+  QTRY_VERIFY_WITH_TIMEOUT(inspector.frames() > 0, kPatience);
   const auto& card = inspector.scene().prepare({800, 760})[static_cast<std::size_t>(ViewKind::layerOverTime)];
   const QPoint place = card.rect.center().toPoint();
   // Press and release before any frame is drawn.
   QTest::mousePress(surface(inspector), Qt::LeftButton, {}, place);
   QTest::mouseRelease(surface(inspector), Qt::LeftButton, {}, place);
-  QTRY_VERIFY(selection.token() > 0);
+  QTRY_VERIFY_WITH_TIMEOUT(selection.token() > 0, kPatience);
   QVERIFY(inspector.hasFocus() || !inspector.isActiveWindow());
 }
 
@@ -168,7 +177,7 @@ void InspectorWidgetTest::idleWidgetDoesNotRepaint() {
   inspector.setSelection(&selection);
   inspector.resize(800, 760);
   inspector.show();
-  QVERIFY(QTest::qWaitForWindowExposed(&inspector));
+  QVERIFY(QTest::qWaitForWindowExposed(&inspector, kPatience));
   // Showing takes a few frames, late ones on a busy machine; then there must come a second without any.
   std::int64_t before = -1;
   const auto restsForASecond = [&] {
@@ -208,7 +217,7 @@ void InspectorWidgetTest::timelineKeysAndWheelWork() {
   timeline.setSelection(&selection);
   timeline.resize(1200, 104);
   timeline.show();
-  QVERIFY(QTest::qWaitForWindowExposed(&timeline));
+  QVERIFY(QTest::qWaitForWindowExposed(&timeline, kPatience));
   QTest::keyClick(&timeline, Qt::Key_Home);
   QCOMPARE(selection.token(), 0);
   QTest::keyClick(&timeline, Qt::Key_Right);
@@ -239,10 +248,12 @@ void InspectorWidgetTest::ownersMayGoFirst() {
     inspector.resize(800, 760);
     inspector.show();
     timeline.show();
-    QTRY_VERIFY(inspector.frames() > 0);
+    QTRY_VERIFY_WITH_TIMEOUT(inspector.frames() > 0, kPatience);
   }
-  QTest::mouseMove(surface(inspector), QPoint(200, 300));
-  QTest::qWait(100);
+  QMouseEvent move(QEvent::MouseMove, QPointF(200, 300), surface(inspector)->mapToGlobal(QPointF(200, 300)),
+                   Qt::NoButton, Qt::NoButton, Qt::NoModifier);
+  QApplication::sendEvent(surface(inspector), &move);
+  QCoreApplication::processEvents();
   inspector.grab();
   timeline.grab();
 }

@@ -57,6 +57,7 @@ class ViewsTest : public QObject {
   void clicksReachTheSelection();
   void unchangedViewsAreNotPreparedAgain();
   void textNeverOverlapsTextInAxes();
+  void horizonTicksKeepTheirDistance();
   void filesAreWrittenAndNotBlank_data();
   void filesAreWrittenAndNotBlank();
   void timelineTellsTheTokenUnderThePointer();
@@ -356,6 +357,36 @@ void ViewsTest::textNeverOverlapsTextInAxes() {
                                                           .arg(otherText)));
         boxes.emplace_back(box, text->text);
       }
+    }
+  }
+}
+
+// At 1280 x 800 the panel is narrow, and the axis may reach a million tokens.
+void ViewsTest::horizonTicksKeepTheirDistance() {
+  InspectedRun run;
+  fillSynthetic(run, {});
+  const Selection selection;
+  for (const double top : {1e3, 1e4, 1e5, 1e6}) {
+    for (double width = 200; width <= 480; width += 20) {
+      ViewState state;
+      state.halfLifeTop = top;
+      const DrawList list =
+          makeView(ViewKind::horizon)
+              ->prepare({run, selection, QSizeF(width, 200), Theme::light(), {0, 195}, state, true});
+      std::vector<std::pair<double, double>> row;
+      double last = 0;
+      for (const DrawItem& item : list.items) {
+        const auto* text = std::get_if<TextItem>(&item);
+        if (!text || text->align != TextAlign::centre) continue;
+        const double half = textWidth(text->text, text->role) / 2;
+        for (const auto& [from, to] : row)
+          QVERIFY2(text->anchor.x() - half > to + 4 || text->anchor.x() + half < from - 4,
+                   qPrintable(QStringLiteral("“%1” at width %2").arg(text->text).arg(width)));
+        row.emplace_back(text->anchor.x() - half, text->anchor.x() + half);
+        last = std::max(last, text->anchor.x());
+      }
+      QVERIFY(row.size() >= 2);
+      QVERIFY2(last > width - 60, "the end of the axis is named");
     }
   }
 }
