@@ -2,7 +2,6 @@
 
 #include <fmt/core.h>
 
-#include <cstring>
 #include <string>
 
 #include "engine/error.h"
@@ -23,7 +22,7 @@ class WeightLoader {
  private:
   const StoredTensor& take(const std::string& name);
   kernels::MatrixView matrix(const std::string& name);
-  kernels::MatrixView viewOf(const StoredTensor& tensor);
+  static kernels::MatrixView viewOf(const StoredTensor& tensor);
   std::vector<float> vector(const std::string& name);
   LayerWeights layer(const std::string& prefix, BlockKind kind);
   RecurrentWeights recurrent(const std::string& prefix);
@@ -54,11 +53,6 @@ kernels::MatrixView WeightLoader::viewOf(const StoredTensor& tensor) {
   view.rows = 1;
   for (std::size_t axis = 0; axis + 1 < tensor.shape.size(); ++axis) view.rows *= tensor.shape[axis];
   view.data = tensor.data;
-  // safetensors promises nothing about where its buffer starts; kernels need element alignment.
-  if (reinterpret_cast<std::uintptr_t>(tensor.data) % kernels::dtypeSize(tensor.dtype) != 0) {
-    const auto* bytes = static_cast<const std::byte*>(tensor.data);
-    view.data = weights_->realigned.emplace_back(bytes, bytes + tensor.bytes).data();
-  }
   return view;
 }
 
@@ -69,10 +63,8 @@ kernels::MatrixView WeightLoader::matrix(const std::string& name) {
 std::vector<float> WeightLoader::vector(const std::string& name) {
   const StoredTensor& tensor = take(name);
   const std::size_t count = tensor.bytes / kernels::dtypeSize(tensor.dtype);
-  std::vector<std::byte> aligned(tensor.bytes);
-  std::memcpy(aligned.data(), tensor.data, tensor.bytes);
   std::vector<float> values(count);
-  kernels::widen(aligned.data(), tensor.dtype, count, values.data());
+  kernels::widen(tensor.data, tensor.dtype, count, values.data());
   return values;
 }
 

@@ -2,9 +2,7 @@
 // copies.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <stop_token>
@@ -62,7 +60,6 @@ struct Weights {
   kernels::MatrixView head;       // (V, D): the embedding itself unless an untied lm_head differs (trap 19)
   std::vector<float> finalNorm;   // (D)
   std::vector<LayerWeights> layers;
-  std::deque<std::vector<std::byte>> realigned;  // matrices whose mapping is not aligned to their elements
 };
 
 // Converts the small vectors; big matrices are not read. Throws Error.

@@ -17,6 +17,7 @@ class CliGenerateTest : public QObject {
  private slots:
   void jsonLinesAreExact();
   void sameSeedSaysTheSame();
+  void defaultsAreAsDocumented();
   void drawnSeedIsReported();
   void noTokensReadsOnly();
   void tokensWithoutTokenizerArePrinted();
@@ -66,6 +67,19 @@ void CliGenerateTest::sameSeedSaysTheSame() {
   QVERIFY(!once.isEmpty());
   QCOMPARE(cli_.run(generate + QStringList{"11"}).out, once);
   QVERIFY(cli_.run(generate + QStringList{"12"}).out != once);
+}
+
+void CliGenerateTest::defaultsAreAsDocumented() {
+  const QStringList generate = {"generate", "--model", goldenFolder("hawk-tiny"), "--tokens", "2,9",
+                                "--seed",   "4"};
+  const CliResult result = cli_.run(generate);
+  COMPARE_CODE(result, 0);
+  const CliResult spelled = cli_.run(
+      generate + QStringList{"--max-tokens", "128", "--temperature", "0.8", "--top-k", "0", "--top-p", "0.95",
+                             "--min-p", "0", "--repetition-penalty", "1", "--backend", "auto"});
+  COMPARE_CODE(spelled, 0);
+  QCOMPARE(result.out, spelled.out);
+  QVERIFY2(result.err.contains("[128 tokens") || result.err.contains("stop: eos"), result.text());
 }
 
 void CliGenerateTest::drawnSeedIsReported() {

@@ -1,130 +1,14 @@
-// The façade: every command, cancelled at every stage, over real folders (tests/golden).
+// The façade: every command over real folders (tests/golden).
 #include "engine/engine.h"
 
+#include <QTemporaryDir>
 #include <QtTest>
-#include <atomic>
-#include <chrono>
 #include <cmath>
-#include <thread>
 
-#include "engine/verify/test_models.h"
-#include "tests/sanitized.h"
+#include "tests/engine/engine_client.h"
 
 using namespace eyrie::engine;
-using verify::TestRandom;
-
-namespace {
-
-using Tokens = std::vector<std::int32_t>;
-
-std::string goldenFolder(const char* set) {
-  return std::string(EYRIE_SOURCE_DIR) + "/tests/golden/" + set;
-}
-
-Tokens someTokens(std::uint64_t seed, std::int64_t n) {
-  return TestRandom(seed).tokens(n, 128);  // within every golden vocabulary used here
-}
-
-// One consumer of an engine.
-class Client {
- public:
-  explicit Client(const char* set = nullptr) {
-    if (set == nullptr) return;
-    const RequestId id = engine.load({goldenFolder(set), BackendKind::cpu, 1});
-    loaded = waitFor(id);
-  }
-
-  // Polls until the request has ended; its last event. Times out by failing the comparison of kinds.
-  EngineEvent waitFor(RequestId id, const std::function<void(const EngineEvent&)>& seen = {}) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(eyrie::kSanitized ? 20 : 2);
-    while (std::chrono::steady_clock::now() < deadline) {
-      EngineEvent event;
-      if (!engine.poll(event)) {
-        std::this_thread::sleep_for(std::chrono::microseconds(200));
-        continue;
-      }
-      events.push_back(event);
-      if (seen) seen(event);
-      if (event.request == id && isLast(event.kind)) return event;
-    }
-    qWarning("request %llu did not end in time", static_cast<unsigned long long>(id));
-    return {};
-  }
-
-  static bool isLast(EventKind kind) {
-    return kind == EventKind::loaded || kind == EventKind::finished || kind == EventKind::scored ||
-           kind == EventKind::traceWritten || kind == EventKind::failed || kind == EventKind::cancelled;
-  }
-
-  std::vector<TokenRecord> records(RequestId id) const {
-    std::vector<TokenRecord> found;
-    for (const EngineEvent& event : events) {
-      if (event.request == id && event.kind == EventKind::token) found.push_back(event.token);
-    }
-    return found;
-  }
-  Tokens generated(RequestId id) const {
-    Tokens tokens;
-    for (const TokenRecord& record : records(id)) {
-      if (record.generated) tokens.push_back(record.token);
-    }
-    return tokens;
-  }
-
-  std::vector<EngineEvent> events;
-  EngineEvent loaded;
-  Engine engine;
-};
-
-RunRequest runOf(Tokens context, int maxTokens) {
-  RunRequest request;
-  request.context = std::move(context);
-  request.options.maxTokens = maxTokens;
-  request.options.eosTokens = {};
-  request.options.sampling.seed = 5;
-  return request;
-}
-
-Tokens joined(Tokens a, const Tokens& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-class CountingSink final : public TraceSink {
- public:
-  void begin(const ModelInfo& model, const FrameLayout& layout, std::int64_t count) override {
-    fingerprint = model.fingerprint;
-    frameSize = layout.frameSize();
-    expected = count;
-    if (failAt == 0) throw Error(ErrorCode::ioFailed, "disk full");
-  }
-  void token(const TokenRecord& record) override {
-    ordered = ordered && record.position == tokens;
-    ++tokens;
-    if (onToken) onToken();
-    if (tokens == failAt) throw Error(ErrorCode::ioFailed, "disk full");
-  }
-  void frame(const TraceFrame& frame) override {
-    frames += static_cast<std::int64_t>(frame.values.size()) == frameSize ? 1 : 0;
-  }
-  void prediction(const TokenRecord& next) override { nextPosition = next.position; }
-  void end() override { ended = true; }
-  void abandon() override { abandoned = true; }
-
-  std::string fingerprint;
-  std::int64_t frameSize = 0;
-  std::int64_t expected = 0;
-  std::int64_t tokens = 0;
-  std::int64_t frames = 0;
-  std::int64_t nextPosition = -1;
-  std::int64_t failAt = -1;
-  bool ordered = true;
-  bool ended = false;
-  bool abandoned = false;
-  std::function<void()> onToken;
-};
-
-}  // namespace
+using namespace eyrie::engine::test;
 
 class EngineTest : public QObject {
   Q_OBJECT
@@ -140,21 +24,11 @@ class EngineTest : public QObject {
   void editingALateMessageRereadsWhatFollows();
   void rememberedSnapshotServesAnotherEngine();
   void snapshotOfAnotherModelIsRefused();
-  void cancelStopsARunningReply();
-  void cancelStopsReading();
-  void cancelDropsQueuedRequests();
-  void runAfterACancelledOneIsRight();
   void badTokenFailsAndTheNextRunWorks();
   void scoreGivesLogProbabilities();
   void scoreOutOfRangeFails();
   void traceHandsEverythingToTheSink();
   void failingSinkIsAbandoned();
-  void cancelledTraceIsAbandoned();
-  void slowConsumerLosesNoToken();
-  void fullRingDoesNotBlockDestruction();
-  void frameDropsAreCounted();
-  void wakeIsCalledOncePerBatch();
-  void busyUntilTheLastEventIsPolled();
   void twoEnginesSideBySide();
 };
 
@@ -179,12 +53,27 @@ void EngineTest::loadDescribesTheModel() {
 
 void EngineTest::badModelLeavesThePreviousOneUsable() {
   Client client("griffin-tiny");
-  const EngineEvent failed = client.waitFor(client.engine.load({"/no/such/folder", BackendKind::cpu, 1}));
-  QCOMPARE(failed.kind, EventKind::failed);
-  QCOMPARE(failed.error->code(), ErrorCode::notFound);
-  const RequestId run = client.engine.run(runOf(someTokens(1, 5), 3));
-  QCOMPARE(client.waitFor(run).kind, EventKind::finished);
-  QCOMPARE(client.records(run).size(), std::size_t{8});
+  const RequestId before = client.engine.run(runOf(someTokens(1, 5), 3));
+  QCOMPARE(client.waitFor(before).kind, EventKind::finished);
+
+  // The headers of this one are good: what is missing shows where the weights should lie.
+  const QTemporaryDir damaged;
+  for (const char* name : {"config.json", "model.safetensors"}) {
+    QVERIFY(
+        QFile::copy(QString::fromStdString(goldenFolder("hawk-tiny")) + "/" + name, damaged.filePath(name)));
+  }
+  QFile weights(damaged.filePath("model.safetensors"));
+  QVERIFY(weights.setPermissions(weights.permissions() | QFile::WriteOwner) &&
+          weights.resize(weights.size() - 64));
+  for (const auto& [folder, code] : {std::pair(std::string("/no/such/folder"), ErrorCode::notFound),
+                                     std::pair(damaged.path().toStdString(), ErrorCode::badFile)}) {
+    const EngineEvent failed = client.waitFor(client.engine.load({folder, BackendKind::cpu, 1}));
+    QCOMPARE(failed.kind, EventKind::failed);
+    QCOMPARE(failed.error->code(), code);
+    const RequestId run = client.engine.run(runOf(someTokens(1, 5), 3));
+    QCOMPARE(client.waitFor(run).kind, EventKind::finished);
+    QVERIFY(client.generated(run) == client.generated(before));
+  }
   QCOMPARE(client.waitFor(client.engine.load({goldenFolder("hawk-tiny"), BackendKind::reference, 1})).kind,
            EventKind::loaded);
   QCOMPARE(client.waitFor(client.engine.run(runOf(someTokens(1, 5), 3))).kind, EventKind::finished);
@@ -310,68 +199,6 @@ void EngineTest::snapshotOfAnotherModelIsRefused() {
   QVERIFY(!client.engine.busy());
 }
 
-void EngineTest::cancelStopsARunningReply() {
-  Client client("griffin-tiny");
-  const RequestId run = client.engine.run(runOf(someTokens(1, 5), 1000000));
-  int seen = 0;
-  const EngineEvent finished = client.waitFor(run, [&](const EngineEvent& event) {
-    if (event.kind == EventKind::token && ++seen == 30) client.engine.cancel(run);
-  });
-  QCOMPARE(finished.kind, EventKind::finished);
-  QCOMPARE(finished.result.stop, StopReason::cancelled);
-  QCOMPARE(finished.result.generatedTokens + 5, static_cast<std::int64_t>(client.records(run).size()));
-}
-
-void EngineTest::cancelStopsReading() {
-  Client client("griffin-tiny");
-  const RequestId run = client.engine.run(runOf(someTokens(1, 200000), 5));
-  const EngineEvent finished = client.waitFor(run, [&](const EngineEvent& event) {
-    if (event.kind == EventKind::token) client.engine.cancel(run);
-  });
-  QCOMPARE(finished.result.stop, StopReason::cancelled);
-  QVERIFY(finished.result.contextTokens < 200000);
-  QCOMPARE(finished.result.generatedTokens, std::int64_t{0});
-  QCOMPARE(finished.result.contextTokens, static_cast<std::int64_t>(client.records(run).size()));
-}
-
-void EngineTest::cancelDropsQueuedRequests() {
-  Client client("griffin-tiny");
-  const RequestId running = client.engine.run(runOf(someTokens(1, 5), 1000000));
-  const RequestId run = client.engine.run(runOf(someTokens(2, 5), 5));
-  const RequestId load = client.engine.load({goldenFolder("hawk-tiny"), BackendKind::cpu, 1});
-  const RequestId score = client.engine.score(someTokens(1, 10), 1);
-  auto sink = std::make_shared<CountingSink>();
-  const RequestId trace = client.engine.trace(someTokens(1, 10), {}, sink);
-  for (const RequestId id : {run, load, score, trace}) client.engine.cancel(id);
-  client.engine.cancel(running);
-  client.waitFor(trace);
-  std::size_t cancelled = 0;
-  for (const EngineEvent& event : client.events) {
-    cancelled += event.kind == EventKind::cancelled && event.request != running ? 1 : 0;
-  }
-  QCOMPARE(cancelled, std::size_t{4});
-  QVERIFY(client.records(run).empty());
-  QCOMPARE(sink->tokens, std::int64_t{0});
-  QVERIFY(!sink->ended);
-}
-
-void EngineTest::runAfterACancelledOneIsRight() {
-  Client client("griffin-tiny");
-  const Tokens context = someTokens(1, 50);
-  const RequestId cancelled = client.engine.run(runOf(context, 1000));
-  int seen = 0;
-  client.waitFor(cancelled, [&](const EngineEvent& event) {
-    if (event.kind == EventKind::token && ++seen == 60) client.engine.cancelAll();
-  });
-  const Tokens longer = joined(joined(context, client.generated(cancelled)), someTokens(7, 4));
-  const RequestId next = client.engine.run(runOf(longer, 10));
-  QCOMPARE(client.waitFor(next).result.contextTokens, std::int64_t{4});
-  Client fresh("griffin-tiny");
-  const RequestId alone = fresh.engine.run(runOf(longer, 10));
-  fresh.waitFor(alone);
-  QVERIFY(fresh.generated(alone) == client.generated(next));
-}
-
 void EngineTest::badTokenFailsAndTheNextRunWorks() {
   Client client("griffin-tiny");
   const EngineEvent failed = client.waitFor(client.engine.run(runOf({1, 2, 5000, 3}, 5)));
@@ -447,81 +274,6 @@ void EngineTest::failingSinkIsAbandoned() {
     QCOMPARE(failed.error->code(), ErrorCode::ioFailed);
     QVERIFY(sink->abandoned && !sink->ended);
   }
-}
-
-void EngineTest::cancelledTraceIsAbandoned() {
-  Client client("griffin-tiny");
-  auto sink = std::make_shared<CountingSink>();
-  sink->onToken = [&] { client.engine.cancelAll(); };
-  const EngineEvent cancelled = client.waitFor(client.engine.trace(someTokens(1, 5000), {}, sink));
-  QCOMPARE(cancelled.kind, EventKind::cancelled);
-  QVERIFY(sink->abandoned && !sink->ended && sink->tokens < 5000);
-}
-
-void EngineTest::slowConsumerLosesNoToken() {
-  Client client("griffin-tiny");
-  const RequestId run = client.engine.run(runOf(someTokens(1, 20000), 3));
-  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // the ring is full long before
-  QCOMPARE(client.waitFor(run).kind, EventKind::finished);
-  const std::vector<TokenRecord> records = client.records(run);
-  QCOMPARE(records.size(), std::size_t{20003});
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    if (records[i].position != static_cast<std::int64_t>(i)) QFAIL("a token was lost or swapped");
-  }
-}
-
-void EngineTest::fullRingDoesNotBlockDestruction() {
-  Client client("griffin-tiny");
-  client.engine.run(runOf(someTokens(1, 20000), 1000000));
-  std::this_thread::sleep_for(std::chrono::milliseconds(100));
-}
-
-void EngineTest::frameDropsAreCounted() {
-  Client client("griffin-tiny");
-  RunRequest request = runOf(someTokens(1, 6000), 0);
-  request.options.trace.level = TraceLevel::summary;
-  client.waitFor(client.engine.run(request));
-  TraceFrame frame;
-  std::uint64_t frames = 0;
-  std::int64_t last = -1;
-  while (client.engine.pollFrame(frame)) {
-    QVERIFY(frame.position > last);
-    last = frame.position;
-    ++frames;
-  }
-  QVERIFY(client.engine.droppedFrames() > 0);
-  QCOMPARE(frames + client.engine.droppedFrames(), std::uint64_t{6000});
-}
-
-void EngineTest::wakeIsCalledOncePerBatch() {
-  Client client("griffin-tiny");
-  std::atomic<int> woken{0};
-  client.engine.setWake([&] { woken.fetch_add(1); });
-  EngineEvent event;
-  while (client.engine.poll(event)) {
-  }
-  const RequestId run = client.engine.run(runOf(someTokens(1, 500), 0));
-  for (int i = 0; i < 60000 && woken.load() == 0; ++i)
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  QCOMPARE(woken.load(), 1);
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  QVERIFY2(woken.load() == 1, "nobody polled in between");
-  client.waitFor(run);
-  client.engine.setWake({});
-  const int before = woken.load();
-  client.waitFor(client.engine.run(runOf(someTokens(1, 5), 1)));
-  QCOMPARE(woken.load(), before);
-}
-
-void EngineTest::busyUntilTheLastEventIsPolled() {
-  Client client("griffin-tiny");
-  QVERIFY(!client.engine.busy());
-  const RequestId run = client.engine.run(runOf(someTokens(1, 5), 5));
-  QVERIFY(client.engine.busy());
-  std::this_thread::sleep_for(std::chrono::milliseconds(50));
-  QVERIFY(client.engine.busy());
-  client.waitFor(run);
-  QVERIFY(!client.engine.busy());
 }
 
 void EngineTest::twoEnginesSideBySide() {

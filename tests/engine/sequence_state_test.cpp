@@ -71,7 +71,6 @@ class SequenceStateTest : public QObject {
   void cloneIsIndependent();
   void ringGrowsWithTheText();
   void duplicateHeadIsNotHeldTwice();
-  void unalignedTensorsAreCopied();
   void longPromptNeedsNoLogitsOfEveryPosition();
   void tokenOutsideVocabularyChangesNothing();
 };
@@ -190,42 +189,6 @@ void SequenceStateTest::duplicateHeadIsNotHeldTwice() {
 }
 
 // safetensors files may start their buffer at any byte.
-void SequenceStateTest::unalignedTensorsAreCopied() {
-  class Shifted final : public Checkpoint {
-   public:
-    explicit Shifted(std::shared_ptr<const Checkpoint> base) : base_(std::move(base)) {
-      for (const StoredTensor& tensor : base_->tensors()) {
-        std::vector<std::byte>& bytes = bytes_.emplace_back(tensor.bytes + 1);
-        std::memcpy(bytes.data() + 1, tensor.data, tensor.bytes);
-        tensors_.push_back(tensor);
-        tensors_.back().data = bytes.data() + 1;
-      }
-    }
-    const std::filesystem::path& folder() const override { return base_->folder(); }
-    const ModelConfig& config() const override { return base_->config(); }
-    const std::vector<StoredTensor>& tensors() const override { return tensors_; }
-    const StoredTensor& tensor(std::string_view name) const override { return *find(name); }
-    const StoredTensor* find(std::string_view name) const override {
-      for (const StoredTensor& tensor : tensors_) {
-        if (tensor.name == name) return &tensor;
-      }
-      return nullptr;
-    }
-    const StoredTensor& outputHead() const override { return tensors_.front(); }
-    const std::string& fingerprint() const override { return base_->fingerprint(); }
-
-   private:
-    std::shared_ptr<const Checkpoint> base_;
-    std::vector<std::vector<std::byte>> bytes_;
-    std::vector<StoredTensor> tensors_;
-  };
-  const auto base = randomCheckpoint(tinyConfig("RA", 2), 4);
-  const std::vector<std::int32_t> tokens = TestRandom(1).tokens(10, 41);
-  const auto straight = Model::load(base);
-  const auto shifted = Model::load(std::make_shared<Shifted>(base));
-  QVERIFY(runModel(*straight, tokens, kPrefill).logits == runModel(*shifted, tokens, kPrefill).logits);
-}
-
 void SequenceStateTest::longPromptNeedsNoLogitsOfEveryPosition() {
   ModelConfig config = tinyConfig("R", 1);
   config.V = 60000;

@@ -56,6 +56,20 @@ inline engine::TraceFrame fakeFrame(const engine::FrameLayout& layout, std::int6
   return frame;
 }
 
+inline engine::FrameLayout layoutOf(const engine::ModelInfo& model, engine::TraceLevel level,
+                                    std::int64_t span) {
+  return engine::FrameLayout(model.summary.config, {level, {}, span});
+}
+
+inline TraceFileOptions optionsFor(const std::filesystem::path& file, TracePrecision precision) {
+  TraceFileOptions options;
+  options.format = traceFormatOf(file);
+  options.precision = precision;
+  options.sampled = true;
+  options.sampling.seed = 17;
+  return options;
+}
+
 // Announces one number of tokens and delivers another, records in blocks before their frames.
 inline void deliver(engine::TraceSink& sink, const engine::ModelInfo& model,
                     const engine::FrameLayout& layout, std::int64_t announced, std::int64_t delivered,

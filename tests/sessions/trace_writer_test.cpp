@@ -1,18 +1,15 @@
 #include "sessions/export/trace_writer.h"
 
 #include <fmt/format.h>
-#include <sys/resource.h>
 
 #include <QTemporaryDir>
 #include <QtTest>
 #include <clocale>
-#include <csignal>
 #include <fstream>
 
 #include "engine/error.h"
 #include "sessions/export/array_container.h"
 #include "sessions/export/crc32.h"
-#include "sessions/export/half.h"
 #include "tests/sanitized.h"
 #include "tests/sessions/archive.h"
 #include "tests/sessions/fake_trace.h"
@@ -28,18 +25,6 @@ class TraceWriterTest : public QObject {
  private:
   fs::path folder() const { return folder_->path().toStdString(); }
   fs::path at(const std::string& name) const { return folder() / name; }
-  static engine::FrameLayout layoutOf(const engine::ModelInfo& model, engine::TraceLevel level,
-                                      std::int64_t span) {
-    return engine::FrameLayout(model.summary.config, {level, {}, span});
-  }
-  static TraceFileOptions optionsFor(const fs::path& file, TracePrecision precision) {
-    TraceFileOptions options;
-    options.format = traceFormatOf(file);
-    options.precision = precision;
-    options.sampled = true;
-    options.sampling.seed = 17;
-    return options;
-  }
   int filesInFolder() const { return int(std::distance(fs::directory_iterator(folder()), {})); }
   static bool close(double a, double b, double tolerance) {
     return (std::isnan(a) && std::isnan(b)) || std::abs(a - b) <= tolerance;
@@ -86,48 +71,6 @@ class TraceWriterTest : public QObject {
 
  private slots:
   void init() { folder_ = std::make_unique<QTemporaryDir>(); }
-
-  void halfRoundsAsIeee_data() {
-    QTest::addColumn<float>("value");
-    QTest::addColumn<int>("half");
-    QTest::newRow("one") << 1.0F << 0x3C00;
-    QTest::newRow("minus two") << -2.0F << 0xC000;
-    QTest::newRow("zero") << 0.0F << 0;
-    QTest::newRow("minus zero") << -0.0F << 0x8000;
-    QTest::newRow("largest") << 65504.0F << 0x7BFF;
-    QTest::newRow("rounds down to the largest") << 65519.9F << 0x7BFF;
-    QTest::newRow("too large") << 65520.0F << 0x7C00;
-    QTest::newRow("infinity") << std::numeric_limits<float>::infinity() << 0x7C00;
-    QTest::newRow("smallest normal") << 6.103515625e-5F << 0x0400;
-    QTest::newRow("smallest subnormal") << 5.9604645e-8F << 0x0001;
-    QTest::newRow("half of it ties to even") << 2.9802322e-8F << 0x0000;
-    QTest::newRow("just above half of it") << 2.9802326e-8F << 0x0001;
-    QTest::newRow("three halves of it tie to even") << 8.940697e-8F << 0x0002;
-    QTest::newRow("tie to even below") << 1.00048828125F << 0x3C00;
-    QTest::newRow("tie to even above") << 1.00146484375F << 0x3C02;
-    QTest::newRow("carry into the exponent") << 1.99999F << 0x4000;
-    QTest::newRow("subnormal carries into normal") << 6.1035153e-5F << 0x0400;
-  }
-  void halfRoundsAsIeee() {
-    QFETCH(float, value);
-    QFETCH(int, half);
-    QCOMPARE(int(toHalf(value)), half);
-  }
-
-  void crcAgreesWithItsDefinition() {
-    QCOMPARE(crc32(0, "123456789", 9), 0xCBF43926U);
-    const std::string text(100, 'q');
-    QCOMPARE(crc32(crc32(0, text.data(), 37), text.data() + 37, 63), crc32(0, text.data(), 100));
-  }
-
-  void formatFollowsTheEnding() {
-    QCOMPARE(traceFormatOf("a/b.npz"), TraceFormat::npz);
-    QCOMPARE(traceFormatOf("B.SAFETENSORS"), TraceFormat::safetensors);
-    QCOMPARE(traceFormatOf("b.csv"), TraceFormat::csv);
-    QCOMPARE(traceFormatOf("b.jsonl"), TraceFormat::jsonLines);
-    QVERIFY_EXCEPTION_THROWN(traceFormatOf("b.txt"), engine::Error);
-    QVERIFY_EXCEPTION_THROWN(traceFormatOf("npz"), engine::Error);
-  }
 
   void arraysComeBack_data() {
     QTest::addColumn<QString>("name");
@@ -357,105 +300,6 @@ class TraceWriterTest : public QObject {
       std::getline(in, line);
       QCOMPARE(nlohmann::json::parse(line)["layers.0.state_norm"].is_null(), t != 1 && t != 3);
     }
-  }
-
-  void abandonLeavesNothing() {
-    const auto model = fakeModel();
-    const auto layout = layoutOf(model, engine::TraceLevel::full, 512);
-    for (const char* name : {"a.npz", "a.safetensors", "a.csv", "a.jsonl"}) {
-      auto options = optionsFor(at(name), TracePrecision::f32);
-      options.copyReader = true;
-      {
-        const auto sink = makeTraceWriter(at(name), options);
-        deliver(*sink, model, layout, 500, 400);
-        sink->abandon();
-        QCOMPARE(filesInFolder(), 0);
-        sink->abandon();
-      }
-      {
-        const auto dropped = makeTraceWriter(at(name), options);
-        deliver(*dropped, model, layout, 500, 400);
-      }
-      QCOMPARE(filesInFolder(), 0);
-    }
-  }
-
-  void failureKeepsTheOldFileAndLeavesNothing() {
-    const auto model = fakeModel();
-    const auto layout = layoutOf(model, engine::TraceLevel::full, 512);
-    std::signal(SIGXFSZ, SIG_IGN);
-    for (const char* name : {"f.npz", "f.safetensors", "f.csv", "f.jsonl"}) {
-      std::ofstream(at(name)) << "the old one";
-      rlimit before{};
-      QCOMPARE(::getrlimit(RLIMIT_FSIZE, &before), 0);
-      rlimit small = before;
-      small.rlim_cur = 300 << 10;
-      QCOMPARE(::setrlimit(RLIMIT_FSIZE, &small), 0);
-      std::string said;
-      const auto sink = makeTraceWriter(at(name), optionsFor(at(name), TracePrecision::f32));
-      try {
-        deliver(*sink, model, layout, 4000, 4000);
-        sink->end();
-      } catch (const engine::Error& error) {
-        said = error.what();
-        sink->abandon();
-      }
-      QCOMPARE(::setrlimit(RLIMIT_FSIZE, &before), 0);
-      QVERIFY2(said.find(name) != std::string::npos && said.find("could not be written") != std::string::npos,
-               said.c_str());
-      QCOMPARE(readFile(at(name)), std::string("the old one"));
-      fs::remove(at(name));
-      QCOMPARE(filesInFolder(), 0);
-    }
-  }
-
-  void impossibleTargetIsNamed() {
-    const auto model = fakeModel();
-    const auto layout = layoutOf(model, engine::TraceLevel::summary, 512);
-    for (const char* name : {"none/a.npz", "none/a.csv"}) {
-      const auto sink = makeTraceWriter(at(name), optionsFor(at(name), TracePrecision::f32));
-      try {
-        sink->begin(model, layout, 3);
-        QFAIL("began");
-      } catch (const engine::Error& error) {
-        QCOMPARE(error.code(), engine::ErrorCode::ioFailed);
-        QVERIFY2(std::string(error.what()).find("none/a.") != std::string::npos, error.what());
-      }
-    }
-  }
-
-  void readerLiesBesideTheFile() {
-    const auto model = fakeModel();
-    const auto layout = layoutOf(model, engine::TraceLevel::summary, 512);
-    auto options = optionsFor(at("r.npz"), TracePrecision::f32);
-    options.copyReader = true;
-    for (int i = 0; i < 2; ++i) {
-      const auto sink = makeTraceWriter(at("r.npz"), options);
-      deliver(*sink, model, layout, 3, 3);
-      sink->end();
-      QCOMPARE(readFile(at("open_trace.py")), readFile(EYRIE_SOURCE_DIR "/assets/open_trace.py"));
-    }
-    std::ofstream(at("open_trace.py"), std::ios::trunc) << "# the user's own\n";
-    const auto sink = makeTraceWriter(at("r.npz"), options);
-    deliver(*sink, model, layout, 3, 3);
-    sink->end();
-    QCOMPARE(readFile(at("open_trace.py")), std::string("# the user's own\n"));
-  }
-
-  void tokensOutOfOrderAreRefused() {
-    const auto model = fakeModel();
-    const auto layout = layoutOf(model, engine::TraceLevel::summary, 512);
-    const auto sink = makeTraceWriter(at("o.npz"), optionsFor(at("o.npz"), TracePrecision::f32));
-    QVERIFY_EXCEPTION_THROWN(sink->token(makeRecord(0)), engine::Error);
-    QVERIFY_EXCEPTION_THROWN(sink->end(), engine::Error);
-    sink->begin(model, layout, 2);
-    QVERIFY_EXCEPTION_THROWN(sink->token(makeRecord(1)), engine::Error);
-    sink->token(makeRecord(0));
-    sink->token(makeRecord(1));
-    QVERIFY_EXCEPTION_THROWN(sink->token(makeRecord(2)), engine::Error);
-    engine::TraceFrame wrong = fakeFrame(layout, 0);
-    wrong.values.pop_back();
-    QVERIFY_EXCEPTION_THROWN(sink->frame(wrong), engine::Error);
   }
 
   void longTracesTakeBoundedMemory() {
