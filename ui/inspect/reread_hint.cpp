@@ -99,7 +99,7 @@ void RereadHint::refresh() {
   const QLocale locale;
   if (all) {
     pageText_->setText(tr("Gates, attention and states are not kept with a conversation. The model can read "
-                          "these %1 tokens again; the words stay as they are.")
+                          "these %1 tokens again; no word changes.")
                            .arg(locale.toString(qlonglong(without))));
     // Centred in its layout, a label gets the height of its hint, which knows no width.
     pageText_->setFixedHeight(pageText_->heightForWidth(pageText_->width()));

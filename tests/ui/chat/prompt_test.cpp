@@ -89,12 +89,13 @@ class PromptTest : public QObject {
   void repliesKeepTheirVeryTokens() {
     Conversation conversation;
     add(conversation, Role::user, "Hello");
-    // Two tokens that the tokenizer would join, were the words cut anew.
-    const auto one = model_.tokenizer->encode("hawk");
-    std::vector<std::int32_t> odd = model_.tokenizer->encode("h");
-    const auto rest = model_.tokenizer->encode("awk");
-    odd.insert(odd.end(), rest.begin(), rest.end());
-    QVERIFY(odd != one);
+    // Tokens that the tokenizer would join, were the words cut anew.
+    const std::string words = "Who watches the hawk?";
+    std::vector<std::int32_t> odd;
+    for (const char letter : words) {
+      for (const std::int32_t token : model_.tokenizer->encode(std::string(1, letter))) odd.push_back(token);
+    }
+    QVERIFY(odd != model_.tokenizer->encode(words));
     const TurnId id = reply(conversation, odd);
     const Prompt prompt = buildPrompt(model_, conversation, {}, false);
     const TurnSpan& span = prompt.spans[1];
