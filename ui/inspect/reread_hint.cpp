@@ -40,6 +40,7 @@ void RereadHint::makeBar() {
   barText_->setObjectName(QStringLiteral("rereadText"));
   barText_->setProperty("role", QStringLiteral("secondary"));
   barButton_->setObjectName(QStringLiteral("rereadBarButton"));
+  barButton_->setText(tr("Read it again to inspect"));
   row->addWidget(barText_, 1);
   row->addWidget(barButton_);
   connect(barButton_, &QPushButton::clicked, this,
