@@ -30,6 +30,12 @@ bool HeatMap::keeps(const InspectedRun& run, const HeatMapRequest& request, std:
          std::bit_cast<std::uint32_t>(anchor.logprob) == std::bit_cast<std::uint32_t>(anchorLogprob_);
 }
 
+std::int64_t HeatMap::framesMissing(const InspectedRun& run) const {
+  std::int64_t missing = 0;
+  for (std::int64_t token = first_; token < drawnTo_ - kTail; ++token) missing += !run.trace.hasFrame(token);
+  return missing;
+}
+
 void HeatMap::reorder(const InspectedRun& run, const HeatMapRequest& request) {
   const std::vector<float> probe =
       channelValues(run, request.layerIdx, request.quantity, std::max<std::int64_t>(0, run.trace.size() - 1));
@@ -89,8 +95,10 @@ const QImage& HeatMap::update(const InspectedRun& run, const HeatMapRequest& req
   const std::int64_t channels = std::max<std::int64_t>(1, run.trace.config().R);
   const QSize size(columns, static_cast<int>(std::min<std::int64_t>(channels, std::max(1, request.height))));
   // Sorting again at 16, 32, 64 … tokens: rows settle instead of dancing.
+  // A text that is read again gets its frames long after its records.
+  const bool framesCame = run_ == &run && drawnTo_ <= run.trace.size() && framesMissing(run) < framesMissing_;
   const bool orderStale =
-      order_.empty() || run.trace.size() < orderedAt_ ||
+      order_.empty() || framesCame || run.trace.size() < orderedAt_ ||
       (orderedAt_ < 1024 && run.trace.size() >= std::max<std::int64_t>(16, 2 * orderedAt_));
   const bool kept = keeps(run, request, first, perColumn, size) && !orderStale;
   std::int64_t from = first;
@@ -112,6 +120,7 @@ const QImage& HeatMap::update(const InspectedRun& run, const HeatMapRequest& req
   for (auto x = static_cast<int>((from - first) / perColumn); first + x * perColumn < end; ++x)
     drawColumn(run, x);
   drawnTo_ = end;
+  framesMissing_ = framesMissing(run);
   if (end > 0) {
     anchorToken_ = run.trace.token(end - 1).token;
     anchorLogprob_ = run.trace.token(end - 1).logprob;

@@ -35,6 +35,8 @@ class HeatMap {
  private:
   bool keeps(const InspectedRun& run, const HeatMapRequest& request, std::int64_t first,
              std::int64_t perColumn, QSize size) const;
+  // Tokens of the picture, before its tail, whose frames were not there.
+  std::int64_t framesMissing(const InspectedRun& run) const;
   void reorder(const InspectedRun& run, const HeatMapRequest& request);
   void shift(std::int64_t columns);
   void drawColumn(const InspectedRun& run, int x);
@@ -44,7 +46,8 @@ class HeatMap {
   const InspectedRun* run_ = nullptr;
   std::int64_t first_ = 0;
   std::int64_t perColumn_ = 1;
-  std::int64_t drawnTo_ = 0;  // tokens before it are in the picture
+  std::int64_t drawnTo_ = 0;        // tokens before it are in the picture
+  std::int64_t framesMissing_ = 0;  // when the picture was drawn
   std::int32_t anchorToken_ = -1;
   float anchorLogprob_ = 0;
   std::vector<int> order_;

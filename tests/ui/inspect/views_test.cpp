@@ -51,6 +51,7 @@ class ViewsTest : public QObject {
   void sharesAddUpToOneAndMatchTheRecurrence();
   void heatMapDrawsOnlyNewColumns();
   void heatMapSurvivesABranch();
+  void heatMapDrawsFramesThatCameLate();
   void decimationKeepsPeaks();
   void steppedRangesGrowInSteps();
   void followedSpanKeepsTheNewestAtTheRight();
@@ -241,6 +242,29 @@ void ViewsTest::heatMapSurvivesABranch() {
   map.update(run, request);
   run.trace.truncate(50);
   for (std::int64_t t = 50; t < 220; ++t) appendSynthetic(run, t, true, 77);
+  HeatMap fresh;
+  QCOMPARE(map.update(run, request), fresh.update(run, request));
+}
+
+void ViewsTest::heatMapDrawsFramesThatCameLate() {
+  InspectedRun run;
+  fillSynthetic(run, {});
+  std::vector<engine::TokenRecord> records;
+  for (std::int64_t t = 0; t < run.trace.size(); ++t) records.push_back(run.trace.token(t));
+  run.trace.truncate(0);
+  for (const engine::TokenRecord& record : records) run.trace.append(record);
+  HeatMapRequest request;
+  request.scale = {0.1, 1000, 0, 1, true};
+  request.time = {0, 256};
+  request.width = 600;
+  request.height = 100;
+  HeatMap map;
+  map.update(run, request);
+  for (const engine::TokenRecord& record : records) {
+    engine::TraceFrame frame{record.position, record.token, {}};
+    frame.values.assign(static_cast<std::size_t>(run.trace.layout().frameSize()), -0.1F);
+    run.trace.append(frame);
+  }
   HeatMap fresh;
   QCOMPARE(map.update(run, request), fresh.update(run, request));
 }
