@@ -66,8 +66,8 @@ class Engine {
   bool poll(EngineEvent& event);
   bool pollFrame(TraceFrame& frame);
   std::uint64_t droppedFrames() const;
-  // Called on the engine thread after events were added while none were pending: post to your own loop, do
-  // not poll.
+  // Called on the engine thread after an event or a frame was added while none were pending, and within a
+  // poll that finds no event but frames left to take: post to your own loop, do not poll.
   void setWake(std::function<void()> wake);
   // A request is queued or running, or its last event (loaded, finished, scored, traceWritten, failed or
   // cancelled: each request ends with one, `remember` only when it fails) has not been polled yet.

@@ -42,8 +42,10 @@ void Outbox::offer(const TraceFrame& frame) {
 bool Outbox::poll(EngineEvent& event) {
   if (events_.tryPop(event)) return true;
   // Looked empty: ask to be woken again, then look once more for what arrived in between.
-  woken_.store(false);
-  return events_.tryPop(event);
+  woken_.exchange(false);
+  if (events_.tryPop(event)) return true;
+  if (!frames_.empty()) wakeOnce();  // offered while events were read: its producer woke nobody
+  return false;
 }
 
 bool Outbox::pollFrame(TraceFrame& frame) {

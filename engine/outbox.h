@@ -21,7 +21,8 @@ class Outbox {
   // Engine thread. Drops the frame when slots or memory are used up.
   void offer(const TraceFrame& frame);
 
-  // Consumer thread.
+  // Consumer thread. Once poll has found nothing, the next event or frame wakes again; frames that lie there
+  // already wake at once.
   bool poll(EngineEvent& event);
   bool pollFrame(TraceFrame& frame);
 

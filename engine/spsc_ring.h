@@ -36,6 +36,11 @@ class SpscRing {
     return true;
   }
 
+  // Consumer.
+  bool empty() const {
+    return head_.load(std::memory_order_relaxed) == tail_.load(std::memory_order_acquire);
+  }
+
  private:
   std::size_t after(std::size_t index) const { return index + 1 == slots_.size() ? 0 : index + 1; }
 

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <thread>
 
+#include "engine/outbox.h"
 #include "tests/engine/engine_client.h"
 
 using namespace eyrie::engine;
@@ -23,6 +24,7 @@ class EngineControlTest : public QObject {
   void fullRingDoesNotBlockDestruction();
   void frameDropsAreCounted();
   void wakeIsCalledOncePerBatch();
+  void frameOfferedWhileEventsAreReadWakesAgain();
   void busyUntilTheLastEventIsPolled();
 };
 
@@ -178,6 +180,25 @@ void EngineControlTest::wakeIsCalledOncePerBatch() {
   const int before = woken.load();
   client.waitFor(client.engine.run(runOf(someTokens(1, 5), 1)));
   QCOMPARE(woken.load(), before);
+}
+
+void EngineControlTest::frameOfferedWhileEventsAreReadWakesAgain() {
+  Outbox outbox;
+  int woken = 0;
+  outbox.setWake([&] { ++woken; });
+  outbox.push(EngineEvent());
+  QCOMPARE(woken, 1);
+  TraceFrame frame;
+  QVERIFY(!outbox.pollFrame(frame));
+  outbox.offer(TraceFrame());  // the consumer has looked for frames and not yet for events
+  EngineEvent event;
+  QVERIFY(outbox.poll(event));
+  QCOMPARE(woken, 1);
+  QVERIFY(!outbox.poll(event));
+  QCOMPARE(woken, 2);
+  QVERIFY(outbox.pollFrame(frame));
+  QVERIFY(!outbox.poll(event));
+  QCOMPARE(woken, 2);
 }
 
 void EngineControlTest::busyUntilTheLastEventIsPolled() {
