@@ -2,10 +2,10 @@
 
 #include <zip.h>
 
+#include <QRegularExpression>
 #include <cmath>
 #include <cstring>
 #include <fstream>
-#include <regex>
 #include <stdexcept>
 
 namespace eyrie::sessions::testing {
@@ -58,17 +58,15 @@ Array parseNpy(const std::string& name, const std::string& bytes) {
   const std::size_t length = std::size_t(std::uint8_t(bytes[8])) | std::size_t(std::uint8_t(bytes[9])) << 8;
   const std::string header = bytes.substr(10, length);
   if ((10 + length) % 64 != 0 || header.back() != '\n') throw std::runtime_error(name + ": header alignment");
-  std::smatch match;
-  static const std::regex form(
-      R"re(\{'descr': '([^']+)', 'fortran_order': False, 'shape': \(([0-9, ]*)\), \} *\n)re");
-  if (!std::regex_match(header, match, form)) throw std::runtime_error(name + ": header " + header);
+  static const QRegularExpression form(
+      R"re(\A\{'descr': '([^']+)', 'fortran_order': False, 'shape': \(([0-9, ]*)\), \} *\n\z)re");
+  const QRegularExpressionMatch match =
+      form.match(QString::fromLatin1(header.data(), qsizetype(header.size())));
+  if (!match.hasMatch()) throw std::runtime_error(name + ": header " + header);
   Array array;
-  array.dtype = match[1];
-  const std::string shape = match[2];
-  static const std::regex number("[0-9]+");
-  for (auto i = std::sregex_iterator(shape.begin(), shape.end(), number); i != std::sregex_iterator(); ++i) {
-    array.shape.push_back(std::stoll(i->str()));
-  }
+  array.dtype = match.captured(1).toStdString();
+  for (const QString& size : match.captured(2).split(',', Qt::SkipEmptyParts))
+    array.shape.push_back(size.trimmed().toLongLong());
   array.dataOffset = 10 + length;
   array.values = decode(array.dtype, bytes.data() + 10 + length, bytes.size() - 10 - length);
   checkSize(name, array);
