@@ -129,7 +129,9 @@ class OpenCheckpoint final : public Checkpoint {
   std::vector<std::vector<std::byte>> aligned_;  // copies of tensors that lie unaligned in their file
   StoredTensor duplicateHead_;                   // data null: none
   std::string fingerprint_;
-  mutable std::once_flag headCompared_;
+  // Not std::call_once: a throwing call leaves it locked for ever under ThreadSanitizer.
+  mutable std::mutex headMutex_;
+  mutable bool headCompared_ = false;
 };
 
 OpenCheckpoint::OpenCheckpoint(const fs::path& folder) : folder_(folder) {
@@ -246,10 +248,11 @@ void OpenCheckpoint::failHead() const {
 
 const StoredTensor& OpenCheckpoint::outputHead() const {
   if (const StoredTensor* own = find(kHeadName)) return *own;
-  if (duplicateHead_.data != nullptr)
-    std::call_once(headCompared_, [this] {
-      if (!sameValues(tensors_.front(), duplicateHead_, duplicateHead_.bytes)) failHead();
-    });
+  const std::lock_guard lock(headMutex_);
+  if (duplicateHead_.data != nullptr && !headCompared_) {
+    if (!sameValues(tensors_.front(), duplicateHead_, duplicateHead_.bytes)) failHead();
+    headCompared_ = true;
+  }
   return tensors_.front();
 }
 
