@@ -167,7 +167,11 @@ void parseSizes(const Reader& reader, ModelConfig& config) {
 void parseRope(const Reader& reader, ModelConfig& config) {
   const Reader object = reader.child("rope_parameters");
   object.word("rope_type", {"default"});
-  if (reader.find("rope_scaling") != nullptr) reader.child("rope_scaling").word("rope_type", {"default"});
+  if (reader.find("rope_scaling") != nullptr) {
+    const Reader scaling = reader.child("rope_scaling");
+    scaling.word("rope_type", {"default"});
+    scaling.word("type", {"default"});  // its older name
+  }
   constexpr double kMaxTheta = 1e15;
   config.ropeTheta =
       object.number("rope_theta", reader.number("rope_theta", 10000.0, 1.0, kMaxTheta), 1.0, kMaxTheta);

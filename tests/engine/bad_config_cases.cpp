@@ -60,6 +60,7 @@ void addWords(std::vector<BadCase>& cases) {
   set(cases, "rope_parameters", 3);
   set(cases, "rope_parameters", {{"rope_type", "yarn"}}, "rope_parameters: rope_type");
   set(cases, "rope_scaling", {{"rope_type", "linear"}}, "rope_scaling: rope_type");
+  set(cases, "rope_scaling", {{"type", "linear"}, {"factor", 2.0}}, "rope_scaling: type");
   set(cases, "rope_parameters", {{"rope_theta", "10000"}}, "rope_parameters: rope_theta");
   set(cases, "partial_rotary_factor", 1.5);
   set(cases, "partial_rotary_factor", -0.5);
