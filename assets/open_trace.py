@@ -129,6 +129,11 @@ def _columns(rows):
 def _open_rows(path, is_csv):
     with open(path, encoding="utf-8", newline="" if is_csv else None) as file:
         rows = list(csv.DictReader(file)) if is_csv else [json.loads(line) for line in file if line.strip()]
+    if not rows:
+        raise ValueError("expected one row a token, found none")
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict) or row.keys() != rows[0].keys() or None in row:
+            raise ValueError("row %d: expected the columns of the first row" % number)
     meta = {}
     if os.path.exists(str(path) + ".meta.json"):
         with open(str(path) + ".meta.json", encoding="utf-8") as file:
@@ -154,7 +159,7 @@ def main():
         return 2
     try:
         trace = open_trace(sys.argv[1])
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, struct.error) as error:
+    except Exception as error:  # whatever a damaged file leads to
         print("%s: cannot be opened: %s" % (sys.argv[1], error), file=sys.stderr)
         return 1
     width = max([len(name) for name in trace] + [4])
