@@ -49,12 +49,6 @@ class ViewsTest : public QObject {
   void attentionBeforeTheFirstTokenIsEmpty();
   void normsNameEveryLayerWithoutOverlap();
   void sharesAddUpToOneAndMatchTheRecurrence();
-  void heatMapDrawsOnlyNewColumns();
-  void heatMapSurvivesABranch();
-  void heatMapDrawsFramesThatCameLate();
-  void decimationKeepsPeaks();
-  void steppedRangesGrowInSteps();
-  void followedSpanKeepsTheNewestAtTheRight();
   void clicksReachTheSelection();
   void unchangedViewsAreNotPreparedAgain();
   void textNeverOverlapsTextInAxes();
@@ -201,116 +195,6 @@ void ViewsTest::sharesAddUpToOneAndMatchTheRecurrence() {
     now += std::abs(at(engine::Quantity::write, 30, r));
   }
   QVERIFY(std::abs(static_cast<double>(shares[28] / shares[30]) - old / now) < 1e-4);
-}
-
-void ViewsTest::heatMapDrawsOnlyNewColumns() {
-  InspectedRun run;
-  fillSynthetic(run, {});
-  HeatMapRequest request;
-  request.scale = {0.1, 1000, 0, 1, true};
-  request.time = {0, 512};
-  request.width = 600;
-  request.height = 100;
-  HeatMap map;
-  map.update(run, request);
-  for (std::int64_t t = 195; t < 400; ++t) appendSynthetic(run, t, true);
-  map.update(run, request);  // sorts once more on the way
-  const std::int64_t before = map.columnsDrawn();
-  for (std::int64_t t = 400; t < 404; ++t) appendSynthetic(run, t, true);
-  const QImage grown = map.update(run, request);
-  QVERIFY2(map.columnsDrawn() - before <= 70, qPrintable(QString::number(map.columnsDrawn() - before)));
-  HeatMap fresh;
-  const QImage whole = fresh.update(run, request);
-  int different = 0;
-  for (int x = 0; x < whole.width(); ++x) different += grown.pixel(x, 0) != whole.pixel(x, 0) ? 1 : 0;
-  // The order of rows may differ: it was settled with fewer tokens. Where there is nothing, both are empty.
-  QCOMPARE(qAlpha(grown.pixel(450, 10)), 0);
-  QVERIFY(qAlpha(grown.pixel(403, 10)) == 255);
-  Q_UNUSED(different);
-}
-
-void ViewsTest::heatMapSurvivesABranch() {
-  InspectedRun run;
-  fillSynthetic(run, {});
-  HeatMapRequest request;
-  request.scale = {0.1, 1000, 0, 1, true};
-  request.sorted = false;
-  request.time = {0, 256};
-  request.width = 600;
-  request.height = 100;
-  HeatMap map;
-  map.update(run, request);
-  run.trace.truncate(50);
-  for (std::int64_t t = 50; t < 220; ++t) appendSynthetic(run, t, true, 77);
-  HeatMap fresh;
-  QCOMPARE(map.update(run, request), fresh.update(run, request));
-}
-
-void ViewsTest::heatMapDrawsFramesThatCameLate() {
-  InspectedRun run;
-  fillSynthetic(run, {});
-  std::vector<engine::TokenRecord> records;
-  for (std::int64_t t = 0; t < run.trace.size(); ++t) records.push_back(run.trace.token(t));
-  run.trace.truncate(0);
-  for (const engine::TokenRecord& record : records) run.trace.append(record);
-  HeatMapRequest request;
-  request.scale = {0.1, 1000, 0, 1, true};
-  request.time = {0, 256};
-  request.width = 600;
-  request.height = 100;
-  HeatMap map;
-  map.update(run, request);
-  for (const engine::TokenRecord& record : records) {
-    engine::TraceFrame frame{record.position, record.token, {}};
-    frame.values.assign(static_cast<std::size_t>(run.trace.layout().frameSize()), -0.1F);
-    run.trace.append(frame);
-  }
-  HeatMap fresh;
-  QCOMPARE(map.update(run, request), fresh.update(run, request));
-}
-
-void ViewsTest::decimationKeepsPeaks() {
-  std::vector<float> values(10000, 1.0F);
-  values[7777] = 42;
-  values[3333] = -5;
-  float high = 0;
-  float low = 0;
-  const std::vector<MinMax> result = decimate(values, 0, 10000, 300);
-  QVERIFY(result.size() <= 301);
-  for (const MinMax& entry : result) {
-    high = std::max(high, entry.high);
-    low = std::min(low, entry.low);
-  }
-  QCOMPARE(high, 42.0F);
-  QCOMPARE(low, -5.0F);
-}
-
-void ViewsTest::steppedRangesGrowInSteps() {
-  QCOMPARE(steppedTop(0.9), 1.0);
-  QCOMPARE(steppedTop(1.1), 1.5);
-  QCOMPARE(steppedTop(21), 30.0);
-  QCOMPARE(steppedTop(-1), 1.0);
-  QCOMPARE(steppedSpan(1, 1024), 64);
-  QCOMPARE(steppedSpan(195, 1024), 224);
-  QCOMPARE(steppedSpan(5000, 1024), 1024);
-}
-
-void ViewsTest::followedSpanKeepsTheNewestAtTheRight() {
-  TimeRange range;
-  range.setSize(5000);
-  QVERIFY(range.follows());
-  QCOMPARE(range.span().first + range.span().count, 5000.0);
-  range.travel(-100);
-  QVERIFY(!range.follows());
-  const TimeSpan still = range.span();
-  range.setSize(5100);
-  QCOMPARE(range.span(), still);
-  range.follow();
-  QCOMPARE(range.span().first + range.span().count, 5100.0);
-  range.zoom(0.5, 5000);
-  QVERIFY(range.span().count < 1000);
-  range.reveal(3);
-  QVERIFY(range.span().first <= 3);
 }
 
 void ViewsTest::clicksReachTheSelection() {
