@@ -168,59 +168,58 @@ void EngineBridge::deliverTokens() {
   emit tokensArrived(tokensOf_, batch);
 }
 
+void EngineBridge::takeToken(const engine::EngineEvent& event) {
+  if (tokensOf_ != event.request) deliverTokens();
+  tokensOf_ = event.request;
+  run_.trace.append(event.token);
+  tokens_.push_back(event.token);
+}
+
 void EngineBridge::handle(const engine::EngineEvent& event) {
   using engine::EventKind;
-  if (event.kind == EventKind::token) {
-    if (tokensOf_ != event.request) deliverTokens();
-    tokensOf_ = event.request;
-    run_.trace.append(event.token);
-    tokens_.push_back(event.token);
-    return;
-  }
+  if (event.kind == EventKind::token) return takeToken(event);
   deliverTokens();  // what follows comes after them
-  const bool progress = event.kind == EventKind::traceProgress;
-  if (reread_ && event.request == rereadRequest_ && !progress) {
+  if (reread_ && event.request == rereadRequest_ && event.kind != EventKind::traceProgress) {
     takeReread();
     reread_.reset();
   }
-  const QString text = event.error ? QString::fromStdString(event.error->what()) : QString();
   switch (event.kind) {
     case EventKind::loadProgress:
-      emit loadProgress(event.fraction);
-      break;
+      return emit loadProgress(event.fraction);
     case EventKind::loaded:
       if (event.request == load_) load_ = 0;
       becomeModel(event.model);
       emit loadProgress(-1);
-      emit loaded();
-      break;
+      return emit loaded();
     case EventKind::readProgress:
-      emit readProgress(event.request, event.done, event.total);
-      break;
+      return emit readProgress(event.request, event.done, event.total);
     case EventKind::finished:
-      emit finished(event.request, event);
-      break;
+      return emit finished(event.request, event);
     case EventKind::scored:
-      emit scored(event.request, event.score);
-      break;
+      return emit scored(event.request, event.score);
     case EventKind::traceProgress:
-      emit traceProgress(event.request, event.done, event.total);
-      break;
+      return emit traceProgress(event.request, event.done, event.total);
     case EventKind::traceWritten:
-      emit traceWritten(event.request);
-      break;
+      return emit traceWritten(event.request);
     case EventKind::failed:
     case EventKind::cancelled:
-      if (event.request == load_ && load_ != 0) {
-        load_ = 0;
-        emit loadProgress(-1);
-        if (event.kind == EventKind::failed) emit loadFailed(text);
-      } else {
-        event.kind == EventKind::failed ? emit failed(event.request, text) : emit cancelled(event.request);
-      }
-      break;
+      return handleUnfinished(event);
     case EventKind::token:
-      break;
+      return;
+  }
+}
+
+void EngineBridge::handleUnfinished(const engine::EngineEvent& event) {
+  const bool cancel = event.kind == engine::EventKind::cancelled;
+  const QString text = event.error ? QString::fromStdString(event.error->what()) : QString();
+  if (load_ != 0 && event.request == load_) {
+    load_ = 0;
+    emit loadProgress(-1);
+    if (!cancel) emit loadFailed(text);
+  } else if (cancel) {
+    emit cancelled(event.request);
+  } else {
+    emit failed(event.request, text);
   }
 }
 

@@ -60,7 +60,9 @@ class EngineBridge final : public QObject {
   void wake();
   void drain();
   bool drainFrames(const QElapsedTimer& clock);
+  void takeToken(const engine::EngineEvent& event);
   void handle(const engine::EngineEvent& event);
+  void handleUnfinished(const engine::EngineEvent& event);
   void deliverTokens();
   void becomeModel(const std::shared_ptr<const engine::ModelInfo>& model);
   void useLayout(const engine::TraceOptions& options);

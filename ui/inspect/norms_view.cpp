@@ -69,6 +69,30 @@ void NormsView::lines(DrawList& list, const ViewInput& input, const QRectF& plot
   }
 }
 
+Region NormsView::region(const ViewInput& input, const QRectF& plot, const std::vector<int>& layers) const {
+  Region region;
+  region.rect = plot;
+  region.drags = region.timeAxis = true;
+  region.at = [=, run = &input.run, time = input.time](QPointF p) {
+    Hover hover;
+    const std::int64_t at = card::tokenAt(time, plot, p.x());
+    if (at < 0 || at >= run->trace.size()) return hover;
+    hover.token = at;
+    hover.click = {ActionKind::selectToken, at};
+    hover.readOut = tr("Token %1 “%2”").arg(readableCount(at)).arg(run->tokenText(at));
+    for (const int layerIdx : layers) {
+      const engine::TraceColumn* column = run->trace.layout().find(layerIdx, engine::Quantity::stateNorm);
+      if (column)
+        hover.readOut +=
+            QLatin1Char('\n') + tr("layer %1: %2")
+                                    .arg(layerIdx)
+                                    .arg(readable(static_cast<double>(run->trace.value(*column, at))));
+    }
+    return hover;
+  };
+  return region;
+}
+
 DrawList NormsView::prepare(const ViewInput& input) {
   DrawList list;
   list.size = input.size;
@@ -95,29 +119,7 @@ DrawList NormsView::prepare(const ViewInput& input) {
   const std::int64_t token = shownToken(input.run, input.selection);
   card::timeMarks(list, input, plot, -1, token, theme.accent, theme.dim);
   card::timeLabels(list, input, plot, -1, token);
-  const InspectedRun* run = &input.run;
-  const TimeSpan time = input.time;
-  Region region;
-  region.rect = plot;
-  region.drags = region.timeAxis = true;
-  region.at = [=](QPointF p) {
-    Hover hover;
-    const std::int64_t at = card::tokenAt(time, plot, p.x());
-    if (at < 0 || at >= run->trace.size()) return hover;
-    hover.token = at;
-    hover.click = {ActionKind::selectToken, at};
-    hover.readOut = tr("Token %1 “%2”").arg(readableCount(at)).arg(run->tokenText(at));
-    for (const int layerIdx : layers) {
-      const engine::TraceColumn* column = run->trace.layout().find(layerIdx, engine::Quantity::stateNorm);
-      if (column)
-        hover.readOut +=
-            QLatin1Char('\n') + tr("layer %1: %2")
-                                    .arg(layerIdx)
-                                    .arg(readable(static_cast<double>(run->trace.value(*column, at))));
-    }
-    return hover;
-  };
-  list.regions.push_back(std::move(region));
+  list.regions.push_back(region(input, plot, layers));
   list.description =
       tr("State norm of %n recurrent layers over the tokens", nullptr, static_cast<int>(layers.size()));
   return list;

@@ -65,23 +65,61 @@ void ShareView::bars(DrawList& list, const ViewInput& input, const QRectF& plot,
   list.text({plot.left(), plot.top() + 2}, tr("%1 %").arg(readableTick(100 * top)), theme.dim);
 }
 
+// Below the bars: what only the recurrence can hold, and the selected token where there is room beside it.
+void ShareView::legend(DrawList& list, const ViewInput& input, const QRectF& plot, std::int64_t token,
+                       std::int64_t edge) const {
+  const double y = plot.bottom() + 10;
+  double taken = plot.left();
+  if (edge > 0) {
+    const double beyond = std::accumulate(shares_.begin(), shares_.begin() + edge, 0.0);
+    const QString text = tr("beyond the window: %1 % held by recurrence alone").arg(readable(100 * beyond));
+    list.text({plot.left(), y}, text, input.theme.attention);
+    taken += textWidth(text, TextRole::secondary) + 12;
+  }
+  const QString here = tr("token %1").arg(readableCount(token));
+  const double half = textWidth(here, TextRole::secondary) / 2;
+  const double x = std::clamp(card::tokenX(input.time, plot, token), plot.left() + half, plot.right() - half);
+  if (x - half > taken && card::tokenVisible(input.time, token))
+    list.text({x, y}, here, input.theme.text, TextRole::secondary, TextAlign::centre);
+}
+
+Region ShareView::region(const ViewInput& input, const QRectF& plot, int layerIdx, std::int64_t token) const {
+  Region region;
+  region.rect = plot;
+  region.timeAxis = true;
+  region.at = [=, run = &input.run, time = input.time, shares = shares_](QPointF p) {
+    Hover hover;
+    const std::int64_t at = card::tokenAt(time, plot, p.x());
+    if (at < 0 || at > token || at >= run->trace.size()) return hover;
+    hover.token = at;
+    hover.click = {ActionKind::selectToken, at};
+    hover.readOut = tr("Token %1 “%2”: %3 % of layer %4's state, %5 back")
+                        .arg(readableCount(at))
+                        .arg(run->tokenText(at))
+                        .arg(readable(100 * static_cast<double>(shares[static_cast<std::size_t>(at)])))
+                        .arg(layerIdx)
+                        .arg(readableCount(token - at));
+    return hover;
+  };
+  return region;
+}
+
+// Computes the shares; else says why there are none.
+QString ShareView::update(const ViewInput& input, int layerIdx, std::int64_t token) {
+  if (const QString nothing = card::nothingYet(input); !nothing.isEmpty()) return nothing;
+  if (layerIdx < 0) return tr("This model has no recurrent layers, so no state to share.");
+  shares_ = stateShares(input.run, layerIdx, token);
+  if (!shares_.empty()) return {};
+  return tr("Needs every channel of layer %1 from the first token on: trace level full.").arg(layerIdx);
+}
+
 DrawList ShareView::prepare(const ViewInput& input) {
   DrawList list;
   list.size = input.size;
-  const Theme& theme = input.theme;
-  const std::vector<int> layers = recurrentLayers(input.run.trace.config());
   const int layerIdx = shownRecurrentLayer(input.run, input.selection);
   const std::int64_t token = shownToken(input.run, input.selection);
   const std::int64_t edge = windowEdge(input.run, token);
-  QString problem = card::nothingYet(input);
-  if (problem.isEmpty() && layers.empty())
-    problem = tr("This model has no recurrent layers, so no state to share.");
-  if (problem.isEmpty()) {
-    shares_ = stateShares(input.run, layerIdx, token);
-    if (shares_.empty())
-      problem =
-          tr("Needs every channel of layer %1 from the first token on: trace level full.").arg(layerIdx);
-  }
+  const QString problem = update(input, layerIdx, token);
   const QString title = layerIdx < 0 ? tr("Share of each past token in the state")
                                      : tr("Share of each past token in the state of layer %1").arg(layerIdx);
   QString note;
@@ -96,41 +134,11 @@ DrawList ShareView::prepare(const ViewInput& input) {
     return list;
   }
   const QRectF plot = card::content(input).adjusted(0, 0, 0, -card::kAxis + 6);
-  list.horizontal(plot.bottom(), plot.left(), plot.right(), theme.line);
+  list.horizontal(plot.bottom(), plot.left(), plot.right(), input.theme.line);
   bars(list, input, plot, token, edge);
-  card::timeMarks(list, input, plot, edge, -1, theme.accent, theme.dim);
-  const double beyond = edge > 0 ? std::accumulate(shares_.begin(), shares_.begin() + edge, 0.0) : 0;
-  double taken = plot.left();
-  if (edge > 0) {
-    const QString text = tr("beyond the window: %1 % held by recurrence alone").arg(readable(100 * beyond));
-    list.text({plot.left(), plot.bottom() + 10}, text, theme.attention);
-    taken += textWidth(text, TextRole::secondary) + 12;
-  }
-  const QString here = tr("token %1").arg(readableCount(token));
-  const double half = textWidth(here, TextRole::secondary) / 2;
-  const double x = std::clamp(card::tokenX(input.time, plot, token), plot.left() + half, plot.right() - half);
-  if (x - half > taken && card::tokenVisible(input.time, token))
-    list.text({x, plot.bottom() + 10}, here, theme.text, TextRole::secondary, TextAlign::centre);
-  const InspectedRun* run = &input.run;
-  const TimeSpan time = input.time;
-  Region region;
-  region.rect = plot;
-  region.timeAxis = true;
-  region.at = [=, shares = shares_](QPointF p) {
-    Hover hover;
-    const std::int64_t at = card::tokenAt(time, plot, p.x());
-    if (at < 0 || at > token || at >= run->trace.size()) return hover;
-    hover.token = at;
-    hover.click = {ActionKind::selectToken, at};
-    hover.readOut = tr("Token %1 “%2”: %3 % of layer %4's state, %5 back")
-                        .arg(readableCount(at))
-                        .arg(run->tokenText(at))
-                        .arg(readable(100 * static_cast<double>(shares[static_cast<std::size_t>(at)])))
-                        .arg(layerIdx)
-                        .arg(readableCount(token - at));
-    return hover;
-  };
-  list.regions.push_back(std::move(region));
+  card::timeMarks(list, input, plot, edge, -1, input.theme.accent, input.theme.dim);
+  legend(list, input, plot, token, edge);
+  list.regions.push_back(region(input, plot, layerIdx, token));
   list.description =
       tr("Share of each past token in the state of layer %1 at token %2").arg(layerIdx).arg(token);
   return list;

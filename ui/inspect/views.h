@@ -57,6 +57,7 @@ class NormsView final : public View {
  private:
   void lines(DrawList& list, const ViewInput& input, const QRectF& plot, const std::vector<int>& layers,
              const Scale& scale);
+  Region region(const ViewInput& input, const QRectF& plot, const std::vector<int>& layers) const;
 
   SeriesCache series_;
 };
@@ -79,6 +80,10 @@ class ShareView final : public View {
  private:
   void bars(DrawList& list, const ViewInput& input, const QRectF& plot, std::int64_t token,
             std::int64_t edge) const;
+  void legend(DrawList& list, const ViewInput& input, const QRectF& plot, std::int64_t token,
+              std::int64_t edge) const;
+  Region region(const ViewInput& input, const QRectF& plot, int layerIdx, std::int64_t token) const;
+  QString update(const ViewInput& input, int layerIdx, std::int64_t token);
 
   std::vector<float> shares_;
 };
