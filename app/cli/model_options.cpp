@@ -42,8 +42,13 @@ std::string readAll(std::istream& stream, const std::string& name) {
   return text;
 }
 
+const std::string& standardInput() {
+  static const std::string text = readAll(std::cin, "standard input");
+  return text;
+}
+
 std::string readInput(const std::string& file) {
-  if (file == "-") return readAll(std::cin, "standard input");
+  if (file == "-") return standardInput();
   std::error_code status;
   if (std::filesystem::is_directory(file, status)) {
     throw Error(ErrorCode::badFile, fmt::format("{}: expected a file, found a folder", file));
@@ -208,6 +213,8 @@ void InputOptions::check() const {
   if (sources != 1) wrongUsage(fmt::format("expected one of {}, found {}", names, sources));
   if (chat && !isText()) wrongUsage("--chat goes with text, not with a token list");
   if (tokensOption_->count() > 0) parseTokenList(tokens);  // wrong usage before a model is loaded
+  // Read while Ctrl-C still ends the program at once: nothing is begun yet that could be left half done.
+  if (textFile == "-" || tokensFile == "-") standardInput();
 }
 
 std::string InputOptions::readText() const {

@@ -26,6 +26,7 @@ class CliGenerateTest : public QObject {
   void textStreamsFromAPrompt();
   void backendsAgree();
   void interruptStopsWithWhatThereIs();
+  void oneInterruptEndsTheWaitForInput();
 #ifdef EYRIE_STORE
   void exchangeBecomesASession();
   void killedReplyLosesAtMostATenthOfASecond();
@@ -179,6 +180,16 @@ void CliGenerateTest::interruptStopsWithWhatThereIs() {
   const QJsonObject last = result.lines().last();
   QCOMPARE(last["stop"].toString(), QString("cancelled"));
   QCOMPARE(last["tokens"].toInt(), int(result.lines().size()) - 1);
+}
+
+void CliGenerateTest::oneInterruptEndsTheWaitForInput() {
+  QProcess process;
+  process.setProcessEnvironment(cleanEnvironment(cli_.file(".")));
+  process.start(cliPath(), {"generate", "--model", goldenFolder("griffin-tiny"), "--tokens-file", "-"});
+  QVERIFY(process.waitForStarted());
+  QTest::qWait(500);  // it waits for its standard input, which nobody closes
+  QCOMPARE(::kill(pid_t(process.processId()), SIGINT), 0);
+  QVERIFY2(process.waitForFinished(30'000), "it still waits");
 }
 
 #ifdef EYRIE_STORE
