@@ -99,7 +99,7 @@ Same text, same order, same vocabulary, the same number of parameters beside the
 | vocabulary | {c.vocabulary}, SentencePiece BPE with bytes as fallback |
 | trained on | {found['tokens'] / 1e6:.2f} M tokens in rows of 512{cut}{chat} |
 | rate | {used['rate'] or 3e-3:g}, {used['warm_up']} steps of warm-up, constant, last {used['decay_share']:.0%} linear to 3 % |
-| otherwise | AdamW 0.9/0.95, the embedding at three times the rate, decay 0.1 on matrices, clip 1, batch {used['batch']} × 512, fp32; stored as bf16 |
+| otherwise | AdamW 0.9/0.99, the embedding at three times the rate and without decay (0.9/0.95 and with decay for the first 7.4 M tokens of these weights), decay 0.1 on matrices, clip 1, batch {used['batch']} × 512, fp32; stored as bf16 |
 | prompt format | Gemma's chat template; plain text works too |
 
 ## Training

@@ -1,4 +1,4 @@
-"""Everything from raw text to model folders: make.py [--tokens 12.5e6] [--jobs 2].
+"""Everything from raw text to model folders: make.py [--tokens 37e6] [--jobs 2].
 
 Steps that are done are skipped, interrupted trainings go on; delete a file of the work directory to redo its step.
 """
@@ -9,7 +9,7 @@ import sys
 
 import torch
 
-from settings import HERE, work_dir
+from settings import HERE, TOKENS, work_dir
 
 LANGUAGE = ["griffin", "hawk", "mqa"]
 TOYS = {"griffin-induction": "5e-3", "hawk-induction": "1e-2"}
@@ -36,7 +36,7 @@ def run(*commands, jobs=1):
 
 def main():
     parse = argparse.ArgumentParser()
-    parse.add_argument("--tokens", type=float, default=12.5e6, help="of pretraining, for each sibling")
+    parse.add_argument("--tokens", type=float, default=TOKENS, help="of pretraining, for each sibling")
     parse.add_argument("--jobs", type=int, default=1 if torch.cuda.is_available() else 2)
     args = parse.parse_args()
     work = work_dir()
@@ -45,7 +45,7 @@ def main():
     if not (work / "tokenizer.model").exists():
         run(command("tokenizer.py"))
     if not (work / "pretrain.u16").exists():
-        run(command("pack.py", max(24, args.tokens / 1e6)))
+        run(command("pack.py", max(48, args.tokens / 1e6)))
     if not (work / "chat.u16").exists():
         run(command("chat.py"))
     run(*(command("train.py", name, "--tokens", args.tokens) for name in LANGUAGE), jobs=args.jobs)

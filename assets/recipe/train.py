@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from model import SIBLINGS, Model, positions
-from settings import BOS, SEED, SEQUENCE, work_dir
+from settings import BOS, SEED, SEQUENCE, TOKENS, work_dir
 
 
 def rate_at(step, steps, peak, warm_up, decay_from):
@@ -66,20 +66,20 @@ def arguments():
     parse = argparse.ArgumentParser()
     parse.add_argument("name", choices=["griffin", "hawk", "mqa"])
     parse.add_argument("--stage", default="pretrain", choices=["pretrain", "chat"])
-    parse.add_argument("--tokens", type=float, help="by default 12.5 million, in the chat stage 1 million")
+    parse.add_argument("--tokens", type=float, help="by default 37 million, in the chat stage 1 million")
     parse.add_argument("--batch", type=int, default=4)
     parse.add_argument("--rate", type=float)
     parse.add_argument("--warm-up", type=int, default=30)
-    parse.add_argument("--decay-share", type=float, help="part of the run in which the rate falls; 0.4, chat 0.9")
+    parse.add_argument("--decay-share", type=float, help="part of the run in which the rate falls; 0.31, chat 0.9")
     parse.add_argument("--save-every", type=float, default=180, help="seconds")
     parse.add_argument("--start", help="checkpoint to begin from; its step is kept")
     parse.add_argument("--out", help="name of the checkpoint, by default NAME or NAME-chat")
     parse.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     args = parse.parse_args()
     chat = args.stage == "chat"
-    args.tokens = args.tokens or (1e6 if chat else 12.5e6)
+    args.tokens = args.tokens or (1e6 if chat else TOKENS)
     args.rate = args.rate or (3e-4 if chat else 3e-3)
-    args.decay_share = args.decay_share or (0.9 if chat else 0.4)
+    args.decay_share = args.decay_share or (0.9 if chat else 0.31)
     return args
 
 
