@@ -14,11 +14,13 @@
 #include <QTemporaryDir>
 #include <QTest>
 #include <QTimer>
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <set>
 
 #include "app/gui/main_window.h"
+#include "ui/chat/message_body.h"
 
 using namespace eyrie;
 
@@ -39,6 +41,12 @@ class Tour {
 
   void picture(QWidget* window, const QString& name) {
     QTest::qWait(250);  // let panels settle
+    wait("every message to be shown whole", [&] {
+      const auto bodies = window->findChildren<ui::MessageBody*>();
+      return std::all_of(bodies.begin(), bodies.end(), [](const ui::MessageBody* body) {
+        return !body->isVisible() || body->geometry().bottom() < body->parentWidget()->height();
+      });
+    });
     const QImage image = window->grab().toImage();
     const QString file = QStringLiteral("%1/%2-%3-%4x-%5.png")
                              .arg(folder_)

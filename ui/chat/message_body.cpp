@@ -3,6 +3,7 @@
 #include <QAbstractTextDocumentLayout>
 #include <QApplication>
 #include <QDesktopServices>
+#include <QLayout>
 #include <QMouseEvent>
 #include <QPainter>
 #include <QScrollBar>
@@ -376,7 +377,15 @@ QRect MessageBody::matchRect(int index) const {
 
 void MessageBody::fitHeight() {
   const int height = std::max(int(std::ceil(document()->size().height())), fontMetrics().height());
-  if (height != minimumHeight() || height != maximumHeight()) setFixedHeight(height);
+  if (height == minimumHeight() && height == maximumHeight()) return;
+  setFixedHeight(height);
+  // Each parent would hear of it one turn of the event loop after its child; while frames are slow, the text
+  // would stand cut until then. Not at once: this may be the middle of a parent's own layout.
+  QMetaObject::invokeMethod(this, &MessageBody::settleParents, Qt::QueuedConnection);
+}
+
+void MessageBody::settleParents() {
+  for (QWidget* at = parentWidget(); at && at->layout(); at = at->parentWidget()) at->layout()->activate();
 }
 
 QSize MessageBody::sizeHint() const {

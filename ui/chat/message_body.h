@@ -61,6 +61,7 @@ class MessageBody final : public QTextBrowser {
   void renderMarkdown();
   void appendPlain(const QString& delta);
   void fitHeight();
+  void settleParents();
   int tokenAt(const QPoint& point) const;
   std::vector<QRectF> rectsOf(std::size_t index) const;
   QColor tintOf(std::size_t index) const;
