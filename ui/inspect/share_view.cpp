@@ -106,7 +106,7 @@ Region ShareView::region(const ViewInput& input, const QRectF& plot, int layerId
 
 // Computes the shares; else says why there are none.
 QString ShareView::update(const ViewInput& input, int layerIdx, std::int64_t token) {
-  if (const QString nothing = card::nothingYet(input); !nothing.isEmpty()) return nothing;
+  if (QString nothing = card::nothingYet(input); !nothing.isEmpty()) return nothing;
   if (layerIdx < 0) return tr("This model has no recurrent layers, so no state to share.");
   shares_ = stateShares(input.run, layerIdx, token);
   if (!shares_.empty()) return {};
