@@ -199,7 +199,6 @@ void parseNumerics(const Reader& reader, ModelConfig& config) {
   config.tieStated = tied.has_value();
   config.tieWordEmbeddings = tied.value_or(true);
   std::vector<std::string> names;
-  names.reserve(std::size(kActivations));
   for (const auto& entry : kActivations) names.emplace_back(entry.first);
   const std::string activation = reader.word("hidden_activation", names).value_or("gelu_pytorch_tanh");
   for (const auto& [name, kind] : kActivations)

@@ -13,7 +13,7 @@ constexpr std::int64_t kScorePromptsBelow = 200'000'000;  // parameters: scoring
 }  // namespace
 
 QString titleFrom(const QString& text) {
-  const QString words = text.simplified();
+  QString words = text.simplified();
   if (words.size() <= 48) return words;
   const qsizetype cut = words.lastIndexOf(QLatin1Char(' '), 47);
   return words.left(cut > 20 ? cut : 47) + QChar(0x2026);
