@@ -145,13 +145,14 @@ void EngineBridge::drain() {
   QElapsedTimer clock;
   clock.start();
   // Frames first: a record that arrives after its frame fills its place, the other way round begins a branch.
-  bool all = drainFrames(clock);
+  const bool noFrames = drainFrames(clock);
   takeReread();
+  // Only an empty poll makes the engine wake us again; else the tick must.
+  bool all = false;
   engine::EngineEvent event;
-  while (all && clock.elapsed() < kBudgetMs) {
-    if (!engine_->poll(event)) break;
-    handle(event);
-    if (clock.elapsed() >= kBudgetMs) all = false;
+  while (noFrames && !all && clock.elapsed() < kBudgetMs) {
+    all = !engine_->poll(event);
+    if (!all) handle(event);
   }
   deliverTokens();
   const std::uint64_t revision = run_.trace.revision();
