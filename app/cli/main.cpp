@@ -78,7 +78,8 @@ int perform(const CLI::App& parser, const app::Action& action) {
 
 }  // namespace
 
-int main(int argc, char** argv) {
+// Only options described wrongly below can throw here, at every start.
+int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   CLI::App parser{"Eyrie on the command line: recurrent language models, their states and traces.",
                   "eyrie-cli"};
   parser.set_version_flag("--version", "eyrie-cli " EYRIE_VERSION);

@@ -49,7 +49,7 @@ class Scorer : public engine::ScoreObserver {
 
   bool wantsLogits() const override { return logits_.has_value(); }
   void onLogits(std::int64_t, std::span<const float> logits) override {
-    logits_->write(logits.data(), logits.size_bytes());
+    if (logits_) logits_->write(logits.data(), logits.size_bytes());
   }
 
   void onToken(const engine::TokenRecord& record) override {

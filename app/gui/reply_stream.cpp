@@ -25,7 +25,7 @@ QString ReplyStream::take(const std::vector<engine::TokenRecord>& tokens,
 }
 
 QString ReplyStream::finish() {
-  const QString rest = QString::fromStdString(assembler_.finish());
+  QString rest = QString::fromStdString(assembler_.finish());
   text_ += rest;
   return rest;
 }

@@ -99,6 +99,9 @@ void InstallTest::tracesBringTheirReader() {
 }
 
 void InstallTest::programsDoNotNameTheirSource() {
+#ifndef NDEBUG
+  QSKIP("assertions name their source");
+#endif
   if (QFileInfo(EYRIE_BINARY_DIR).dir() != QDir(EYRIE_SOURCE_DIR "/build")) QSKIP("built in another place");
   for (const QString& name : QDir(at("bin")).entryList(QDir::Files)) {
     QFile program(at("bin/" + name));
