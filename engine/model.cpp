@@ -93,7 +93,7 @@ void LoadedModel::runLayer(SequenceState& state, int layerIdx, FrameBuilder* bui
 void LoadedModel::runChunk(SequenceState& state, std::span<const std::int32_t> tokens, std::int64_t headRows,
                            const FrameLayout* trace, std::span<TraceFrame> frames) {
   std::optional<FrameBuilder> builder;
-  if (!frames.empty()) builder.emplace(config_, *trace, tokens, state.position(), frames);
+  if (trace != nullptr && !frames.empty()) builder.emplace(config_, *trace, tokens, state.position(), frames);
   const Observe most = !builder ? Observe::nothing : Observe::full;
   backend_->begin(state.impl(), state.position(), tokens, {most, headRows});
   for (int layerIdx = 0; layerIdx < static_cast<int>(config_.L); ++layerIdx) {

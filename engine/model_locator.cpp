@@ -108,7 +108,7 @@ std::string cacheFolderName(const std::string& name) {
 }
 
 std::string cacheModelName(const std::string& folder) {
-  const std::string name = folder.substr(std::string_view("models--").size());
+  std::string name = folder.substr(std::string_view("models--").size());
   const std::size_t dashes = name.find("--");
   if (dashes == std::string::npos) return name;
   return fmt::format("{}/{}", name.substr(0, dashes), name.substr(dashes + 2));

@@ -28,5 +28,6 @@ void addInspectCommand(CLI::App& parser, Action& action);
 void addMakeModelCommand(CLI::App& parser, Action& action);
 void addSessionCommand(CLI::App& parser, Action& action);
 void addDoctorCommand(CLI::App& parser, Action& action);
+void addBenchCommand(CLI::App& parser, Action& action);
 
 }  // namespace eyrie::app

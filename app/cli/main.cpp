@@ -95,6 +95,7 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   app::addMakeModelCommand(parser, action);
   app::addSessionCommand(parser, action);
   app::addDoctorCommand(parser, action);
+  app::addBenchCommand(parser, action);
 
   const int parsed = parse(parser, argc, argv);
   return parsed >= 0 ? parsed : perform(parser, action);

@@ -16,7 +16,7 @@ struct TraceFileArray {
   std::vector<float> values;  // f32, or i32 and f16 widened
 };
 
-struct TraceArraysFile {
+struct TraceArraysFile {  // NOLINT(bugprone-exception-escape): json has a move that could throw
   std::map<std::string, TraceFileArray> arrays;
   nlohmann::json metadata;  // an object
   std::vector<std::string> tokenStrings;

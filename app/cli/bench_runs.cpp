@@ -1,0 +1,231 @@
+#include "app/cli/bench_runs.h"
+
+#include <algorithm>
+#include <chrono>
+#include <functional>
+#include <random>
+
+#include "engine/error.h"
+#include "kernels/op_cost.h"
+#include "kernels/rg_lru.h"
+
+namespace eyrie::app {
+namespace {
+
+constexpr double kFloatBytes = 4;
+
+double secondsOf(const std::function<void()>& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+std::vector<float> noise(std::int64_t n, float scale) {
+  std::mt19937 engine(static_cast<std::uint32_t>(n));
+  std::normal_distribution<float> normal(0.0F, scale);
+  std::vector<float> values(static_cast<std::size_t>(n));
+  for (float& value : values) value = normal(engine);
+  return values;
+}
+
+std::int32_t tokenAt(std::int64_t position, std::int64_t V) {
+  return static_cast<std::int32_t>(position * 7919 % V);
+}
+
+}  // namespace
+
+BenchRuns::BenchRuns(engine::Model& model, kernels::ThreadPool& pool, int repeats, std::stop_token stop)
+    : model_(model), config_(model.config()), pool_(pool), repeats_(repeats), stop_(std::move(stop)) {}
+
+void BenchRuns::checkStop() const {
+  if (stop_.stop_requested()) throw engine::Error(engine::ErrorCode::cancelled, "cancelled");
+}
+
+engine::SequenceState BenchRuns::stateAt(std::int64_t context) const {
+  if (context == 0) return model_.newState();
+  engine::HostState state;
+  state.position = context;
+  for (std::int64_t layerIdx = 0; layerIdx < config_.L; ++layerIdx) {
+    engine::LayerState layer;
+    if (config_.blocks[static_cast<std::size_t>(layerIdx)] == engine::BlockKind::recurrent) {
+      layer.h = noise(config_.R, 0.1F);
+      layer.tail = noise((config_.K - 1) * config_.R, 0.1F);
+    } else {
+      const std::int64_t keys = engine::rememberedKeys(config_, layerIdx, context);
+      layer.keys = noise(keys * config_.kvHeads * config_.Dh, 0.1F);
+      layer.values = layer.keys;
+    }
+    state.layers.push_back(std::move(layer));
+  }
+  return model_.restoreState(state);
+}
+
+double BenchRuns::visibleKeys(std::int64_t position) const {
+  double keys = 0;
+  for (std::int64_t layerIdx = 0; layerIdx < config_.L; ++layerIdx) {
+    if (config_.blocks[static_cast<std::size_t>(layerIdx)] == engine::BlockKind::recurrent) continue;
+    keys += static_cast<double>(engine::rememberedKeys(config_, layerIdx, position) + 1);
+  }
+  return keys;
+}
+
+double BenchRuns::weightBytes() const {
+  const engine::Checkpoint& checkpoint = model_.checkpoint();
+  const engine::StoredTensor& embedding = checkpoint.tensors().front();
+  double bytes = static_cast<double>(checkpoint.outputHead().bytes);
+  for (const engine::StoredTensor& tensor : checkpoint.tensors()) {
+    const bool table = tensor.name == embedding.name || tensor.name == checkpoint.outputHead().name;
+    if (!table) bytes += static_cast<double>(tensor.bytes);
+  }
+  return bytes;
+}
+
+double BenchRuns::matrixParameters() const {
+  const engine::Checkpoint& checkpoint = model_.checkpoint();
+  double parameters = 0;
+  for (const engine::StoredTensor& tensor : checkpoint.tensors()) {
+    const bool matrix = tensor.shape.size() > 1 && tensor.name != checkpoint.tensors().front().name &&
+                        tensor.name != checkpoint.outputHead().name;
+    if (!matrix) continue;
+    double elements = 1;
+    for (const std::int64_t axis : tensor.shape) elements *= static_cast<double>(axis);
+    parameters += elements;
+  }
+  return parameters;
+}
+
+BenchResult BenchRuns::describeDecode(std::string name, std::int64_t tokens, std::int64_t context) const {
+  const auto heads = static_cast<double>(config_.V * config_.D);
+  const auto keyWidth = static_cast<double>(config_.kvHeads * config_.Dh);
+  const auto queryWidth = static_cast<double>(config_.H * config_.Dh);
+  BenchResult result;
+  result.name = std::move(name);
+  result.tokens = tokens;
+  result.context = context;
+  result.limit = Limit::bandwidth;
+  result.bytes =
+      static_cast<double>(tokens) * (weightBytes() + 2 * kFloatBytes * keyWidth * visibleKeys(context));
+  result.flops = static_cast<double>(tokens) *
+                 (2 * (matrixParameters() + heads) + 4 * queryWidth * visibleKeys(context));
+  return result;
+}
+
+void BenchRuns::decodeOnce(engine::SequenceState& state, std::int64_t tokens, engine::TraceFrame* frame,
+                           const engine::FrameLayout* layout) {
+  for (std::int64_t i = 0; i < tokens; ++i) {
+    checkStop();
+    model_.step(state, tokenAt(state.position(), config_.V), frame, layout);
+  }
+}
+
+BenchResult BenchRuns::decode(std::int64_t tokens, std::int64_t context) {
+  BenchResult result = describeDecode("decode", tokens, context);
+  engine::SequenceState warm = stateAt(context);
+  decodeOnce(warm, 1, nullptr, nullptr);  // pages of the file, buffers
+  for (int i = 0; i < repeats_; ++i) {
+    engine::SequenceState state = stateAt(context);
+    result.seconds.push_back(secondsOf([&] { decodeOnce(state, tokens, nullptr, nullptr); }));
+  }
+  std::sort(result.seconds.begin(), result.seconds.end());
+  return result;
+}
+
+std::vector<BenchResult> BenchRuns::tracedDecode(std::int64_t tokens, std::int64_t context) {
+  std::vector<BenchResult> results;
+  std::vector<engine::FrameLayout> layouts;
+  for (const engine::TraceLevel level : {engine::TraceLevel::summary, engine::TraceLevel::full}) {
+    layouts.emplace_back(config_, engine::TraceOptions{level, {}, 512});
+  }
+  for (const char* name : {"decode, no trace", "decode, summary trace", "decode, full trace"}) {
+    results.push_back(describeDecode(name, tokens, context));
+  }
+  engine::TraceFrame frame;
+  for (int i = -1; i < repeats_; ++i) {  // the first round warms
+    for (std::size_t kind = 0; kind < results.size(); ++kind) {
+      engine::SequenceState state = stateAt(context);
+      const double seconds = secondsOf([&] {
+        kind == 0 ? decodeOnce(state, tokens, nullptr, nullptr)
+                  : decodeOnce(state, tokens, &frame, &layouts[kind - 1]);
+      });
+      if (i >= 0) results[kind].seconds.push_back(seconds);
+    }
+  }
+  for (BenchResult& result : results) std::sort(result.seconds.begin(), result.seconds.end());
+  return results;
+}
+
+BenchResult BenchRuns::prefill(std::int64_t tokens, std::int64_t context) {
+  BenchResult result;
+  result.name = "prefill";
+  result.tokens = tokens;
+  result.context = context;
+  result.limit = Limit::arithmetic;
+  result.bytes = weightBytes();
+  double keys = 0;
+  for (std::int64_t t = 0; t < tokens; ++t) keys += visibleKeys(context + t);
+  result.flops = 2 * matrixParameters() * static_cast<double>(tokens) +
+                 2 * static_cast<double>(config_.V * config_.D) +
+                 4 * static_cast<double>(config_.H * config_.Dh) * keys;
+  std::vector<std::int32_t> text;
+  for (std::int64_t t = 0; t < tokens; ++t) text.push_back(tokenAt(context + t, config_.V));
+  for (int i = -1; i < repeats_; ++i) {
+    engine::SequenceState state = stateAt(context);
+    const double seconds =
+        secondsOf([&] { model_.prefill(state, text, engine::LogitRows::last, nullptr, nullptr, stop_); });
+    checkStop();
+    if (i >= 0) result.seconds.push_back(seconds);
+  }
+  std::sort(result.seconds.begin(), result.seconds.end());
+  return result;
+}
+
+BenchResult BenchRuns::scan(std::int64_t tokens) {
+  const std::int64_t n = tokens * config_.R;
+  const std::vector<float> x = noise(n, 1.0F);
+  const std::vector<float> recurrence = noise(n, 2.0F);
+  const std::vector<float> input = noise(n, 1.5F);
+  const std::vector<float> rate(static_cast<std::size_t>(config_.R), kernels::decayRateOf(-4.0F));
+  std::vector<float> h(rate.size());
+  std::vector<float> out(x.size());
+  kernels::RgLruArgs args;
+  args.x = x.data();
+  args.inputPre = input.data();
+  args.recurrencePre = recurrence.data();
+  args.decayRate = rate.data();
+  args.state = h.data();
+  args.T = tokens;
+  args.R = config_.R;
+  args.out = out.data();
+  const kernels::OpCost cost = kernels::opCost(args);
+  BenchResult result;
+  result.name = "scan";
+  result.tokens = tokens;
+  result.limit = Limit::bandwidth;
+  result.bytes = cost.bytes;
+  result.flops = cost.flops;
+  for (int i = -1; i < repeats_; ++i) {
+    checkStop();
+    const double seconds = secondsOf([&] { kernels::cpu::rgLru(args, pool_); });
+    if (i >= 0) result.seconds.push_back(seconds);
+  }
+  std::sort(result.seconds.begin(), result.seconds.end());
+  return result;
+}
+
+BenchResult BenchRuns::snapshot(std::int64_t context) {
+  const engine::SequenceState state = stateAt(context);
+  BenchResult result;
+  result.name = "snapshot";
+  result.tokens = 0;
+  result.context = context;
+  result.bytes = 2 * static_cast<double>(state.bytes());  // read and written
+  for (int i = -1; i < repeats_; ++i) {
+    checkStop();
+    const double seconds = secondsOf([&] { const engine::SequenceState copy = state.clone(); });
+    if (i >= 0) result.seconds.push_back(seconds);
+  }
+  std::sort(result.seconds.begin(), result.seconds.end());
+  return result;
+}
+
+}  // namespace eyrie::app
