@@ -103,7 +103,7 @@ void FrameLayout::append(int layerIdx, Quantity quantity, std::vector<std::int64
   for (const std::int64_t extent : shape) column.size *= extent;
   column.shape = std::move(shape);
   frameSize_ += column.size;
-  index_[static_cast<std::size_t>(layerIdx * kQuantities + static_cast<int>(quantity))] =
+  index_[static_cast<std::size_t>(layerIdx) * kQuantities + static_cast<std::size_t>(quantity)] =
       static_cast<int>(columns_.size());
   columns_.push_back(std::move(column));
 }

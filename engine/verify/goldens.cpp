@@ -94,8 +94,9 @@ void checkArrays(const std::string& name, const std::map<std::string, std::vecto
   for (const auto& [array, values] : expected) {
     const auto it = found.find(array);
     const Tolerance& tolerance = array.ends_with(".log_decay") ? kGoldenLogDecay : kGoldenState;
-    results.push_back(compareArrays(
-        name + " · " + array, it == found.end() ? std::span<const float>() : it->second, values, tolerance));
+    results.push_back(compareArrays(fmt::format("{} · {}", name, array),
+                                    it == found.end() ? std::span<const float>() : it->second, values,
+                                    tolerance));
   }
 }
 

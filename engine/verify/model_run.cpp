@@ -78,8 +78,9 @@ std::vector<CheckResult> compareRuns(const std::string& name, const ModelRun& fo
   const auto arrays = found.stateArrays();
   for (const auto& [array, values] : expected.stateArrays()) {
     const auto it = arrays.find(array);
-    CheckResult one = compareArrays(
-        name + " · " + array, it == arrays.end() ? std::span<const float>() : it->second, values, state);
+    CheckResult one =
+        compareArrays(fmt::format("{} · {}", name, array),
+                      it == arrays.end() ? std::span<const float>() : it->second, values, state);
     if (one.worst > worst.worst) worst = std::move(one);
   }
   results.push_back(std::move(worst));

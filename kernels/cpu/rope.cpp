@@ -72,7 +72,7 @@ void rotateTokens(const RopeArgs& args, const std::vector<double>& frequencies, 
 
 void rope(const RopeArgs& args, ThreadPool& pool) {
   const std::vector<double> frequencies = frequenciesOf(args);
-  const double perToken = 40.0 * static_cast<double>(args.rotary / 2);
+  const double perToken = 20.0 * static_cast<double>(args.rotary);
   pool.parallelFor(args.T, grainFor(perToken), [&](std::int64_t begin, std::int64_t end, int) {
     rotateTokens(args, frequencies, begin, end);
   });

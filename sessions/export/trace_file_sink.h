@@ -29,7 +29,7 @@ class TraceFileSink : public engine::TraceSink {
   // Whether the metadata stands in the file itself; else it goes beside it as FILE.meta.json.
   virtual bool holdsMetadata() const = 0;
 
-  OutputFile& out() { return *out_; }
+  OutputFile& out() { return *out_; }  // NOLINT(bugprone-unchecked-optional-access): begin() made it
   const engine::ModelInfo& model() const { return model_; }
   const engine::FrameLayout& layout() const { return layout_; }
   const TraceFileOptions& options() const { return options_; }
