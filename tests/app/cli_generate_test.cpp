@@ -54,7 +54,7 @@ void CliGenerateTest::jsonLinesAreExact() {
     QCOMPARE(lines[i].keys(), (QStringList{"logprob", "text", "token"}));
     QVERIFY(lines[i]["logprob"].toDouble() <= 0);
   }
-  const QJsonObject last = lines.last();
+  const QJsonObject& last = lines.last();
   QCOMPARE(last.keys(), (QStringList{"decode_tokens_per_s", "done", "prefill_ms", "prompt_tokens", "seed",
                                      "stop", "tokens"}));
   QCOMPARE(last["done"].toBool(), true);

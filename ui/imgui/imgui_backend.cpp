@@ -12,6 +12,7 @@ ImU32 packed(const QColor& c) {
 }
 
 ImTextureID textureId(unsigned texture) {
+  // NOLINTNEXTLINE(performance-no-int-to-ptr): Dear ImGui's type for whatever names a texture
   return reinterpret_cast<ImTextureID>(static_cast<std::intptr_t>(texture));
 }
 

@@ -13,7 +13,7 @@ struct Label {
   QColor colour;
 };
 
-void placeLabels(DrawList& list, const QRectF& plot, std::vector<Label> labels) {
+void placeLabels(DrawList& list, const QRectF& plot, const std::vector<Label>& labels) {
   constexpr double kGap = 8;
   std::vector<std::pair<double, double>> taken;
   for (const Label& label : labels) {
