@@ -14,15 +14,6 @@ float millisecondsSince(Clock::time_point start) {
 
 }  // namespace
 
-std::int64_t readingChunk(const Model& model) {
-  const ModelConfig& config = model.config();
-  const double perLayer = static_cast<double>(config.D) * static_cast<double>(3 * config.E + 3 * config.R);
-  const double flopsPerToken = 2.0 * static_cast<double>(config.L) * perLayer;
-  constexpr double kFlopsBetweenStops = 1e11;
-  const auto rows = static_cast<std::int64_t>(std::min(kFlopsBetweenStops / flopsPerToken, 1e6)) / 32 * 32;
-  return std::clamp<std::int64_t>(rows, std::min<std::int64_t>(32, model.maxChunk()), model.maxChunk());
-}
-
 ContextReader::ContextReader(Model& model, SequenceState& state, std::span<const std::int32_t> context,
                              const ReadingOptions& options, GenerateObserver& observer)
     : model_(model),
@@ -30,9 +21,9 @@ ContextReader::ContextReader(Model& model, SequenceState& state, std::span<const
       context_(context),
       options_(options),
       observer_(observer),
-      reported_(state.position()) {
-  if (options_.chunk <= 0) options_.chunk = readingChunk(model);
-  options_.chunk = std::min(options_.chunk, model.maxChunk());
+      reported_(state.position()),
+      progress_(state.position()) {
+  if (options_.chunk <= 0 || options_.chunk > model.maxChunk()) options_.chunk = model.maxChunk();
   const auto size = static_cast<std::int64_t>(context.size());
   const std::int32_t first = reported_ < size ? context[static_cast<std::size_t>(reported_)] : -1;
   next_ = emptyRecord(reported_, first);
@@ -59,22 +50,26 @@ void ContextReader::onFrame(const TraceFrame& frame) {
   observer_.onFrame(frame);
 }
 
+void ContextReader::onWork(double tokens) {
+  const std::int64_t done = fedBefore_ + static_cast<std::int64_t>(tokens);
+  if (done > progress_) observer_.onProgress(done, static_cast<std::int64_t>(context_.size()));
+  progress_ = std::max(progress_, done);
+}
+
 bool ContextReader::readTo(std::int64_t end, std::stop_token stop) {
-  const auto total = static_cast<std::int64_t>(context_.size());
   while (state_.position() < end) {
     if (stop.stop_requested()) return false;
     const std::int64_t position = state_.position();
     const std::int64_t rows = std::min(options_.chunk, end - position);
     const Clock::time_point start = Clock::now();
-    const bool watching = scoring() || options_.trace != nullptr;
+    fedBefore_ = position;
     model_.prefill(state_,
                    context_.subspan(static_cast<std::size_t>(position), static_cast<std::size_t>(rows)),
-                   scoring() ? LogitRows::all : LogitRows::none, watching ? this : nullptr, options_.trace,
-                   {}, options_.chunk);
+                   scoring() ? LogitRows::all : LogitRows::none, this, options_.trace, stop, options_.chunk);
+    if (state_.position() == position) return false;  // stopped within the chunk
     reportTo(state_.position(), millisecondsSince(start) / static_cast<float>(rows));
     fed_ += rows;
     ++chunks_;
-    observer_.onProgress(state_.position(), total);
   }
   return true;
 }

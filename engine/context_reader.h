@@ -13,14 +13,10 @@
 
 namespace eyrie::engine {
 
-// Rows fed between two looks at the stop token: a fixed number for each model, so that timing never changes
-// results; small enough for a large model to stop within a second or two.
-std::int64_t readingChunk(const Model& model);
-
 struct ReadingOptions {
   const FrameLayout* trace = nullptr;
   bool score = false;      // predictions of the tokens read
-  std::int64_t chunk = 0;  // rows; 0 = readingChunk
+  std::int64_t chunk = 0;  // rows; 0 = as many as the model takes
 };
 
 // Reads tokens at positions state.position().. . One use.
@@ -33,7 +29,7 @@ class ContextReader final : public PrefillObserver {
                 const ReadingOptions& options, GenerateObserver& observer);
   void setLogitsSink(LogitsSink sink) { sink_ = std::move(sink); }
 
-  // Feeds up to `end` tokens of the context; false when stopped before.
+  // Feeds up to `end` tokens of the context; false when stopped before, which takes no longer than a layer.
   bool readTo(std::int64_t end, std::stop_token stop);
   // Feeds the one token that follows, as generation does; logits valid until the model's next call.
   std::span<const float> readLast();
@@ -42,6 +38,7 @@ class ContextReader final : public PrefillObserver {
 
   void onLogits(std::int64_t position, std::span<const float> logits) override;
   void onFrame(const TraceFrame& frame) override;
+  void onWork(double tokens) override;
 
  private:
   void reportTo(std::int64_t end, float milliseconds);
@@ -54,8 +51,10 @@ class ContextReader final : public PrefillObserver {
   GenerateObserver& observer_;
   LogitsSink sink_;
   PredictionReader reader_;
-  TokenRecord next_;           // of position reported_, with what is known of its prediction
-  std::int64_t reported_ = 0;  // positions before it have been reported
+  TokenRecord next_;            // of position reported_, with what is known of its prediction
+  std::int64_t reported_ = 0;   // positions before it have been reported
+  std::int64_t fedBefore_ = 0;  // position at which the chunk in work begins
+  std::int64_t progress_ = 0;   // position up to which progress was reported
   std::int64_t fed_ = 0;
   std::int64_t chunks_ = 0;
 };

@@ -9,8 +9,9 @@
 namespace eyrie::engine {
 namespace {
 
-// Rows of a prefill chunk: enough for matrix products to reach their speed, small enough to stop soon.
-constexpr std::int64_t kChunkRows = 256;
+// Rows of a prefill chunk: enough for reading, widening and packing the weights to cost little beside the
+// products.
+constexpr std::int64_t kChunkRows = 512;
 // Waking the pool costs microseconds, on a busy machine a time slice: below this many operations (some 0.1
 // ms) the calling thread does the work alone, so a decode step of a model of a few million parameters never
 // waits.

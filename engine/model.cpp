@@ -42,9 +42,12 @@ class LoadedModel final : public Model {
  private:
   std::int64_t chunkRows(std::int64_t position, std::int64_t wanted, const FrameLayout* trace) const;
   void checkTokens(std::span<const std::int32_t> tokens) const;
-  // The layer loop. `frames` is empty when taps are off.
-  void runChunk(SequenceState& state, std::span<const std::int32_t> tokens, std::int64_t headRows,
-                const FrameLayout* trace, std::span<TraceFrame> frames);
+  // The layer loop. `frames` is empty when taps are off. afterLayer(layers done) says whether to go on;
+  // false: given up, and the state is as it was.
+  template <typename AfterLayer>
+  bool runChunk(SequenceState& state, std::span<const std::int32_t> tokens, std::int64_t headRows,
+                const FrameLayout* trace, std::span<TraceFrame> frames, bool mayStop,
+                const AfterLayer& afterLayer);
   void runLayer(SequenceState& state, int layerIdx, FrameBuilder* builder);
   void report(std::int64_t firstPosition, std::int64_t rows, LogitRows wanted, std::span<TraceFrame> frames,
               PrefillObserver* observer);
@@ -90,17 +93,28 @@ void LoadedModel::runLayer(SequenceState& state, int layerIdx, FrameBuilder* bui
   backend_->mlpBlock(layerIdx);
 }
 
-void LoadedModel::runChunk(SequenceState& state, std::span<const std::int32_t> tokens, std::int64_t headRows,
-                           const FrameLayout* trace, std::span<TraceFrame> frames) {
+template <typename AfterLayer>
+bool LoadedModel::runChunk(SequenceState& state, std::span<const std::int32_t> tokens, std::int64_t headRows,
+                           const FrameLayout* trace, std::span<TraceFrame> frames, bool mayStop,
+                           const AfterLayer& afterLayer) {
+  // Layers advance their part of the state one by one: giving up needs a copy, little beside a chunk's work.
+  std::optional<SequenceState> before;
+  if (mayStop) before.emplace(state.clone());
   std::optional<FrameBuilder> builder;
   if (trace != nullptr && !frames.empty()) builder.emplace(config_, *trace, tokens, state.position(), frames);
   const Observe most = !builder ? Observe::nothing : Observe::full;
   backend_->begin(state.impl(), state.position(), tokens, {most, headRows});
   for (int layerIdx = 0; layerIdx < static_cast<int>(config_.L); ++layerIdx) {
     runLayer(state, layerIdx, builder ? &*builder : nullptr);
+    const bool goOn = afterLayer(layerIdx + 1);
+    if (!goOn && before && layerIdx + 1 < config_.L) {
+      state = std::move(*before);
+      return false;
+    }
   }
   backend_->end(state.impl());
   state.advance(static_cast<std::int64_t>(tokens.size()));
+  return true;
 }
 
 void LoadedModel::report(std::int64_t firstPosition, std::int64_t rows, LogitRows wanted,
@@ -132,7 +146,15 @@ std::vector<float> LoadedModel::prefill(SequenceState& state, std::span<const st
     const std::int64_t n = chunkRows(position, std::min(left, wanted), tracing ? trace : nullptr);
     if (tracing) frames.resize(static_cast<std::size_t>(n));
     const std::int64_t headRows = reported == LogitRows::all ? std::min(n, headSlice()) : 1;
-    runChunk(state, tokens.subspan(done, static_cast<std::size_t>(n)), headRows, trace, frames);
+    const auto afterLayer = [&](int layers) {
+      const double share = static_cast<double>(layers) / static_cast<double>(config_.L);
+      if (observer != nullptr) observer->onWork(static_cast<double>(done) + share * static_cast<double>(n));
+      return !stop.stop_requested();
+    };
+    if (!runChunk(state, tokens.subspan(done, static_cast<std::size_t>(n)), headRows, trace, frames,
+                  stop.stop_possible(), afterLayer)) {
+      return {};
+    }
     done += static_cast<std::size_t>(n);
     if (tracing || reported == LogitRows::all) report(position, n, reported, frames, observer);
     if (rows == LogitRows::none || done < tokens.size()) continue;
@@ -147,7 +169,8 @@ std::span<const float> LoadedModel::step(SequenceState& state, std::int32_t toke
   const std::span<const std::int32_t> one(&token, 1);
   checkTokens(one);
   const bool tracing = frame != nullptr && trace != nullptr && trace->frameSize() > 0;
-  runChunk(state, one, 1, trace, tracing ? std::span<TraceFrame>(frame, 1) : std::span<TraceFrame>());
+  runChunk(state, one, 1, trace, tracing ? std::span<TraceFrame>(frame, 1) : std::span<TraceFrame>(), false,
+           [](int) { return true; });
   return backend_->head(0, 1);
 }
 

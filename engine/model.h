@@ -28,7 +28,7 @@ struct LoadOptions {
 // Which logits a call returns.
 enum class LogitRows : std::uint8_t { none, last, all };
 
-// Receives frames and logits of a prefill in order of position, on the calling thread.
+// Receives frames, logits and progress of a prefill in order of position, on the calling thread.
 class PrefillObserver {
  public:
   virtual ~PrefillObserver() = default;
@@ -39,6 +39,8 @@ class PrefillObserver {
   }
   // Only when `trace` was given.
   virtual void onFrame(const TraceFrame& frame) { (void)frame; }
+  // After each layer of a chunk: how many tokens' work this call has done.
+  virtual void onWork(double tokens) { (void)tokens; }
 };
 
 // One thread at a time may compute with a model (the backend's scratch is shared); reading config() is free.
@@ -56,8 +58,8 @@ class Model {
 
   // Feeds tokens in chunks of at most maxChunk() rows (any chunking gives the same result within tolerance;
   // the reference backend gives the same bits). Returns the last position's logits (V), empty for
-  // LogitRows::none. Stops between chunks when `stop` asks: the state then holds what was fed. Throws
-  // Error(badArgument) for a token outside [0, V), before anything is fed.
+  // LogitRows::none. Stops between two layers when `stop` asks: the state then holds the whole chunks fed.
+  // Throws Error(badArgument) for a token outside [0, V), before anything is fed.
   virtual std::vector<float> prefill(SequenceState& state, std::span<const std::int32_t> tokens,
                                      LogitRows rows, PrefillObserver* observer = nullptr,
                                      const FrameLayout* trace = nullptr, std::stop_token stop = {},

@@ -101,7 +101,9 @@ HWY_EXPORT(linearRows);
 
 // From this many tokens on a matrix product through BLAS is faster than streaming dot products.
 constexpr std::int64_t kGemmTokens = 16;
-constexpr std::int64_t kPanelElements = 1 << 17;  // widened weights at a time: half a mebibyte, fits in L2
+// Widened weights at a time: 4 MiB a thread stay in the last cache. Of narrower panels BLAS packs x anew too
+// often.
+constexpr std::int64_t kPanelElements = 1 << 20;
 
 void productOfRows(const LinearArgs& args, const float* w, std::int64_t row, std::int64_t count) {
   const std::int64_t rows = args.weight.rows;

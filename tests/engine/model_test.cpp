@@ -29,6 +29,7 @@ class ModelTest : public QObject {
   void loadReportsProgressAndStops();
   void missingCudaIsSaidPlainly();
   void prefillStopsBetweenChunks();
+  void prefillStopsWithinAChunkAndTheStateIsAsBefore();
   void builtInModelsAgreeWithTheirRecipe_data();
   void builtInModelsAgreeWithTheirRecipe();
 };
@@ -168,6 +169,33 @@ void ModelTest::prefillStopsBetweenChunks() {
   SequenceState other = model->newState();
   model->prefill(other, std::span(tokens).first(30), LogitRows::none, nullptr, nullptr, {}, 10);
   QVERIFY(state.download().layers[0].h == other.download().layers[0].h);
+}
+
+void ModelTest::prefillStopsWithinAChunkAndTheStateIsAsBefore() {
+  const auto model = Model::load(randomCheckpoint(tinyConfig("RRA", 4), 1));
+  const std::vector<std::int32_t> tokens = TestRandom(6).tokens(30, 41);
+  class Stopper final : public PrefillObserver {
+   public:
+    void onWork(double done) override {
+      work.push_back(done);
+      if (done > 20 && done < 30) source.request_stop();
+    }
+    std::vector<double> work;
+    std::stop_source source;
+  } stopper;
+  SequenceState state = model->newState();
+  model->prefill(state, tokens, LogitRows::none, &stopper, nullptr, stopper.source.get_token(), 15);
+  QCOMPARE(state.position(), std::int64_t{15});
+  QCOMPARE(stopper.work, (std::vector<double>{3.75, 7.5, 11.25, 15, 18.75, 22.5}));
+  SequenceState other = model->newState();
+  model->prefill(other, std::span(tokens).first(15), LogitRows::none, nullptr, nullptr, {}, 15);
+  const HostState stopped = state.download();
+  const HostState whole = other.download();
+  for (std::size_t i = 0; i < whole.layers.size(); ++i) {
+    QVERIFY(stopped.layers[i].h == whole.layers[i].h);
+    QVERIFY(stopped.layers[i].tail == whole.layers[i].tail);
+    QVERIFY(stopped.layers[i].keys == whole.layers[i].keys);
+  }
 }
 
 void ModelTest::builtInModelsAgreeWithTheirRecipe_data() {
