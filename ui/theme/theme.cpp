@@ -9,6 +9,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ui/theme/desktop_scheme.h"
+
 namespace eyrie::ui {
 namespace {
 
@@ -188,10 +190,17 @@ ThemeController::ThemeController(QApplication& app, ThemeMode mode) : QObject(&a
   app_.setFont(themeFont(TextRole::body));
   app_.installEventFilter(this);
   apply();
+  connect(new DesktopScheme(this), &DesktopScheme::told, this, &ThemeController::setSystemDark);
 }
 
 ThemeController::~ThemeController() {
   app_.removeEventFilter(this);
+}
+
+void ThemeController::setSystemDark(bool dark) {
+  if (dark == systemDark_) return;
+  systemDark_ = dark;
+  apply();
 }
 
 void ThemeController::setProseSize(double pixels) {
@@ -209,7 +218,7 @@ void ThemeController::setMode(ThemeMode mode) {
 
 bool ThemeController::systemIsDark() const {
   // Qt 6.4 has no colour-scheme hint. What the platform gives is Fusion's standard palette and, before ours
-  // is set, the application's own; GTK_THEME is how GNOME users force dark.
+  // is set, the application's own; GTK_THEME is how GNOME users force dark. DesktopScheme answers later.
   if (qEnvironmentVariable("GTK_THEME").endsWith(QLatin1String("dark"), Qt::CaseInsensitive)) return true;
   const auto isDark = [](const QPalette& palette) {
     return luminance(palette.color(QPalette::Window)) < luminance(palette.color(QPalette::WindowText));

@@ -117,6 +117,7 @@ class ThemeController : public QObject {
 
  private:
   void apply();
+  void setSystemDark(bool dark);
 
   QApplication& app_;
   ThemeMode mode_;
