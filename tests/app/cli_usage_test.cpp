@@ -47,6 +47,7 @@ void CliUsageTest::helpGoesToStdout_data() {
   row("inspect", "--json");
   row("make-model", "recurrentgemma-2b");
   row("doctor", "--backend");
+  row("bench", "--prefill");
 #ifdef EYRIE_STORE
   row("session", "import");
 #endif
@@ -134,6 +135,9 @@ void CliUsageTest::wrongOptionsExitWithTwo_data() {
   QTest::newRow("make-model: empty out") << QStringList{"make-model", "--preset", "tiny-hawk", "--out", ""};
   QTest::newRow("make-model: unknown preset")
       << QStringList{"make-model", "--preset", "phoenix", "--out", "x"};
+  QTest::newRow("bench: no model") << QStringList{"bench", "--decode", "2"};
+  QTest::newRow("bench: nothing to read") << QStringList{"bench", "--model", tiny, "--prefill", "0"};
+  QTest::newRow("bench: never") << QStringList{"bench", "--model", tiny, "--repeats", "0"};
   QTest::newRow("doctor: unknown backend") << QStringList{"doctor", "--backend", "abacus"};
 #ifdef EYRIE_STORE
   QTest::newRow("store with tokens") << generate({"--tokens", "2", "--store", cli_.file("x.db")});
