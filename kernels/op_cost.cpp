@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/packed_matrix.h"
+
 namespace eyrie::kernels {
 namespace {
 
@@ -28,7 +30,7 @@ OpCost opCost(const RmsNormArgs& args) {
 OpCost opCost(const LinearArgs& args) {
   const double rows = real(args.weight.rows);
   const double cols = real(args.weight.cols);
-  const double weightBytes = rows * cols * static_cast<double>(dtypeSize(args.weight.dtype));
+  const auto weightBytes = static_cast<double>(matrixBytes(args.weight));
   const double biasBytes = args.bias == nullptr ? 0 : kF32 * rows;
   return {weightBytes + biasBytes + kF32 * real(args.T) * (rows + cols), 2 * real(args.T) * rows * cols};
 }

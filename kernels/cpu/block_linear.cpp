@@ -76,6 +76,9 @@ void blockLinearBlocks(const BlockLinearArgs& args, std::int64_t begin, std::int
       return blocksOf<hwy::float16_t>(args, begin, end);
     case DType::bf16:
       return blocksOf<hwy::bfloat16_t>(args, begin, end);
+    case DType::int8:
+    case DType::int4:
+      return;  // gates stay as stored
   }
 }
 

@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/grain.h"
+#include "kernels/cpu/packed_linear.h"
 #include "kernels/cpu/widen.h"
 #include "kernels/thread_pool.h"
 
@@ -87,6 +88,9 @@ void linearRows(const LinearArgs& args, std::int64_t begin, std::int64_t end) {
       return linearRowsOf<hwy::float16_t>(args, begin, end);
     case DType::bf16:
       return linearRowsOf<hwy::bfloat16_t>(args, begin, end);
+    case DType::int8:
+    case DType::int4:
+      return;  // packed_linear.cpp
   }
 }
 
@@ -144,6 +148,7 @@ void productByPanels(const LinearArgs& args, std::int64_t begin, std::int64_t en
 
 void linear(const LinearArgs& args, ThreadPool& pool) {
   if (args.T == 0) return;
+  if (isPacked(args.weight.dtype)) return packedLinear(args, pool);
   const bool product = args.T >= kGemmTokens && args.weight.cols > 0;
   const auto rows = product ? productByPanels : HWY_DYNAMIC_DISPATCH(linearRows);
   const double perRow = (product ? 0.03 : 0.1) * static_cast<double>(args.weight.cols * args.T);
