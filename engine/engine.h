@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,6 +18,7 @@ struct LoadRequest {
   std::string model;  // what locateModel understands
   BackendKind backend = BackendKind::automatic;
   int threads = 0;
+  std::optional<kernels::DType> weights;  // LoadOptions
 };
 
 struct RunRequest {

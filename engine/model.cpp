@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "engine/converted_weights.h"
 #include "engine/cpu_backend.h"
 #include "engine/error.h"
 #include "engine/frame_builder.h"
@@ -20,12 +21,20 @@ constexpr std::int64_t kWeightFloats = std::int64_t{8} << 20;
 
 class LoadedModel final : public Model {
  public:
-  LoadedModel(std::shared_ptr<const Checkpoint> checkpoint, std::unique_ptr<Backend> backend)
-      : checkpoint_(std::move(checkpoint)), config_(checkpoint_->config()), backend_(std::move(backend)) {}
+  LoadedModel(std::shared_ptr<const Checkpoint> checkpoint, std::unique_ptr<Backend> backend,
+              std::uint64_t stepBytes, std::optional<kernels::DType> converted)
+      : checkpoint_(std::move(checkpoint)),
+        config_(checkpoint_->config()),
+        backend_(std::move(backend)),
+        stepBytes_(stepBytes),
+        converted_(converted) {}
 
   const ModelConfig& config() const override { return config_; }
   const Checkpoint& checkpoint() const override { return *checkpoint_; }
   std::string backendName() const override { return backend_->name(); }
+  ModelSummary summary() const override;
+  std::string fingerprint() const override;
+  std::uint64_t stepBytes() const override { return stepBytes_; }
   std::int64_t maxChunk() const override { return backend_->maxChunk(); }
   SequenceState newState() const override { return {backend_->newState(), 0}; }
   SequenceState restoreState(const HostState& state) const override {
@@ -56,7 +65,27 @@ class LoadedModel final : public Model {
   std::shared_ptr<const Checkpoint> checkpoint_;
   const ModelConfig& config_;
   std::unique_ptr<Backend> backend_;
+  std::uint64_t stepBytes_;
+  std::optional<kernels::DType> converted_;
 };
+
+std::string typeName(kernels::DType dtype) {
+  std::string name = kernels::dtypeName(dtype);
+  for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+  return name;
+}
+
+ModelSummary LoadedModel::summary() const {
+  ModelSummary summary = summarise(*checkpoint_);
+  if (!converted_) return summary;
+  summary.dtype = typeName(*converted_);
+  summary.weightBytes = stepBytes_ + checkpoint_->tensors().front().bytes;  // and the embedding table
+  return summary;
+}
+
+std::string LoadedModel::fingerprint() const {
+  return converted_ ? checkpoint_->fingerprint() + "-" + typeName(*converted_) : checkpoint_->fingerprint();
+}
 
 void LoadedModel::checkTokens(std::span<const std::int32_t> tokens) const {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -181,9 +210,26 @@ std::shared_ptr<Model> Model::load(std::shared_ptr<const Checkpoint> checkpoint,
     throw Error(ErrorCode::unsupported, "backend: this build of Eyrie has no CUDA backend, use cpu");
   }
   const CpuOps& ops = options.backend == BackendKind::reference ? referenceOps() : fastOps();
-  auto weights = loadWeights(checkpoint, options.progress, options.stop);
-  return std::make_shared<LoadedModel>(
-      std::move(checkpoint), std::make_unique<CpuBackend>(std::move(weights), ops, options.threads));
+  const bool asked = options.weights && *options.weights != kernels::DType::f32;
+  // Converting takes by far the longest.
+  const double reading = asked ? 0.1 : 1.0;
+  const auto share = [&options](double from, double part) {
+    return [&options, from, part](double done) {
+      if (options.progress) options.progress(from + part * done);
+    };
+  };
+  auto weights = loadWeights(checkpoint, share(0, reading), options.stop);
+  if (asked) {
+    kernels::ThreadPool pool(options.threads);
+    const Conversion conversion{*options.weights, options.weightCache, share(reading, 1 - reading),
+                                options.stop};
+    weights = convertWeights(std::move(weights), conversion, pool);
+  }
+  const auto converted = weights->converted ? options.weights : std::nullopt;
+  const std::uint64_t read = engine::stepBytes(*weights);
+  return std::make_shared<LoadedModel>(std::move(checkpoint),
+                                       std::make_unique<CpuBackend>(std::move(weights), ops, options.threads),
+                                       read, converted);
 }
 
 }  // namespace eyrie::engine

@@ -33,8 +33,8 @@ std::shared_ptr<const ModelInfo> describe(const ModelLocation& location, const M
   auto info = std::make_shared<ModelInfo>();
   info->name = location.name;
   info->folder = location.folder;
-  info->summary = summarise(model.checkpoint());
-  info->fingerprint = model.checkpoint().fingerprint();
+  info->summary = model.summary();
+  info->fingerprint = model.fingerprint();
   info->backend = model.backendName();
   if (info->summary.hasTokenizer) {
     info->tokenizer = Tokenizer::load(location.folder / "tokenizer.model");
@@ -154,6 +154,8 @@ void Requests::load(RequestId id, const LoadRequest& request, const std::stop_to
   LoadOptions options;
   options.backend = request.backend;
   options.threads = request.threads;
+  options.weights = request.weights;
+  options.weightCache = weightCacheFolder();
   options.stop = stop;
   int announced = -1;
   options.progress = [&](double fraction) {

@@ -6,6 +6,7 @@
 
 #include "engine/error.h"
 #include "engine/tensor_registry.h"
+#include "kernels/packed_matrix.h"
 #include "kernels/rg_lru.h"
 
 namespace eyrie::engine {
@@ -146,6 +147,42 @@ std::shared_ptr<const Weights> WeightLoader::load() {
 }
 
 }  // namespace
+
+std::vector<kernels::MatrixView*> convertibleMatrices(Weights& weights) {
+  std::vector<kernels::MatrixView*> matrices;
+  for (LayerWeights& layer : weights.layers) {
+    RecurrentWeights& r = layer.recurrent;
+    AttentionWeights& a = layer.attention;
+    for (auto* matrix : {&r.linearY, &r.linearX, &r.linearOut, &a.q, &a.k, &a.v, &a.o, &layer.mlp.gate,
+                         &layer.mlp.up, &layer.mlp.down}) {
+      if (matrix->data != nullptr) matrices.push_back(matrix);
+    }
+  }
+  matrices.push_back(&weights.head);
+  return matrices;
+}
+
+std::uint64_t stepBytes(const Weights& weights) {
+  std::uint64_t bytes = 0;
+  const auto addVectors = [&bytes](std::initializer_list<const std::vector<float>*> vectors) {
+    for (const auto* vector : vectors) bytes += vector->size() * sizeof(float);
+  };
+  Weights views = weights;
+  for (const kernels::MatrixView* matrix : convertibleMatrices(views)) {
+    bytes += static_cast<std::uint64_t>(kernels::matrixBytes(*matrix));
+  }
+  for (const LayerWeights& layer : weights.layers) {
+    const RecurrentWeights& r = layer.recurrent;
+    for (const auto* gate : {&r.inputGate, &r.recurrenceGate}) {
+      if (gate->data != nullptr) bytes += static_cast<std::uint64_t>(kernels::matrixBytes(*gate));
+    }
+    addVectors({&layer.temporalNorm, &layer.channelNorm, &r.linearXBias, &r.linearYBias, &r.linearOutBias,
+                &r.convWeight, &r.convBias, &r.inputGateBias, &r.recurrenceGateBias, &r.decayRate,
+                &layer.attention.oBias, &layer.mlp.gateBias, &layer.mlp.upBias, &layer.mlp.downBias});
+  }
+  addVectors({&weights.finalNorm});
+  return bytes;
+}
 
 std::shared_ptr<const Weights> loadWeights(std::shared_ptr<const Checkpoint> checkpoint,
                                            const std::function<void(double)>& progress,

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/checkpoint/checkpoint.h"
+#include "kernels/pages.h"
 
 namespace eyrie::engine {
 
@@ -53,14 +54,22 @@ struct LayerWeights {
   MlpWeights mlp;
 };
 
-// Immutable after load. Keeps the checkpoint, and so its mappings, alive.
+// Immutable after load. Keeps the checkpoint, and so its mappings, alive. Matrices that were converted
+// (converted_weights.h) lie in `converted`.
 struct Weights {
   std::shared_ptr<const Checkpoint> checkpoint;
   kernels::MatrixView embedding;  // (V, D)
   kernels::MatrixView head;       // (V, D): the embedding itself unless an untied lm_head differs (trap 19)
   std::vector<float> finalNorm;   // (D)
   std::vector<LayerWeights> layers;
+  std::shared_ptr<const kernels::Pages> converted;
 };
+
+// The matrices that may be stored in fewer bits, in the order in which a step reads them: all but the
+// embedding, of which a step reads one row, and the gates (traps 37, 38).
+std::vector<kernels::MatrixView*> convertibleMatrices(Weights& weights);
+// What one step reads of the weights: everything but the embedding table.
+std::uint64_t stepBytes(const Weights& weights);
 
 // Converts the small vectors; big matrices are not read. Throws Error.
 std::shared_ptr<const Weights> loadWeights(std::shared_ptr<const Checkpoint> checkpoint,

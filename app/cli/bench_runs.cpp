@@ -70,14 +70,7 @@ double BenchRuns::visibleKeys(std::int64_t position) const {
 }
 
 double BenchRuns::weightBytes() const {
-  const engine::Checkpoint& checkpoint = model_.checkpoint();
-  const engine::StoredTensor& embedding = checkpoint.tensors().front();
-  double bytes = static_cast<double>(checkpoint.outputHead().bytes);
-  for (const engine::StoredTensor& tensor : checkpoint.tensors()) {
-    const bool table = tensor.name == embedding.name || tensor.name == checkpoint.outputHead().name;
-    if (!table) bytes += static_cast<double>(tensor.bytes);
-  }
-  return bytes;
+  return static_cast<double>(model_.stepBytes());
 }
 
 double BenchRuns::matrixParameters() const {

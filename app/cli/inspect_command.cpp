@@ -32,6 +32,8 @@ std::string dtypeText(kernels::DType dtype) {
       return "f32";
     case kernels::DType::f16:
       return "f16";
+    case kernels::DType::int8:
+    case kernels::DType::int4:  // never in a file
     case kernels::DType::bf16:
       return "bf16";
   }

@@ -115,12 +115,13 @@ void checkVocabulary(const std::vector<std::int32_t>& tokens, const engine::Mode
   }
 }
 
-// Whatever the weights are stored as, they count with their exact values, and arithmetic is f32.
-void checkDtype(const std::string& asked, const engine::ModelInfo& info) {
-  if (asked == "auto" || asked == "f32" || asked == info.summary.dtype) return;
-  throw Error(ErrorCode::unsupported,
-              fmt::format("--dtype {}: not in this version; {} is stored as {} and computed in f32", asked,
-                          info.name, info.summary.dtype));
+// What to convert the weights to: nothing where they are to stay as stored (f32 changes no value).
+std::optional<kernels::DType> weightsFor(const std::string& dtype) {
+  if (dtype == "bf16") return kernels::DType::bf16;
+  if (dtype == "f16") return kernels::DType::f16;
+  if (dtype == "int8") return kernels::DType::int8;
+  if (dtype == "int4") return kernels::DType::int4;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -136,7 +137,7 @@ void ModelOptions::addTo(CLI::App& command) {
   command.add_option("--threads", threads, "1 to 1024 [all cores]")
       ->check(wholeNumber(1, 1024))
       ->type_name("N");
-  command.add_option("--dtype", dtype, "auto, f32, bf16, f16, int8 or int4 [auto: as stored]")
+  command.add_option("--dtype", dtype, "Weights as auto, f32, bf16, f16, int8 or int4 [auto: as stored]")
       ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "int4"}))
       ->type_name("TYPE");
   command.add_option("--intervene", intervene, "Intervention (not in this version)")->type_name("SPEC");
@@ -158,7 +159,6 @@ engine::ModelInfo openModel(const ModelOptions& options,
   info.name = location.name;
   info.folder = location.folder;
   info.summary = engine::summarise(*checkpoint);
-  checkDtype(options.dtype, info);
   info.fingerprint = checkpoint->fingerprint();
   info.tokenizer = engine::Tokenizer::loadFor(location.folder, info.summary.config.V);
   if (info.tokenizer) info.chat = engine::chatFormatOf(info.summary.config, *info.tokenizer);
@@ -173,8 +173,12 @@ LoadedModel loadModel(const ModelOptions& options, std::stop_token stop) {
   load.backend = backendKind(options.backend);
   load.threads = options.threads;
   load.stop = std::move(stop);
+  load.weights = weightsFor(options.dtype);
+  load.weightCache = engine::weightCacheFolder();
   loaded.model = engine::Model::load(std::move(checkpoint), load);
   loaded.info.backend = loaded.model->backendName();
+  loaded.info.summary = loaded.model->summary();
+  loaded.info.fingerprint = loaded.model->fingerprint();
   return loaded;
 }
 

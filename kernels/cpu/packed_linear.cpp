@@ -102,7 +102,10 @@ HWY_INLINE Pairs nibbles(Pairs words) {
 HWY_INLINE IntVec addProducts(IntVec sum, Pairs weights, Pairs x) {
 #if HWY_ARCH_X86
   IntVec unused = hn::Zero(IntTag());
-  return hn::ReorderWidenMulAccumulate(IntTag(), weights, x, sum, unused);
+  IntVec added = hn::ReorderWidenMulAccumulate(IntTag(), weights, x, sum, unused);
+  // Else GCC computes the products of later columns first, and runs out of registers.
+  asm volatile("" : "+x"(added.raw));
+  return added;
 #else
   const IntTag d;
   const auto first = [d](Pairs pairs) { return hn::ShiftRight<16>(hn::ShiftLeft<16>(hn::BitCast(d, pairs))); };
