@@ -32,7 +32,7 @@ class LoadedModel final : public Model {
   const ModelConfig& config() const override { return config_; }
   const Checkpoint& checkpoint() const override { return *checkpoint_; }
   std::string backendName() const override { return backend_->name(); }
-  ModelSummary summary() const override;
+  ModelSummary summary() const override { return summarise(*checkpoint_, converted_); }
   std::string fingerprint() const override;
   std::uint64_t stepBytes() const override { return stepBytes_; }
   std::int64_t maxChunk() const override { return backend_->maxChunk(); }
@@ -69,22 +69,9 @@ class LoadedModel final : public Model {
   std::optional<kernels::DType> converted_;
 };
 
-std::string typeName(kernels::DType dtype) {
-  std::string name = kernels::dtypeName(dtype);
-  for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-  return name;
-}
-
-ModelSummary LoadedModel::summary() const {
-  ModelSummary summary = summarise(*checkpoint_);
-  if (!converted_) return summary;
-  summary.dtype = typeName(*converted_);
-  summary.weightBytes = stepBytes_ + checkpoint_->tensors().front().bytes;  // and the embedding table
-  return summary;
-}
-
+// Such a model's states are not those of the original.
 std::string LoadedModel::fingerprint() const {
-  return converted_ ? checkpoint_->fingerprint() + "-" + typeName(*converted_) : checkpoint_->fingerprint();
+  return converted_ ? checkpoint_->fingerprint() + "-" + summary().dtype : checkpoint_->fingerprint();
 }
 
 void LoadedModel::checkTokens(std::span<const std::int32_t> tokens) const {

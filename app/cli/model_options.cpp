@@ -158,7 +158,7 @@ engine::ModelInfo openModel(const ModelOptions& options,
   engine::ModelInfo info;
   info.name = location.name;
   info.folder = location.folder;
-  info.summary = engine::summarise(*checkpoint);
+  info.summary = engine::summarise(*checkpoint, weightsFor(options.dtype));
   info.fingerprint = checkpoint->fingerprint();
   info.tokenizer = engine::Tokenizer::loadFor(location.folder, info.summary.config.V);
   if (info.tokenizer) info.chat = engine::chatFormatOf(info.summary.config, *info.tokenizer);
@@ -177,7 +177,6 @@ LoadedModel loadModel(const ModelOptions& options, std::stop_token stop) {
   load.weightCache = engine::weightCacheFolder();
   loaded.model = engine::Model::load(std::move(checkpoint), load);
   loaded.info.backend = loaded.model->backendName();
-  loaded.info.summary = loaded.model->summary();
   loaded.info.fingerprint = loaded.model->fingerprint();
   return loaded;
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,6 +62,7 @@ struct ModelSummary {
   bool hasTokenizer = false;
   bool hasChatTemplate = false;
 };
-ModelSummary summarise(const Checkpoint& checkpoint);
+// `as`: with the large matrices converted to that type (converted_weights.h).
+ModelSummary summarise(const Checkpoint& checkpoint, std::optional<kernels::DType> as = std::nullopt);
 
 }  // namespace eyrie::engine
