@@ -91,7 +91,7 @@ std::shared_ptr<const Weights> convertWeights(std::shared_ptr<const Weights> wei
     plan.matrices[i]->data = memory.data() + plan.offsets[i];
     plan.matrices[i]->dtype = conversion.to;
   }
-  converted->converted = pages;
+  converted->pages = pages;
   return converted;
 }
 

@@ -32,8 +32,9 @@ void atLeast(std::vector<float>& buffer, std::int64_t size) {
 
 }  // namespace
 
-CpuBackend::CpuBackend(std::shared_ptr<const Weights> weights, const CpuOps& ops, int threads)
-    : weights_(std::move(weights)), config_(weights_->checkpoint->config()), ops_(ops), pool_(threads) {}
+CpuBackend::CpuBackend(std::shared_ptr<const Weights> weights, const CpuOps& ops, int threads,
+                       std::uint64_t movedFrom)
+    : weights_(std::move(weights)), mover_(weights_, movedFrom), config_(weights_->checkpoint->config()), ops_(ops), pool_(threads) {}
 
 std::string CpuBackend::name() const {
   if (&ops_ == &referenceOps()) return "reference";
@@ -83,6 +84,7 @@ void CpuBackend::reserve(const ChunkPlan& plan) {
 
 void CpuBackend::begin(BackendState& state, std::int64_t position, std::span<const std::int32_t> tokens,
                        const ChunkPlan& plan) {
+  if (auto moved = mover_.take()) weights_ = std::move(moved);
   T_ = static_cast<std::int64_t>(tokens.size());
   position_ = position;
   static_cast<CpuState&>(state).grow(T_);

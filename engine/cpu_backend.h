@@ -7,6 +7,7 @@
 
 #include "engine/backend.h"
 #include "engine/cpu_ops.h"
+#include "engine/weight_mover.h"
 #include "engine/weights.h"
 
 namespace eyrie::engine {
@@ -43,10 +44,10 @@ class CpuState final : public BackendState {
   std::int64_t position_ = 0;
 };
 
-// threads < 1: all cores.
+// threads < 1: all cores. Matrices of at least `movedFrom` bytes together move into huge pages meanwhile.
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(std::shared_ptr<const Weights> weights, const CpuOps& ops, int threads);
+  CpuBackend(std::shared_ptr<const Weights> weights, const CpuOps& ops, int threads, std::uint64_t movedFrom);
 
   std::string name() const override;
   std::int64_t maxChunk() const override;
@@ -83,7 +84,8 @@ class CpuBackend final : public Backend {
   void attend(CpuState& state, int layerIdx, float* weights, std::int64_t span);
   void addToHidden();
 
-  std::shared_ptr<const Weights> weights_;
+  std::shared_ptr<const Weights> weights_;  // changes, where they were moved, between two chunks
+  WeightMover mover_;
   const ModelConfig& config_;
   const CpuOps& ops_;
   kernels::ThreadPool pool_;

@@ -212,10 +212,11 @@ std::shared_ptr<Model> Model::load(std::shared_ptr<const Checkpoint> checkpoint,
                                 options.stop};
     weights = convertWeights(std::move(weights), conversion, pool);
   }
-  const auto converted = weights->converted ? options.weights : std::nullopt;
+  const auto converted = weights->pages ? options.weights : std::nullopt;
   const std::uint64_t read = engine::stepBytes(*weights);
   return std::make_shared<LoadedModel>(std::move(checkpoint),
-                                       std::make_unique<CpuBackend>(std::move(weights), ops, options.threads),
+                                       std::make_unique<CpuBackend>(std::move(weights), ops, options.threads,
+                                                                    options.movedFrom),
                                        read, converted);
 }
 

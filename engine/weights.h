@@ -55,14 +55,14 @@ struct LayerWeights {
 };
 
 // Immutable after load. Keeps the checkpoint, and so its mappings, alive. Matrices that were converted
-// (converted_weights.h) lie in `converted`.
+// (converted_weights.h) or moved (weight_mover.h) lie in `pages`.
 struct Weights {
   std::shared_ptr<const Checkpoint> checkpoint;
   kernels::MatrixView embedding;  // (V, D)
   kernels::MatrixView head;       // (V, D): the embedding itself unless an untied lm_head differs (trap 19)
   std::vector<float> finalNorm;   // (D)
   std::vector<LayerWeights> layers;
-  std::shared_ptr<const kernels::Pages> converted;
+  std::shared_ptr<const kernels::Pages> pages;
 };
 
 // The matrices that may be stored in fewer bits, in the order in which a step reads them: all but the

@@ -111,6 +111,9 @@ class OpenCheckpoint final : public Checkpoint {
   const StoredTensor* find(std::string_view name) const override;
   const StoredTensor& outputHead() const override;
   const std::string& fingerprint() const override { return fingerprint_; }
+  void dropPages(const void* data, std::uint64_t bytes) const override {
+    for (const MappedFile& file : shards_.files) file.dropPages(data, bytes);
+  }
 
  private:
   void countBlocks();

@@ -45,6 +45,12 @@ class Checkpoint {
   // Hex digest of configuration, names, shapes and sampled bytes of every tensor: the same model, the same
   // string.
   virtual const std::string& fingerprint() const = 0;
+  // These bytes of a tensor are not needed in this process's memory for now: where they are mapped, reading
+  // them again brings them back from the file. Any thread.
+  virtual void dropPages(const void* data, std::uint64_t bytes) const {
+    (void)data;
+    (void)bytes;
+  }
 };
 
 // Positions assumed for the state of global attention, which grows with the text.

@@ -72,6 +72,16 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(data_, size_);
 }
 
+void MappedFile::dropPages(const void* data, std::uint64_t bytes) const {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto from = reinterpret_cast<std::uintptr_t>(data);
+  const auto file = reinterpret_cast<std::uintptr_t>(data_);
+  if (from < file || from + bytes > file + size_) return;
+  const std::uintptr_t begin = (from + page - 1) / page * page;
+  const std::uintptr_t end = (from + bytes) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 

@@ -21,6 +21,9 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
 
   std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
+  // The whole pages of [data, data + bytes), where that lies in this file, leave the process's memory until
+  // they are read again.
+  void dropPages(const void* data, std::uint64_t bytes) const;
 
  private:
   void* data_ = nullptr;

@@ -7,10 +7,13 @@
 #include <fstream>
 
 #include "engine/error.h"
+#include "engine/make_model.h"
 #include "engine/model.h"
 #include "engine/verify/model_run.h"
 #include "engine/verify/test_models.h"
 #include "engine/weight_cache.h"
+#include "engine/weight_mover.h"
+#include "kernels/packed_matrix.h"
 
 using namespace eyrie;
 using namespace eyrie::engine;
@@ -64,6 +67,7 @@ class ConvertedWeightsTest : public QObject {
   void theStoredTypeConvertsNothing();
   void aConvertedModelSaysSo();
   void stopsAndReportsProgress();
+  void movedWeightsAreTheSame();
   void whatWasKeptComesBack();
   void whatIsDamagedIsNotUsed_data();
   void whatIsDamagedIsNotUsed();
@@ -171,6 +175,33 @@ void ConvertedWeightsTest::stopsAndReportsProgress() {
   } catch (const Error& error) {
     QCOMPARE(error.code(), ErrorCode::cancelled);
   }
+}
+
+// From a mapped file, whose pages are dropped meanwhile.
+void ConvertedWeightsTest::movedWeightsAreTheSame() {
+  const QTemporaryDir folder;
+  const std::filesystem::path place = folder.path().toStdString() + "/model";
+  makeModel(presetConfig("tiny-griffin"), place);
+  const auto checkpoint = Checkpoint::open(place);
+  const auto weights = loadWeights(checkpoint);
+  WeightMover mover(weights, 0);
+  mover.wait();
+  const auto moved = mover.take();
+  QVERIFY(moved);
+  QVERIFY(!mover.take());
+  Weights before = *weights;
+  Weights after = *moved;
+  const auto sources = convertibleMatrices(before);
+  const auto copies = convertibleMatrices(after);
+  for (std::size_t i = 0; i < sources.size(); ++i) {
+    QVERIFY(copies[i]->data != sources[i]->data);
+    QCOMPARE(std::memcmp(copies[i]->data, sources[i]->data, std::size_t(kernels::matrixBytes(*sources[i]))), 0);
+  }
+  LoadOptions at0;
+  at0.movedFrom = 0;
+  const auto tokens = TestRandom(6).tokens(300, checkpoint->config().V);
+  const ModelRun fromPages = runModel(*Model::load(checkpoint, at0), tokens, kSteps);
+  QCOMPARE(fromPages.logits, runModel(*Model::load(checkpoint), tokens, kSteps).logits);
 }
 
 void ConvertedWeightsTest::whatWasKeptComesBack() {
