@@ -34,7 +34,11 @@ void atLeast(std::vector<float>& buffer, std::int64_t size) {
 
 CpuBackend::CpuBackend(std::shared_ptr<const Weights> weights, const CpuOps& ops, int threads,
                        std::uint64_t movedFrom)
-    : weights_(std::move(weights)), mover_(weights_, movedFrom), config_(weights_->checkpoint->config()), ops_(ops), pool_(threads) {}
+    : weights_(std::move(weights)),
+      mover_(weights_, movedFrom),
+      config_(weights_->checkpoint->config()),
+      ops_(ops),
+      pool_(threads) {}
 
 std::string CpuBackend::name() const {
   if (&ops_ == &referenceOps()) return "reference";

@@ -214,10 +214,10 @@ std::shared_ptr<Model> Model::load(std::shared_ptr<const Checkpoint> checkpoint,
   }
   const auto converted = weights->pages ? options.weights : std::nullopt;
   const std::uint64_t read = engine::stepBytes(*weights);
-  return std::make_shared<LoadedModel>(std::move(checkpoint),
-                                       std::make_unique<CpuBackend>(std::move(weights), ops, options.threads,
-                                                                    options.movedFrom),
-                                       read, converted);
+  return std::make_shared<LoadedModel>(
+      std::move(checkpoint),
+      std::make_unique<CpuBackend>(std::move(weights), ops, options.threads, options.movedFrom), read,
+      converted);
 }
 
 }  // namespace eyrie::engine

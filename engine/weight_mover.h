@@ -1,5 +1,5 @@
-// Moves a large model's matrices from the mapped file into huge pages while the first tokens are computed from
-// the file: streaming through them is then a tenth faster or more.
+// Moves a large model's matrices from the mapped file into huge pages while the first tokens are computed
+// from the file: streaming through them is then a tenth faster or more.
 #pragma once
 
 #include <cstdint>

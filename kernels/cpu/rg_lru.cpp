@@ -12,7 +12,8 @@
 #include "kernels/cpu/simd-inl.h"
 
 // Accuracy near a = 1 (trap 7): log_a is exact to a few ulp (the sigmoid), and 1 - a^2 = (1 - a)(1 + a) with
-// 1 - a = -(e^log_a - 1) to a few ulp of itself, from the same exponential as a. Test: decayIsAccurateNearOne.
+// 1 - a = -(e^log_a - 1) to a few ulp of itself, from the same exponential as a. Test:
+// decayIsAccurateNearOne.
 HWY_BEFORE_NAMESPACE();
 namespace eyrie::kernels::cpu::HWY_NAMESPACE {
 namespace {

@@ -114,8 +114,8 @@ EYRIE_SIMD_MATH Vec expOfNonPositive(Vec x) {
   return hn::Exp(d, hn::Max(x, hn::Set(d, -120.0F)));
 }
 
-// e^x = scale (1 + rest), rest within 2 ulp of e^f - 1 for the reduced f, also where that is tiny: of both e^x
-// and e^x - 1 follow with one more step each. x is clamped to [-87, 88].
+// e^x = scale (1 + rest), rest within 2 ulp of e^f - 1 for the reduced f, also where that is tiny: of both
+// e^x and e^x - 1 follow with one more step each. x is clamped to [-87, 88].
 struct Exponential {
   FloatVec scale;
   FloatVec rest;

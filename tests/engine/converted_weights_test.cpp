@@ -80,7 +80,8 @@ class ConvertedWeightsTest : public QObject {
 
 void ConvertedWeightsTest::types() {
   QTest::addColumn<int>("type");
-  for (const auto type : {kernels::DType::bf16, kernels::DType::f16, kernels::DType::int8, kernels::DType::int4})
+  for (const auto type :
+       {kernels::DType::bf16, kernels::DType::f16, kernels::DType::int8, kernels::DType::int4})
     QTest::newRow(kernels::dtypeName(type)) << static_cast<int>(type);
 }
 
@@ -103,8 +104,9 @@ void ConvertedWeightsTest::logitsStayNearTheOriginals() {
   const ModelRun original = runAs(checkpoint, std::nullopt, kPrefill);
   const ModelRun converted = runAs(checkpoint, static_cast<kernels::DType>(type), kPrefill);
   const double difference = differenceOf(converted.logits, original.logits);
-  QVERIFY2(difference >= least && difference <= most,
-           qPrintable(QStringLiteral("difference %1, expected %2 to %3").arg(difference).arg(least).arg(most)));
+  QVERIFY2(
+      difference >= least && difference <= most,
+      qPrintable(QStringLiteral("difference %1, expected %2 to %3").arg(difference).arg(least).arg(most)));
 }
 
 void ConvertedWeightsTest::backendsAgree() {
@@ -115,7 +117,8 @@ void ConvertedWeightsTest::backendsAgree() {
     const ModelRun fast = runAs(checkpoint, to, kSteps);
     const ModelRun reference = runAs(checkpoint, to, kSteps, BackendKind::reference);
     const double difference = differenceOf(fast.logits, reference.logits);
-    QVERIFY2(difference < 3e-4, qPrintable(QStringLiteral("%1: %2").arg(QLatin1String(pattern)).arg(difference)));
+    QVERIFY2(difference < 3e-4,
+             qPrintable(QStringLiteral("%1: %2").arg(QLatin1String(pattern)).arg(difference)));
   }
 }
 
@@ -127,7 +130,8 @@ void ConvertedWeightsTest::prefillEqualsSteps() {
   for (const Feeding& feeding : {kPrefill, kOddChunks}) {
     // Integer inputs may round the other way where f32 differs in its last bit.
     const double difference = differenceOf(runAs(checkpoint, to, feeding).logits, steps.logits);
-    QVERIFY2(difference < 1e-4, qPrintable(QStringLiteral("%1: %2").arg(QLatin1String(feeding.name)).arg(difference)));
+    QVERIFY2(difference < 1e-4,
+             qPrintable(QStringLiteral("%1: %2").arg(QLatin1String(feeding.name)).arg(difference)));
   }
 }
 
@@ -138,7 +142,8 @@ void ConvertedWeightsTest::theStoredTypeConvertsNothing() {
   const auto model = Model::load(checkpoint, options);
   QCOMPARE(model->fingerprint(), checkpoint->fingerprint());
   QCOMPARE(model->summary().dtype, std::string("f32"));
-  QCOMPARE(runAs(checkpoint, kernels::DType::f32, kSteps).logits, runAs(checkpoint, std::nullopt, kSteps).logits);
+  QCOMPARE(runAs(checkpoint, kernels::DType::f32, kSteps).logits,
+           runAs(checkpoint, std::nullopt, kSteps).logits);
 }
 
 void ConvertedWeightsTest::aConvertedModelSaysSo() {
@@ -195,7 +200,8 @@ void ConvertedWeightsTest::movedWeightsAreTheSame() {
   const auto copies = convertibleMatrices(after);
   for (std::size_t i = 0; i < sources.size(); ++i) {
     QVERIFY(copies[i]->data != sources[i]->data);
-    QCOMPARE(std::memcmp(copies[i]->data, sources[i]->data, std::size_t(kernels::matrixBytes(*sources[i]))), 0);
+    QCOMPARE(std::memcmp(copies[i]->data, sources[i]->data, std::size_t(kernels::matrixBytes(*sources[i]))),
+             0);
   }
   LoadOptions at0;
   at0.movedFrom = 0;
