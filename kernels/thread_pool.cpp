@@ -10,8 +10,10 @@
 namespace eyrie::kernels {
 namespace {
 
-// About 20 microseconds: longer than the gap between two kernels of a decode step, shorter than a time slice.
-constexpr int kSpins = 1000;
+// A third of a millisecond to one: longer than what one thread does alone between two parallel kernels of a
+// decode step, shorter than a time slice. Waking a sleeper costs 50 microseconds and more, hundreds of times
+// a token.
+constexpr int kSpins = 20'000;
 constexpr int kMaxThreads = 1024;  // parts are counted in 16 bits
 
 inline void cpuRelax() {
