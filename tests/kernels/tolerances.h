@@ -34,7 +34,7 @@ inline constexpr ToleranceRow kTolerances[] = {
     {"softCap", 1, 6e-7},
     {"logitStats", 300000, 4e-6},
     {"complexRgLru", 256, 4e-6},
-    {"complexRgLru", 16384, 2e-3},  // as rgLru's, and up to 3 ulp of each sine and cosine
+    {"complexRgLru", 16384, 2e-3},
 };
 
 // Bound of the first row that covers `length`; 0 (nothing passes) where there is none.
