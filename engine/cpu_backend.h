@@ -69,7 +69,7 @@ class CpuBackend final : public Backend {
     std::vector<float> out;         // (T, D)
     std::vector<float> a, b, c, d;  // (T, widest block)
     std::vector<float> logits;      // (rows, V)
-    std::vector<float> taps[6];     // (T, R)
+    std::vector<float> taps[7];     // (T, R); the last for a complex recurrence only
     std::vector<float> weights;     // (T, H, span)
   };
 
@@ -80,6 +80,7 @@ class CpuBackend final : public Backend {
   void linear(const float* x, const kernels::MatrixView& weight, const std::vector<float>& bias, float* out);
   void gates(const RecurrentWeights& w, const float* c, float* inputPre, float* recurrencePre);
   void scan(const RecurrentWeights& w, CpuLayerState& layer, Observe observe);
+  void complexScan(const RecurrentWeights& w, CpuLayerState& layer, Observe observe);
   kernels::RgLruTaps tapBuffers(Observe observe);
   void attend(CpuState& state, int layerIdx, float* weights, std::int64_t span);
   void addToHidden();

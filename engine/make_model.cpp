@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstring>
 #include <nlohmann/json.hpp>
+#include <numbers>
 #include <system_error>
 
 #include "engine/checkpoint/file_io.h"
@@ -52,6 +53,11 @@ float recurrentParam(std::uint64_t bits) {
   return static_cast<float>(std::log(std::expm1(-0.5 * std::log(squared))));
 }
 
+// Angles are uniform up to a tenth of a half turn.
+float recurrentImagParam(std::uint64_t bits) {
+  return static_cast<float>(0.1 * std::numbers::pi * static_cast<double>(bits >> 11U) * 0x1p-53);
+}
+
 // Standard deviation of a tensor's values.
 float deviationOf(const ExpectedTensor& tensor, const ModelConfig& config) {
   constexpr float kBiasNoise = 0.02F;
@@ -79,9 +85,16 @@ float deviationOf(const ExpectedTensor& tensor, const ModelConfig& config) {
       return over(residual ? 2.0 / static_cast<double>(config.L) : 1.0, tensor.shape[1]);
     }
     case TensorRole::recurrentParam:
+    case TensorRole::recurrentImagParam:
       break;
   }
   return 1.0F;
+}
+
+float drawn(TensorRole role, float deviation, std::uint64_t bits) {
+  if (role == TensorRole::recurrentParam) return recurrentParam(bits);
+  if (role == TensorRole::recurrentImagParam) return recurrentImagParam(bits);
+  return deviation * bell(bits);
 }
 
 std::int64_t countOf(const std::vector<std::int64_t>& shape) {
@@ -210,7 +223,6 @@ class Maker {
     const std::size_t element = kernels::dtypeSize(options_.dtype);
     const std::uint64_t stream = streamOf(options_.seed, tensor.name);
     const float deviation = deviationOf(tensor, config_);
-    const bool isParam = tensor.role == TensorRole::recurrentParam;
     const std::int64_t count = countOf(tensor.shape);
     for (std::int64_t start = 0; start < count; start += kChunk) {
       if (options_.stop.stop_requested()) throw Error(ErrorCode::cancelled, "make-model: stopped");
@@ -219,7 +231,7 @@ class Maker {
       pool_.parallelFor(n, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
         for (std::int64_t i = begin; i < end; ++i) {
           const std::uint64_t bits = mix(stream ^ mix(static_cast<std::uint64_t>(start + i)));
-          store(isParam ? recurrentParam(bits) : deviation * bell(bits), options_.dtype,
+          store(drawn(tensor.role, deviation, bits), options_.dtype,
                 buffer_.data() + static_cast<std::size_t>(i) * element);
         }
       });

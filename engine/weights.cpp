@@ -2,10 +2,12 @@
 
 #include <fmt/core.h>
 
+#include <cmath>
 #include <string>
 
 #include "engine/error.h"
 #include "engine/tensor_registry.h"
+#include "kernels/complex_rg_lru.h"
 #include "kernels/packed_matrix.h"
 #include "kernels/rg_lru.h"
 
@@ -25,6 +27,7 @@ class WeightLoader {
   kernels::MatrixView matrix(const std::string& name);
   static kernels::MatrixView viewOf(const StoredTensor& tensor);
   std::vector<float> vector(const std::string& name);
+  std::vector<float> angles(const std::string& name);
   LayerWeights layer(const std::string& prefix, BlockKind kind);
   RecurrentWeights recurrent(const std::string& prefix);
   AttentionWeights attention(const std::string& prefix);
@@ -69,6 +72,18 @@ std::vector<float> WeightLoader::vector(const std::string& name) {
   return values;
 }
 
+std::vector<float> WeightLoader::angles(const std::string& name) {
+  std::vector<float> values = vector(name);
+  for (const float value : values) {
+    if (std::abs(value) <= kernels::kLargestAngle) continue;  // NaN is not
+    const StoredTensor& tensor = checkpoint_->tensor(name);
+    throw Error(ErrorCode::badTensor,
+                fmt::format("{}: tensor {}: expected angles of at most {} either way, found {}", tensor.file,
+                            name, kernels::kLargestAngle, value));
+  }
+  return values;
+}
+
 RecurrentWeights WeightLoader::recurrent(const std::string& prefix) {
   const ModelConfig& config = checkpoint_->config();
   RecurrentWeights w;
@@ -93,6 +108,7 @@ RecurrentWeights WeightLoader::recurrent(const std::string& prefix) {
   w.recurrenceGateBias = vector(prefix + "rg_lru.recurrent_gate_bias");
   w.decayRate = vector(prefix + "rg_lru.recurrent_param");
   for (float& p : w.decayRate) p = kernels::decayRateOf(p);
+  if (config.rgLru == RgLru::complex) w.angleRate = angles(prefix + "rg_lru.recurrent_imag_param");
   return w;
 }
 

@@ -17,16 +17,17 @@ struct RecurrentWeights {
   kernels::MatrixView linearX;         // (R, D)
   kernels::MatrixView linearY;         // (R, D)
   kernels::MatrixView linearOut;       // (D, R)
-  kernels::MatrixView inputGate;       // (R, R / gateBlocks): blocks [in][out]
+  kernels::MatrixView inputGate;       // (R, channels / gateBlocks): blocks [in][out]
   kernels::MatrixView recurrenceGate;  // likewise
   std::vector<float> linearXBias;      // (R)
   std::vector<float> linearYBias;      // (R)
   std::vector<float> linearOutBias;    // (D)
   std::vector<float> convWeight;       // (K, R), row K-1 for the current token
   std::vector<float> convBias;         // (R)
-  std::vector<float> inputGateBias;    // (R)
+  std::vector<float> inputGateBias;    // (channels)
   std::vector<float> recurrenceGateBias;
-  std::vector<float> decayRate;  // (R): 8 softplus(p), folded in f32 (trap 47)
+  std::vector<float> decayRate;  // (channels): 8 softplus(p), folded in f32 (trap 47)
+  std::vector<float> angleRate;  // (channels); empty unless the RG-LRU is complex
 };
 
 struct AttentionWeights {

@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <chrono>
-#include <functional>
 #include <random>
 
 #include "engine/error.h"
-#include "kernels/op_cost.h"
+#include "kernels/complex_rg_lru.h"
 #include "kernels/rg_lru.h"
 
 namespace eyrie::app {
@@ -173,13 +172,27 @@ BenchResult BenchRuns::prefill(std::int64_t tokens, std::int64_t context) {
 }
 
 BenchResult BenchRuns::scan(std::int64_t tokens) {
-  const std::int64_t n = tokens * config_.R;
-  const std::vector<float> x = noise(n, 1.0F);
-  const std::vector<float> recurrence = noise(n, 2.0F);
-  const std::vector<float> input = noise(n, 1.5F);
-  const std::vector<float> rate(static_cast<std::size_t>(config_.R), kernels::decayRateOf(-4.0F));
-  std::vector<float> h(rate.size());
+  const std::int64_t C = config_.channels();
+  const std::vector<float> x = noise(tokens * config_.R, 1.0F);
+  const std::vector<float> recurrence = noise(tokens * C, 2.0F);
+  const std::vector<float> input = noise(tokens * C, 1.5F);
+  const std::vector<float> rate(static_cast<std::size_t>(C), kernels::decayRateOf(-4.0F));
+  const std::vector<float> angle = noise(C, 0.3F);
+  std::vector<float> h(static_cast<std::size_t>(config_.R));
   std::vector<float> out(x.size());
+  if (config_.rgLru == engine::RgLru::complex) {
+    kernels::ComplexRgLruArgs args;
+    args.x = x.data();
+    args.inputPre = input.data();
+    args.recurrencePre = recurrence.data();
+    args.decayRate = rate.data();
+    args.angleRate = angle.data();
+    args.state = h.data();
+    args.T = tokens;
+    args.C = C;
+    args.out = out.data();
+    return timedScan(tokens, kernels::opCost(args), [&] { kernels::cpu::complexRgLru(args, pool_); });
+  }
   kernels::RgLruArgs args;
   args.x = x.data();
   args.inputPre = input.data();
@@ -189,7 +202,11 @@ BenchResult BenchRuns::scan(std::int64_t tokens) {
   args.T = tokens;
   args.R = config_.R;
   args.out = out.data();
-  const kernels::OpCost cost = kernels::opCost(args);
+  return timedScan(tokens, kernels::opCost(args), [&] { kernels::cpu::rgLru(args, pool_); });
+}
+
+BenchResult BenchRuns::timedScan(std::int64_t tokens, const kernels::OpCost& cost,
+                                 const std::function<void()>& run) {
   BenchResult result;
   result.name = "scan";
   result.tokens = tokens;
@@ -198,7 +215,7 @@ BenchResult BenchRuns::scan(std::int64_t tokens) {
   result.flops = cost.flops;
   for (int i = -1; i < repeats_; ++i) {
     checkStop();
-    const double seconds = secondsOf([&] { kernels::cpu::rgLru(args, pool_); });
+    const double seconds = secondsOf(run);
     if (i >= 0) result.seconds.push_back(seconds);
   }
   std::sort(result.seconds.begin(), result.seconds.end());

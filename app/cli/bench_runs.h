@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "engine/model.h"
+#include "kernels/op_cost.h"
 #include "kernels/thread_pool.h"
 
 namespace eyrie::app {
@@ -52,6 +54,7 @@ class BenchRuns {
   void decodeOnce(engine::SequenceState& state, std::int64_t tokens, engine::TraceFrame* frame,
                   const engine::FrameLayout* layout);
   BenchResult describeDecode(std::string name, std::int64_t tokens, std::int64_t context) const;
+  BenchResult timedScan(std::int64_t tokens, const kernels::OpCost& cost, const std::function<void()>& run);
   void checkStop() const;
 
   engine::Model& model_;

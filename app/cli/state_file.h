@@ -7,8 +7,9 @@
 
 namespace eyrie::app {
 
-// layers.{i}.rg_lru.h (R), layers.{i}.conv_1d.tail (K-1, R), layers.{i}.attention.keys and .values
-// (n, KV heads, head size), all f32, oldest first; metadata `position`. Throws Error(ioFailed).
+// layers.{i}.rg_lru.h (R; of a complex recurrence all real, then all imaginary parts),
+// layers.{i}.conv_1d.tail (K-1, R), layers.{i}.attention.keys and .values (n, KV heads, head size), all f32,
+// oldest first; metadata `position`. Throws Error(ioFailed).
 void writeStateFile(const std::filesystem::path& file, const engine::HostState& state,
                     const engine::ModelConfig& config);
 

@@ -16,7 +16,7 @@ constexpr std::int64_t kTokens = 40;  // more than five windows
 
 class InvariantSuite {
  public:
-  InvariantSuite(const std::string& pattern, std::int64_t layers, BackendKind backend, int threads);
+  InvariantSuite(const ModelConfig& config, BackendKind backend, int threads);
   std::vector<CheckResult> run();
 
  private:
@@ -38,16 +38,16 @@ class InvariantSuite {
   std::vector<CheckResult> results_;
 };
 
-InvariantSuite::InvariantSuite(const std::string& pattern, std::int64_t layers, BackendKind backend,
-                               int threads) {
+InvariantSuite::InvariantSuite(const ModelConfig& config, BackendKind backend, int threads) {
   const bool exact = backend == BackendKind::reference;
   logits_ = exact ? kSameBits : kSameLogits;
   state_ = exact ? kSameBits : kSameState;
   LoadOptions options;
   options.backend = backend;
   options.threads = threads;
-  model_ = Model::load(randomCheckpoint(tinyConfig(pattern, layers), 7), options);
-  name_ = fmt::format("{} · {}", pattern, model_->backendName());
+  model_ = Model::load(randomCheckpoint(config, 7), options);
+  name_ = fmt::format("{}{} · {}", patternString(config), config.rgLru == RgLru::complex ? " complex" : "",
+                      model_->backendName());
   TestRandom random(3);
   tokens_ = random.tokens(kTokens, model_->config().V);
 }
@@ -173,10 +173,14 @@ std::vector<CheckResult> InvariantSuite::run() {
 }  // namespace
 
 std::vector<CheckResult> checkInvariants(BackendKind backend, int threads) {
+  std::vector<ModelConfig> configs;
+  for (const char* pattern : {"R", "A", "G", "RG"}) configs.push_back(tinyConfig(pattern, 2));
+  configs.push_back(tinyConfig("RRA", 4));
+  configs.push_back(tinyConfig("R", 2, RgLru::complex));
+  configs.push_back(tinyConfig("RRA", 4, RgLru::complex));
   std::vector<CheckResult> results;
-  for (const char* pattern : {"R", "A", "G", "RRA", "RG"}) {
-    const std::int64_t layers = std::string(pattern) == "RRA" ? 4 : 2;
-    std::vector<CheckResult> more = InvariantSuite(pattern, layers, backend, threads).run();
+  for (const ModelConfig& config : configs) {
+    std::vector<CheckResult> more = InvariantSuite(config, backend, threads).run();
     std::move(more.begin(), more.end(), std::back_inserter(results));
   }
   return results;

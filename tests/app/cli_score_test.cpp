@@ -114,6 +114,7 @@ void CliScoreTest::scoreEqualsTheReference_data() {
   QTest::newRow("griffin-bf16-sharded") << true;
   QTest::newRow("griffin-long") << true;
   QTest::newRow("mqa-global") << true;
+  QTest::newRow("griffin-complex") << true;
   QTest::newRow("hf-community") << false;
 }
 
@@ -155,7 +156,8 @@ void CliScoreTest::scoreEqualsTheReference() {
 
 void CliScoreTest::traceEqualsTheReference_data() {
   QTest::addColumn<QString>("ending");
-  for (const char* name : {"griffin-tiny", "hawk-tiny", "mqa-global"}) QTest::newRow(name) << QString("npz");
+  for (const char* name : {"griffin-tiny", "hawk-tiny", "mqa-global", "griffin-complex"})
+    QTest::newRow(name) << QString("npz");
 }
 
 void CliScoreTest::traceEqualsTheReference() {

@@ -1,6 +1,7 @@
 #include "engine/make_model.h"
 
 #include <QtTest/QtTest>
+#include <algorithm>
 #include <cmath>
 
 #include "engine/checkpoint/checkpoint.h"
@@ -19,6 +20,7 @@ class MakeModelTest : public QObject {
   void sameSeedGivesTheSameBytesWhateverTheThreads();
   void shardsCarryAnIndex();
   void trap1_decaysLieOnTheInitialRing();
+  void anglesLieInTheInitialRange();
   void everyDtypeIsWritten();
   void refusesAFolderThatIsNotEmpty();
   void refusesADiskThatIsTooSmall();
@@ -34,6 +36,7 @@ class MakeModelTest : public QObject {
 void MakeModelTest::tinyPresetsOpen_data() {
   QTest::addColumn<QString>("pattern");
   QTest::newRow("tiny-griffin") << "RRARRA";
+  QTest::newRow("tiny-griffin-complex") << "RRARRA";
   QTest::newRow("tiny-hawk") << "RRRRRR";
   QTest::newRow("tiny-mqa") << "GGGGGG";
   QTest::newRow("tiny-grouped") << "RRA";
@@ -90,6 +93,20 @@ void MakeModelTest::trap1_decaysLieOnTheInitialRing() {
     const double radius = std::exp(-std::log1p(std::exp(static_cast<double>(p[i]))));
     QVERIFY2(radius > 0.8999 && radius < 0.9991, qPrintable(QString::number(radius)));
   }
+}
+
+void MakeModelTest::anglesLieInTheInitialRange() {
+  const fs::path path = fresh();
+  MakeModelOptions options;
+  options.dtype = eyrie::kernels::DType::f32;
+  makeModel(presetConfig("tiny-griffin-complex"), path, options);
+  const auto checkpoint = Checkpoint::open(path);
+  const StoredTensor& tensor =
+      checkpoint->tensor("model.layers.0.temporal_block.rg_lru.recurrent_imag_param");
+  const auto* angles = static_cast<const float*>(tensor.data);
+  const auto [least, most] = std::minmax_element(angles, angles + tensor.bytes / 4);
+  QVERIFY2(*least >= 0 && *least < 0.08F, qPrintable(QString::number(double{*least})));
+  QVERIFY2(*most > 0.23F && *most < 0.3142F, qPrintable(QString::number(double{*most})));
 }
 
 void MakeModelTest::everyDtypeIsWritten() {

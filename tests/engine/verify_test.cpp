@@ -88,7 +88,7 @@ void VerifyTest::trap24HuggingFaceIsNoReferenceBeyondTheWindow() {
 void VerifyTest::trap45ReferencesAreSinglePrecision() {
   const QDir golden(EYRIE_SOURCE_DIR "/tests/golden");
   const QStringList sets = golden.entryList(QDir::Dirs | QDir::NoDotAndDotDot);
-  QCOMPARE(sets.size(), 6);
+  QCOMPARE(sets.size(), 7);
   for (const QString& set : sets) {
     const std::string file = golden.filePath(set + "/logits.npy").toStdString();
     QVERIFY2(bytesOf(QString::fromStdString(file)).left(64).contains("'descr': '<f4'"), file.c_str());

@@ -34,6 +34,8 @@ inline constexpr ToleranceRow kTolerances[] = {
     {"embed", 1, 1e-7},
     {"softCap", 1, 6e-7},
     {"logitStats", 300000, 4e-6},
+    {"complexRgLru", 256, 4e-6},
+    {"complexRgLru", 16384, 2e-3},
 };
 
 // Bound of the first row that covers `length`; 0 (nothing passes) where there is none.
