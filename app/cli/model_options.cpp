@@ -130,6 +130,12 @@ void ModelOptions::addTo(CLI::App& command) {
       ->required()
       ->check(filled())
       ->type_name("M");
+  command
+      .add_option("--preset", preset,
+                  "What tensors with DeepMind's names do not tell (window, soft cap, embedding scale): a "
+                  "name that make-model knows [config.json]")
+      ->check(presetName())
+      ->type_name("NAME");
   command.add_option("--backend", backend, "auto, cpu, reference or cuda [auto]")
       ->check(CLI::IsMember({"auto", "cpu", "reference", "cuda"}))
       ->type_name("NAME");
@@ -153,7 +159,7 @@ engine::ModelInfo openModel(const ModelOptions& options,
                             std::shared_ptr<const engine::Checkpoint>& checkpoint) {
   if (!options.intervene.empty()) throw Error(ErrorCode::unsupported, "--intervene: not in this version");
   const auto location = engine::locateModel(options.model);
-  checkpoint = engine::Checkpoint::open(location.folder);
+  checkpoint = engine::Checkpoint::open(location.folder, options.preset);
   engine::ModelInfo info;
   info.name = location.name;
   info.folder = location.folder;

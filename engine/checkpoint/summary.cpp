@@ -52,6 +52,8 @@ ModelSummary summarise(const Checkpoint& checkpoint) {
     // Everything but the matrices is widened to f32 at load; the head, if any, comes after the registry's.
     if (index < expected.size() && isWidened(expected[index].role))
       summary.extraBytes += static_cast<std::uint64_t>(count) * sizeof(float);
+    else if (tensor.transposed)
+      summary.extraBytes += tensor.bytes;  // its copy
     ++index;
     dtypes.insert(tensor.dtype);
   }

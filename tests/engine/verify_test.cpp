@@ -54,8 +54,8 @@ class VerifyTest : public QObject {
 void VerifyTest::goldensPass_data() {
   QTest::addColumn<QString>("set");
   QTest::addColumn<int>("backend");
-  for (const char* set :
-       {"griffin-tiny", "hawk-tiny", "griffin-bf16-sharded", "griffin-long", "mqa-global", "hf-community"}) {
+  for (const char* set : {"griffin-tiny", "hawk-tiny", "griffin-bf16-sharded", "griffin-long", "mqa-global",
+                          "hf-community", "deepmind-torch", "deepmind-flax"}) {
     QTest::addRow("%s, reference", set) << set << static_cast<int>(BackendKind::reference);
     QTest::addRow("%s, cpu", set) << set << static_cast<int>(BackendKind::cpu);
   }
@@ -88,7 +88,7 @@ void VerifyTest::trap24HuggingFaceIsNoReferenceBeyondTheWindow() {
 void VerifyTest::trap45ReferencesAreSinglePrecision() {
   const QDir golden(EYRIE_SOURCE_DIR "/tests/golden");
   const QStringList sets = golden.entryList(QDir::Dirs | QDir::NoDotAndDotDot);
-  QCOMPARE(sets.size(), 6);
+  QCOMPARE(sets.size(), 8);
   for (const QString& set : sets) {
     const std::string file = golden.filePath(set + "/logits.npy").toStdString();
     QVERIFY2(bytesOf(QString::fromStdString(file)).left(64).contains("'descr': '<f4'"), file.c_str());
