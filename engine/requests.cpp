@@ -37,7 +37,7 @@ std::shared_ptr<const ModelInfo> describe(const ModelLocation& location, const M
   info->fingerprint = model.checkpoint().fingerprint();
   info->backend = model.backendName();
   if (info->summary.hasTokenizer) {
-    info->tokenizer = Tokenizer::load(location.folder / "tokenizer.model");
+    info->tokenizer = Tokenizer::loadFor(location.folder, model.config().V);
     info->chat = chatFormatOf(model.config(), *info->tokenizer);
   } else {
     info->chat.bos = model.config().bosToken;

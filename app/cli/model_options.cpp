@@ -232,9 +232,9 @@ Input InputOptions::read(const engine::ModelInfo& info) const {
   if (!isText()) {
     input.tokens = tokensOption_->count() > 0 ? parseTokenList(tokens) : parseTokenFile(tokensFile);
   } else if (info.tokenizer == nullptr) {
-    throw Error(ErrorCode::notFound,
-                fmt::format("{}: no tokenizer.model, so text cannot be read; give --tokens or --tokens-file",
-                            info.name));
+    throw Error(ErrorCode::notFound, fmt::format("{}: no tokenizer.model or tokenizer.json, so text cannot "
+                                                 "be read; give --tokens or --tokens-file",
+                                                 info.name));
   } else {
     const std::string words = readText();
     input.textBytes = words.size();

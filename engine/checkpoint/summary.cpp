@@ -64,7 +64,7 @@ ModelSummary summarise(const Checkpoint& checkpoint) {
   else
     summary.dtype = "mixed";
   summary.stateBytes = sequenceBytes(summary.config);
-  const TokenizerFacts facts = inspectTokenizer(checkpoint.folder() / "tokenizer.model");
+  const TokenizerFacts facts = inspectTokenizer(checkpoint.folder());
   summary.hasTokenizer = facts.present;
   summary.hasChatTemplate = facts.turns;
   return summary;
