@@ -38,7 +38,7 @@ std::shared_ptr<const ModelInfo> describe(const ModelLocation& location, const M
   info->backend = model.backendName();
   if (info->summary.hasTokenizer) {
     info->tokenizer = Tokenizer::loadFor(location.folder, model.config().V);
-    info->chat = chatFormatOf(model.config(), *info->tokenizer);
+    info->chat = chatFormatOf(model.config(), *info->tokenizer, location.folder);
   } else {
     info->chat.bos = model.config().bosToken;
   }

@@ -167,7 +167,7 @@ engine::ModelInfo openModel(const ModelOptions& options,
   checkDtype(options.dtype, info);
   info.fingerprint = checkpoint->fingerprint();
   info.tokenizer = engine::Tokenizer::loadFor(location.folder, info.summary.config.V);
-  if (info.tokenizer) info.chat = engine::chatFormatOf(info.summary.config, *info.tokenizer);
+  if (info.tokenizer) info.chat = engine::chatFormatOf(info.summary.config, *info.tokenizer, location.folder);
   return info;
 }
 

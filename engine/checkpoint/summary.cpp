@@ -4,6 +4,7 @@
 
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/tensor_registry.h"
+#include "engine/tokenizer/chat_template.h"
 #include "engine/tokenizer/spm_proto.h"
 
 namespace eyrie::engine {
@@ -66,7 +67,7 @@ ModelSummary summarise(const Checkpoint& checkpoint) {
   summary.stateBytes = sequenceBytes(summary.config);
   const TokenizerFacts facts = inspectTokenizer(checkpoint.folder());
   summary.hasTokenizer = facts.present;
-  summary.hasChatTemplate = facts.turns;
+  summary.hasChatTemplate = facts.turns && !isBaseModel(checkpoint.folder());
   return summary;
 }
 
