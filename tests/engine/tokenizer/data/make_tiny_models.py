@@ -22,11 +22,13 @@ WHAT = ["the river", "a small window", "seven eggs", "the long story", "the firs
 WHEN = ["at night.", "before the rain.", "without a sound.", "again and again.", "in winter."]
 
 
-GEMMA_PIECES = ["<mask>", "[multimodal]", "<unused0>", "<unused1>", "<start_of_turn>", "<end_of_turn>", "\n", "\n\n",
-                "\n\n\n", "\u2581\u2581", "\u2581\u2581\u2581", "\u2581\u2581\u2581\u2581", "<table>", "</table>", "<b>"]
-ODD = ["", " ", "  ", "   ", "     ", "\n", "\n\n\n\n", " \n ", "\t", "\t\tx", "a", "\u00e9", "\u65e5\u672c", "\U0001f985", "e\u0301",
-       "\u200d", "\ufeff", "\u00a0", "12345", "3.14", "The falcon", " The falcon ", "Thefalconwatchestheriver", "<table>x</table>",
-       "<tab", "<<b>>", "<0x41>", "aaaaaaaa", "eeeee the the", "ABC", "<|x|>", "\r\n", "\x01\x7f", "\ufffd",
+GEMMA_PIECES = ["<mask>", "[multimodal]", "<unused0>", "<unused1>", "<start_of_turn>", "<end_of_turn>", "\n",
+                "\n\n", "\n\n\n", "\u2581\u2581", "\u2581\u2581\u2581", "\u2581\u2581\u2581\u2581", "<table>", "</table>",
+                "<b>"]
+ODD = ["", " ", "  ", "   ", "     ", "\n", "\n\n\n\n", " \n ", "\t", "\t\tx", "a", "\u00e9", "\u65e5\u672c",
+       "\U0001f985", "e\u0301", "\u200d", "\ufeff", "\u00a0", "12345", "3.14", "The falcon", " The falcon ",
+       "Thefalconwatchestheriver", "<table>x</table>", "<tab", "<<b>>", "<0x41>", "aaaaaaaa", "eeeee the the", "ABC",
+       "<|x|>", "\r\n", "\x01\x7f", "\ufffd",
        "every  griffin   remembers    seven     eggs"]
 
 
@@ -45,7 +47,8 @@ def gemma_like(sentencepiece_options):
     converted = convert.GemmaConverter(slow).converted()
     converted.save("gemma-like.json", pretty=False)
     letters = random.Random(1)
-    alphabet = [*"abcdefghinorst eTEA  .,<>#\u65e5\u00e9\U0001f985012", "the ", "falcon", "  ", "\n", "\n\n", "<b>", " remembers"]
+    alphabet = [*"abcdefghinorst eTEA  .,<>#\u65e5\u00e9\U0001f985012", "the ", "falcon", "  ", "\n", "\n\n",
+                "<b>", " remembers"]
     texts = ODD + ["".join(letters.choices(alphabet, k=letters.randint(2, 30))) for _ in range(300)]
     ids = [processor.encode(text) for text in texts]
     for text, expected in zip(texts, ids):
