@@ -18,7 +18,7 @@ struct LoadRequest {
   std::string model;  // what locateModel understands
   BackendKind backend = BackendKind::automatic;
   int threads = 0;
-  std::optional<kernels::DType> weights;  // LoadOptions
+  std::optional<kernels::DType> weights = std::nullopt;  // LoadOptions
 };
 
 struct RunRequest {

@@ -37,8 +37,8 @@ std::shared_ptr<const ModelInfo> describe(const ModelLocation& location, const M
   info->fingerprint = model.fingerprint();
   info->backend = model.backendName();
   if (info->summary.hasTokenizer) {
-    info->tokenizer = Tokenizer::load(location.folder / "tokenizer.model");
-    info->chat = chatFormatOf(model.config(), *info->tokenizer);
+    info->tokenizer = Tokenizer::loadFor(location.folder, model.config().V);
+    info->chat = chatFormatOf(model.config(), *info->tokenizer, location.folder);
   } else {
     info->chat.bos = model.config().bosToken;
   }

@@ -25,7 +25,7 @@ class WeightLoader {
  private:
   const StoredTensor& take(const std::string& name);
   kernels::MatrixView matrix(const std::string& name);
-  static kernels::MatrixView viewOf(const StoredTensor& tensor);
+  kernels::MatrixView viewOf(const StoredTensor& tensor);
   std::vector<float> vector(const std::string& name);
   std::vector<float> angles(const std::string& name);
   LayerWeights layer(const std::string& prefix, BlockKind kind);
@@ -57,6 +57,12 @@ kernels::MatrixView WeightLoader::viewOf(const StoredTensor& tensor) {
   view.rows = 1;
   for (std::size_t axis = 0; axis + 1 < tensor.shape.size(); ++axis) view.rows *= tensor.shape[axis];
   view.data = tensor.data;
+  if (tensor.transposed) {
+    const auto copy = std::make_shared<std::vector<std::byte>>(tensor.bytes);
+    copyElements(tensor, 0, tensor.bytes / kernels::dtypeSize(tensor.dtype), copy->data());
+    view.data = copy->data();
+    weights_->turned.push_back(copy);
+  }
   return view;
 }
 
@@ -68,7 +74,13 @@ std::vector<float> WeightLoader::vector(const std::string& name) {
   const StoredTensor& tensor = take(name);
   const std::size_t count = tensor.bytes / kernels::dtypeSize(tensor.dtype);
   std::vector<float> values(count);
-  kernels::widen(tensor.data, tensor.dtype, count, values.data());
+  if (!tensor.transposed) {
+    kernels::widen(tensor.data, tensor.dtype, count, values.data());
+    return values;
+  }
+  std::vector<std::byte> turned(tensor.bytes);
+  copyElements(tensor, 0, count, turned.data());
+  kernels::widen(turned.data(), tensor.dtype, count, values.data());
   return values;
 }
 

@@ -2,6 +2,7 @@
 // copies.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -63,6 +64,8 @@ struct Weights {
   kernels::MatrixView head;       // (V, D): the embedding itself unless an untied lm_head differs (trap 19)
   std::vector<float> finalNorm;   // (D)
   std::vector<LayerWeights> layers;
+  // Matrices that lie transposed in their file, and views point to.
+  std::vector<std::shared_ptr<const std::vector<std::byte>>> turned;
   std::shared_ptr<const kernels::Pages> pages;
 };
 
@@ -72,7 +75,8 @@ std::vector<kernels::MatrixView*> convertibleMatrices(Weights& weights);
 // What one step reads of the weights: everything but the embedding table.
 std::uint64_t stepBytes(const Weights& weights);
 
-// Converts the small vectors; big matrices are not read. Throws Error.
+// Converts the small vectors; big matrices are not read, but for those that lie transposed in their file
+// (DeepMind's layout), which are copied. Throws Error.
 std::shared_ptr<const Weights> loadWeights(std::shared_ptr<const Checkpoint> checkpoint,
                                            const std::function<void(double fraction)>& progress = {},
                                            std::stop_token stop = {});

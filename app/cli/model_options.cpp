@@ -131,6 +131,12 @@ void ModelOptions::addTo(CLI::App& command) {
       ->required()
       ->check(filled())
       ->type_name("M");
+  command
+      .add_option("--preset", preset,
+                  "What tensors with DeepMind's names do not tell (window, soft cap, embedding scale): a "
+                  "name that make-model knows [config.json]")
+      ->check(presetName())
+      ->type_name("NAME");
   command.add_option("--backend", backend, "auto, cpu, reference or cuda [auto]")
       ->check(CLI::IsMember({"auto", "cpu", "reference", "cuda"}))
       ->type_name("NAME");
@@ -154,14 +160,14 @@ engine::ModelInfo openModel(const ModelOptions& options,
                             std::shared_ptr<const engine::Checkpoint>& checkpoint) {
   if (!options.intervene.empty()) throw Error(ErrorCode::unsupported, "--intervene: not in this version");
   const auto location = engine::locateModel(options.model);
-  checkpoint = engine::Checkpoint::open(location.folder);
+  checkpoint = engine::Checkpoint::open(location.folder, options.preset);
   engine::ModelInfo info;
   info.name = location.name;
   info.folder = location.folder;
   info.summary = engine::summarise(*checkpoint, weightsFor(options.dtype));
   info.fingerprint = checkpoint->fingerprint();
   info.tokenizer = engine::Tokenizer::loadFor(location.folder, info.summary.config.V);
-  if (info.tokenizer) info.chat = engine::chatFormatOf(info.summary.config, *info.tokenizer);
+  if (info.tokenizer) info.chat = engine::chatFormatOf(info.summary.config, *info.tokenizer, location.folder);
   return info;
 }
 
@@ -229,9 +235,9 @@ Input InputOptions::read(const engine::ModelInfo& info) const {
   if (!isText()) {
     input.tokens = tokensOption_->count() > 0 ? parseTokenList(tokens) : parseTokenFile(tokensFile);
   } else if (info.tokenizer == nullptr) {
-    throw Error(ErrorCode::notFound,
-                fmt::format("{}: no tokenizer.model, so text cannot be read; give --tokens or --tokens-file",
-                            info.name));
+    throw Error(ErrorCode::notFound, fmt::format("{}: no tokenizer.model or tokenizer.json, so text cannot "
+                                                 "be read; give --tokens or --tokens-file",
+                                                 info.name));
   } else {
     const std::string words = readText();
     input.textBytes = words.size();

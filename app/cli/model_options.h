@@ -16,6 +16,7 @@ namespace eyrie::app {
 
 struct ModelOptions {
   std::string model;
+  std::string preset;  // for tensors with DeepMind's names; "" for none
   std::string backend = "auto";
   int threads = 0;  // 0: all cores
   std::string dtype = "auto";

@@ -175,7 +175,18 @@ void OutputFile::put(std::string_view bytes) {
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) fail("cannot be written");
     bytes.remove_prefix(static_cast<std::size_t>(done));
+    handedOver_ += static_cast<std::uint64_t>(done);
   }
+  startWriteOut();
+}
+
+// The disk works while more is computed, and commit() waits for little. Only a hint: a failure is no error.
+void OutputFile::startWriteOut() {
+  constexpr std::uint64_t kStep = 8U << 20U;
+  if (isDirect() || handedOver_ < startedOut_ + kStep) return;
+  ::sync_file_range(descriptor_, static_cast<off_t>(startedOut_),
+                    static_cast<off_t>(handedOver_ - startedOut_), SYNC_FILE_RANGE_WRITE);
+  startedOut_ = handedOver_;
 }
 
 void OutputFile::commit() {

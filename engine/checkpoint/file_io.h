@@ -56,12 +56,15 @@ class OutputFile {
  private:
   bool isDirect() const { return temporary_.empty(); }
   void put(std::string_view bytes);
+  void startWriteOut();
   [[noreturn]] void fail(const char* what) const;
 
   std::filesystem::path path_;
   std::filesystem::path temporary_;  // empty: written directly
   std::string buffer_;
   std::uint64_t written_ = 0;
+  std::uint64_t handedOver_ = 0;  // to the system
+  std::uint64_t startedOut_ = 0;  // of these, asked to go to the disk
   int descriptor_ = -1;
 };
 

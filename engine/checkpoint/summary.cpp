@@ -4,6 +4,7 @@
 
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/tensor_registry.h"
+#include "engine/tokenizer/chat_template.h"
 #include "engine/tokenizer/spm_proto.h"
 #include "kernels/packed_matrix.h"
 
@@ -86,6 +87,8 @@ ModelSummary summarise(const Checkpoint& checkpoint, std::optional<kernels::DTyp
     // Everything but the matrices is widened to f32 at load; the head, if any, comes after the registry's.
     if (index < expected.size() && isWidened(expected[index].role))
       summary.extraBytes += static_cast<std::uint64_t>(count) * sizeof(float);
+    else if (tensor.transposed)
+      summary.extraBytes += tensor.bytes;  // its copy
     ++index;
     dtypes.insert(tensor.dtype);
   }
@@ -95,9 +98,9 @@ ModelSummary summarise(const Checkpoint& checkpoint, std::optional<kernels::DTyp
     summary.weightBytes = convertedBytes(checkpoint, *as);
   }
   summary.stateBytes = sequenceBytes(summary.config);
-  const TokenizerFacts facts = inspectTokenizer(checkpoint.folder() / "tokenizer.model");
+  const TokenizerFacts facts = inspectTokenizer(checkpoint.folder());
   summary.hasTokenizer = facts.present;
-  summary.hasChatTemplate = facts.turns;
+  summary.hasChatTemplate = facts.turns && !isBaseModel(checkpoint.folder());
   return summary;
 }
 

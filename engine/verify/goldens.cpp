@@ -165,7 +165,8 @@ std::vector<CheckResult> checkBentVariants(const Golden& golden, const LoadOptio
   };
   ModelConfig bent = right;
   if (right.hasKind(BlockKind::localAttention) && T > right.W) {
-    bent.windowCounting = WindowCounting::hf;
+    bent.windowCounting =
+        right.windowCounting == WindowCounting::dm ? WindowCounting::hf : WindowCounting::dm;
     bend(bent, "a window shifted by one (trap 22)");
   }
   if (right.hasKind(BlockKind::recurrent)) bend(right, "swapped gates (trap 3)", swapGates);

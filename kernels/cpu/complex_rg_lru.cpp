@@ -39,7 +39,7 @@ HWY_INLINE void stepChannels(const ComplexRgLruArgs& args, std::int64_t t, std::
   const FloatVec recurrenceGate = sigmoid(loadUpTo(args.recurrencePre + gate, count));
   const FloatVec inputGate = sigmoid(loadUpTo(args.inputPre + gate, count));
   const FloatVec logDecay = hn::Neg(hn::Mul(recurrenceGate, loadUpTo(args.decayRate + c, count)));
-  const FloatVec decay = expOfNonPositive(logDecay);
+  const auto [decay, multiplier] = decayOf(logDecay);
   const FloatVec angle = hn::Mul(recurrenceGate, loadUpTo(args.angleRate + c, count));
   const FloatVec aReal = hn::Mul(decay, cosine(angle));
   const FloatVec aImag = hn::Mul(decay, sine(angle));
@@ -48,10 +48,8 @@ HWY_INLINE void stepChannels(const ComplexRgLruArgs& args, std::int64_t t, std::
   FloatVec hReal = hn::Zero(FloatTag());
   FloatVec hImag = hReal;
   if (!(args.startsSequence && t == 0)) {
-    // m = sqrt(1 - |a|^2) to a few ulp of itself: no 1 - |a| is ever formed.
-    const FloatVec m = hn::Sqrt(hn::Neg(expm1OfNonPositive(hn::Add(logDecay, logDecay))));
-    writeReal = hn::Mul(m, writeReal);
-    writeImag = hn::Mul(m, writeImag);
+    writeReal = hn::Mul(multiplier, writeReal);
+    writeImag = hn::Mul(multiplier, writeImag);
     hReal = loadUpTo(stateReal, count);
     hImag = loadUpTo(stateImag, count);
   }

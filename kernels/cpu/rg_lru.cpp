@@ -11,9 +11,6 @@
 
 #include "kernels/cpu/simd-inl.h"
 
-// Accuracy near a = 1 (trap 7): log_a is exact to a few ulp (the sigmoid), and 1 - a^2 = (1 - a)(1 + a) with
-// 1 - a = -(e^log_a - 1) to a few ulp of itself, from the same exponential as a. Test:
-// decayIsAccurateNearOne.
 HWY_BEFORE_NAMESPACE();
 namespace eyrie::kernels::cpu::HWY_NAMESPACE {
 namespace {
@@ -51,7 +48,6 @@ HWY_INLINE void store(FloatVec value, float* to, std::int64_t count) {
 template <bool kTaps, bool kWhole>
 HWY_INLINE void stepChannels(const RgLruArgs& args, std::int64_t t, std::int64_t r, std::int64_t count) {
   const FloatTag d;
-  const FloatVec one = hn::Set(d, 1.0F);
   const std::int64_t at = t * args.R + r;
   const bool reset = args.startsSequence && t == 0;
   HWY_ALIGN float decays[kBlock];
@@ -68,11 +64,9 @@ HWY_INLINE void stepChannels(const RgLruArgs& args, std::int64_t t, std::int64_t
   });
   forVectors<kWhole>(count, [&](std::int64_t i, std::int64_t n) {
     const FloatVec logDecay = hn::Load(d, decays + i);
-    const Exponential e = exponentialOf(logDecay);
-    const FloatVec decay = hn::MulAdd(e.scale, e.rest, e.scale);
-    const FloatVec lost = hn::NegMulAdd(e.scale, e.rest, hn::Sub(one, e.scale));  // 1 - a
-    const FloatVec multiplier = reset ? one : hn::Sqrt(hn::Mul(lost, hn::Add(one, decay)));
-    const FloatVec write = hn::Mul(multiplier, hn::Load(d, writes + i));
+    const auto [decay, multiplier] = decayOf(logDecay);
+    const FloatVec written = hn::Load(d, writes + i);
+    const FloatVec write = reset ? written : hn::Mul(multiplier, written);
     const FloatVec before = reset ? hn::Zero(d) : load<kWhole>(args.state + r + i, n);
     // One explicit multiply-add: left to the compiler, taps would decide whether it fuses, and change bits.
     const FloatVec state = hn::MulAdd(decay, before, write);

@@ -147,6 +147,21 @@ EYRIE_SIMD_MATH Vec expOf(Vec x) {
   return hn::MulAdd(e.scale, e.rest, e.scale);
 }
 
+// a = e^log_a and the RG-LRU's m = sqrt(1 - a^2) from one exponential. Accurate near a = 1 (trap 7): 1 - a^2
+// = (1 - a)(1 + a), and 1 - a = -(e^log_a - 1) is right to a few ulp of itself. Test: decayIsAccurateNearOne.
+struct Decay {
+  FloatVec a;
+  FloatVec multiplier;
+};
+
+EYRIE_SIMD_MATH Decay decayOf(Vec logDecay) {
+  const FloatVec one = hn::Set(FloatTag(), 1.0F);
+  const Exponential e = exponentialOf(logDecay);
+  const FloatVec a = hn::MulAdd(e.scale, e.rest, e.scale);
+  const FloatVec lost = hn::NegMulAdd(e.scale, e.rest, hn::Sub(one, e.scale));  // 1 - a
+  return {a, hn::Sqrt(hn::Mul(lost, hn::Add(one, a)))};
+}
+
 // 1 / (1 + e^-x), relatively accurate on both sides (4 ulp).
 EYRIE_SIMD_MATH Vec sigmoid(Vec x) {
   const FloatVec one = hn::Set(FloatTag(), 1.0F);

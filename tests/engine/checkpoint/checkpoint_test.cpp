@@ -298,9 +298,14 @@ void CheckpointTest::unusualFilesAreRefused() {
   test::writeBytes(root / "file", "x");
   expectError(root / "file", "expected a model folder, found a file");
   fs::create_directories(root / "empty");
-  expectError(root / "empty", "config.json: cannot be opened");
+  const char* const noWeights =
+      "expected model.safetensors, model.safetensors.index.json or a single other .safetensors file, found "
+      "none";
+  expectError(root / "empty", noWeights);
+  test::writeFolder(root / "weights", {{"model.safetensors", test::smallModel().at("model.safetensors")}});
+  expectError(root / "weights", "config.json: cannot be opened");
   test::writeFolder(root / "pipe", {{"config.json", test::smallModel().at("config.json")}});
-  expectError(root / "pipe", "expected model.safetensors or model.safetensors.index.json, found neither");
+  expectError(root / "pipe", noWeights);
   QCOMPARE(::mkfifo((root / "pipe" / "model.safetensors").c_str(), 0600), 0);
   expectError(root / "pipe", "model.safetensors: expected a regular file, found a device or pipe");
   fs::remove(root / "pipe" / "model.safetensors");
