@@ -17,7 +17,7 @@ class SizedState final : public BackendState {
  public:
   explicit SizedState(std::uint64_t bytes) : bytes_(bytes) {}
   std::unique_ptr<BackendState> clone() const override { return std::make_unique<SizedState>(bytes_); }
-  HostState download() const override { return {}; }
+  HostState download(std::int64_t) const override { return {}; }
   std::uint64_t bytes() const override { return bytes_; }
 
  private:
