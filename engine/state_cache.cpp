@@ -12,7 +12,8 @@ std::int64_t reach(const StateLog& log, std::span<const std::int32_t> context, s
 }
 
 void StateCache::remember(StateLog log) {
-  if (log.bytes() > maxBytes_) return;  // it would drive out all others and go as well
+  if (log.boundary(log.position()) < 1) return;  // it leads nowhere
+  if (log.bytes() > maxBytes_) return;           // it would drive out all others and go as well
   logs_.remove_if([&](const StateLog& other) {
     return reach(log, other.tokens(), other.position()) == other.position();
   });
