@@ -103,8 +103,8 @@ void InvariantSuite::rewound() {
   ModelRun again;
   Rewound back = log.rewind(*model_, 30);
   goOn(back.state, again);
-  for (CheckResult& result :
-       compareRuns(name_ + " · rewound to a token, then as before (trap 43)", again, whole, kSameBits, kSameBits)) {
+  for (CheckResult& result : compareRuns(name_ + " · rewound to a token, then as before (trap 43)", again,
+                                         whole, kSameBits, kSameBits)) {
     results_.push_back(std::move(result));
   }
 }
