@@ -28,7 +28,7 @@ class CpuState final : public BackendState {
   explicit CpuState(const ModelConfig& config);
 
   std::unique_ptr<BackendState> clone() const override;
-  HostState download() const override;
+  HostState download(std::int64_t newestKeys) const override;
   std::uint64_t bytes() const override;
 
   void restore(const HostState& state);

@@ -124,12 +124,12 @@ bool LoadedModel::runChunk(SequenceState& state, std::span<const std::int32_t> t
     runLayer(state, layerIdx, builder ? &*builder : nullptr);
     const bool goOn = afterLayer(layerIdx + 1);
     if (!goOn && before && layerIdx + 1 < config_.L) {
-      state = std::move(*before);
+      state.takeBack(std::move(*before));
       return false;
     }
   }
   backend_->end(state.impl());
-  state.advance(static_cast<std::int64_t>(tokens.size()));
+  state.advance(tokens);
   return true;
 }
 

@@ -5,7 +5,9 @@
 #include <random>
 
 #include "engine/error.h"
+#include "engine/state_log.h"
 #include "kernels/complex_rg_lru.h"
+#include "kernels/op_cost.h"
 #include "kernels/rg_lru.h"
 
 namespace eyrie::app {
@@ -213,13 +215,7 @@ BenchResult BenchRuns::timedScan(std::int64_t tokens, const kernels::OpCost& cos
   result.limit = Limit::bandwidth;
   result.bytes = cost.bytes;
   result.flops = cost.flops;
-  for (int i = -1; i < repeats_; ++i) {
-    checkStop();
-    const double seconds = secondsOf(run);
-    if (i >= 0) result.seconds.push_back(seconds);
-  }
-  std::sort(result.seconds.begin(), result.seconds.end());
-  return result;
+  return measured(std::move(result), run);
 }
 
 BenchResult BenchRuns::snapshot(std::int64_t context) {
@@ -229,9 +225,49 @@ BenchResult BenchRuns::snapshot(std::int64_t context) {
   result.tokens = 0;
   result.context = context;
   result.bytes = 2 * static_cast<double>(state.bytes());  // read and written
+  return measured(std::move(result), [&] { const engine::SequenceState copy = state.clone(); });
+}
+
+std::vector<BenchResult> BenchRuns::rewind(std::int64_t tokens) {
+  constexpr std::int64_t kRead = 512;
+  constexpr std::int64_t kWritten = 128;
+  engine::StateLog log(config_);
+  engine::SequenceState state = model_.newState();
+  state.watch(&log);
+  const auto feed = [&](std::int64_t chunk, std::int64_t end) {
+    while (state.position() < std::min(end, tokens)) {
+      checkStop();
+      std::vector<std::int32_t> next;
+      for (std::int64_t i = 0; i < std::min(chunk, tokens - state.position()); ++i) {
+        next.push_back(tokenAt(state.position() + i, config_.V));
+      }
+      model_.prefill(state, next, engine::LogitRows::none);
+    }
+  };
+  while (state.position() < tokens) {
+    feed(kRead, state.position() + 1);
+    feed(1, state.position() + kWritten);
+  }
+  // The end of the reading before the middle, where a key-frame stands, and the steps after it.
+  const std::int64_t keyFrame = tokens / 2 / (kRead + kWritten) * (kRead + kWritten) + kRead;
+  std::vector<BenchResult> results;
+  for (const std::int64_t replayed : {std::int64_t{0}, engine::StateLogOptions().interval - 1}) {
+    BenchResult result;
+    result.name = "rewind";
+    result.tokens = replayed;
+    result.context = std::min(tokens, keyFrame + replayed);
+    result.bytes = static_cast<double>(state.bytes());
+    results.push_back(measured(std::move(result), [&] {
+      const engine::Rewound back = log.rewind(model_, std::min(tokens, keyFrame + replayed));
+    }));
+  }
+  return results;
+}
+
+BenchResult BenchRuns::measured(BenchResult result, const std::function<void()>& work) const {
   for (int i = -1; i < repeats_; ++i) {
     checkStop();
-    const double seconds = secondsOf([&] { const engine::SequenceState copy = state.clone(); });
+    const double seconds = secondsOf(work);
     if (i >= 0) result.seconds.push_back(seconds);
   }
   std::sort(result.seconds.begin(), result.seconds.end());

@@ -187,6 +187,19 @@ LoadedModel loadModel(const ModelOptions& options, std::stop_token stop) {
   return loaded;
 }
 
+engine::SavedState savedState(const LoadedModel& loaded, std::vector<std::int32_t> tokens,
+                              engine::HostState state) {
+  engine::SavedState saved;
+  saved.model = loaded.info.name;
+  saved.fingerprint = loaded.info.fingerprint;
+  saved.origin = "read";
+  if (loaded.info.tokenizer) saved.text = loaded.info.tokenizer->decode(tokens);
+  saved.tokens = std::move(tokens);
+  saved.config = loaded.model->config();
+  saved.state = std::move(state);
+  return saved;
+}
+
 void InputOptions::addTokensTo(CLI::App& command) {
   tokensOption_ =
       command.add_option("--tokens", tokens, "Token ids, used as they are: 2,17,…")->type_name("IDS");
@@ -211,15 +224,27 @@ void InputOptions::addTextTo(CLI::App& command) {
   addTokensTo(command);
 }
 
-void InputOptions::check() const {
-  std::size_t sources = 0;
-  std::string names;
+std::vector<const CLI::Option*> InputOptions::sources() const {
+  std::vector<const CLI::Option*> sources;
   for (const CLI::Option* option : {textOption_, textFileOption_, tokensOption_, tokensFileOption_}) {
-    if (option == nullptr) continue;
-    sources += option->count() > 0 ? 1 : 0;
+    if (option != nullptr) sources.push_back(option);
+  }
+  return sources;
+}
+
+bool InputOptions::given() const {
+  const auto options = sources();
+  return std::any_of(options.begin(), options.end(), [](const auto* option) { return option->count() > 0; });
+}
+
+void InputOptions::check() const {
+  std::size_t given = 0;
+  std::string names;
+  for (const CLI::Option* option : sources()) {
+    given += option->count() > 0 ? 1 : 0;
     names += (names.empty() ? "" : ", ") + option->get_name();
   }
-  if (sources != 1) wrongUsage(fmt::format("expected one of {}, found {}", names, sources));
+  if (given != 1) wrongUsage(fmt::format("expected one of {}, found {}", names, given));
   if (chat && !isText()) wrongUsage("--chat goes with text, not with a token list");
   if (tokensOption_->count() > 0) parseTokenList(tokens);  // wrong usage before a model is loaded
   // Read while Ctrl-C still ends the program at once: nothing is begun yet that could be left half done.
@@ -230,7 +255,7 @@ std::string InputOptions::readText() const {
   return textOption_ != nullptr && textOption_->count() > 0 ? text : readInput(textFile);
 }
 
-Input InputOptions::read(const engine::ModelInfo& info) const {
+Input InputOptions::read(const engine::ModelInfo& info, bool goesOn) const {
   Input input;
   if (!isText()) {
     input.tokens = tokensOption_->count() > 0 ? parseTokenList(tokens) : parseTokenFile(tokensFile);
@@ -241,8 +266,12 @@ Input InputOptions::read(const engine::ModelInfo& info) const {
   } else {
     const std::string words = readText();
     input.textBytes = words.size();
-    const engine::ChatMessage message{chat ? engine::Role::user : engine::Role::text, words};
-    input.tokens = engine::renderChat(info.chat, *info.tokenizer, {message}, chat);
+    if (goesOn) {
+      input.tokens = info.tokenizer->encode(words);
+    } else {
+      const engine::ChatMessage message{chat ? engine::Role::user : engine::Role::text, words};
+      input.tokens = engine::renderChat(info.chat, *info.tokenizer, {message}, chat);
+    }
   }
   checkVocabulary(input.tokens, info);
   return input;

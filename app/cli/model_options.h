@@ -11,6 +11,7 @@
 #include "engine/events.h"
 #include "engine/model.h"
 #include "engine/sampler.h"
+#include "engine/state_file.h"
 
 namespace eyrie::app {
 
@@ -29,6 +30,10 @@ struct LoadedModel {
   std::shared_ptr<engine::Model> model;
   engine::ModelInfo info;
 };
+
+// A state with all that its file says: `tokens` made it, of which the last may still be unread.
+engine::SavedState savedState(const LoadedModel& loaded, std::vector<std::int32_t> tokens,
+                              engine::HostState state);
 
 engine::BackendKind backendKind(const std::string& name);  // one of auto, cpu, reference, cuda
 // Finds, checks and loads. Throws engine::Error; cancelled by `stop`.
@@ -55,15 +60,18 @@ struct InputOptions {
   void addPromptTo(CLI::App& command);
   void addTextTo(CLI::App& command);
   void check() const;  // wrong usage unless exactly one source is given
+  bool given() const;  // at least one is
   bool isText() const { return tokensOption_->count() == 0 && tokensFileOption_->count() == 0; }
   // The text of --prompt or the file's. Throws engine::Error.
   std::string readText() const;
   // At least one token, all in the vocabulary. Throws engine::Error, also where text meets a model without
   // tokenizer.
-  Input read(const engine::ModelInfo& info) const;
+  // `goesOn`: text gets no BOS, since it follows what was read.
+  Input read(const engine::ModelInfo& info, bool goesOn = false) const;
 
  private:
   void addTokensTo(CLI::App& command);
+  std::vector<const CLI::Option*> sources() const;
   CLI::Option* textOption_ = nullptr;
   CLI::Option* textFileOption_ = nullptr;
   CLI::Option* tokensOption_ = nullptr;

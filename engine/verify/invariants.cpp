@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/state_log.h"
 #include "engine/verify/model_run.h"
 #include "engine/verify/test_models.h"
 
@@ -24,6 +25,7 @@ class InvariantSuite {
   void prefillEqualsSteps();
   void anyChunking();
   void saveRestoreContinue();
+  void rewound();
   void interleaved();
   void shortPrompts();
   void positionZeroForgets();
@@ -80,6 +82,30 @@ void InvariantSuite::saveRestoreContinue() {
     SequenceState restored = model_->restoreState(parseState(saved, model_->config(), "model"));
     feed(*model_, restored, tokens.subspan(split), kSteps, nullptr, run);
     add(fmt::format("saved and restored after {} (trap 42)", split), run, whole_);
+  }
+}
+
+// To the bit on every backend: the replay feeds as the sequence was fed.
+void InvariantSuite::rewound() {
+  const std::span<const std::int32_t> tokens = tokens_;
+  const auto goOn = [&](SequenceState& state, ModelRun& run) {
+    feed(*model_, state, tokens.subspan(30), kSteps, nullptr, run);
+  };
+  StateLog log(model_->config(), {6, std::uint64_t{1} << 30});
+  SequenceState state = model_->newState();
+  state.watch(&log);
+  ModelRun ignored;
+  feed(*model_, state, tokens.first(13), {"chunk", 13}, nullptr, ignored);
+  feed(*model_, state, tokens.subspan(13, 9), kSteps, nullptr, ignored);
+  feed(*model_, state, tokens.subspan(22, 8), {"chunks", 4}, nullptr, ignored);
+  ModelRun whole;
+  goOn(state, whole);
+  ModelRun again;
+  Rewound back = log.rewind(*model_, 30);
+  goOn(back.state, again);
+  for (CheckResult& result : compareRuns(name_ + " · rewound to a token, then as before (trap 43)", again,
+                                         whole, kSameBits, kSameBits)) {
+    results_.push_back(std::move(result));
   }
 }
 
@@ -163,6 +189,7 @@ std::vector<CheckResult> InvariantSuite::run() {
   prefillEqualsSteps();
   anyChunking();
   saveRestoreContinue();
+  rewound();
   interleaved();
   shortPrompts();
   positionZeroForgets();

@@ -48,6 +48,7 @@ void CliUsageTest::helpGoesToStdout_data() {
   row("make-model", "recurrentgemma-2b");
   row("doctor", "--backend");
   row("bench", "--prefill");
+  row("state", "transplant");
 #ifdef EYRIE_STORE
   row("session", "import");
 #endif
