@@ -232,7 +232,7 @@ void DeepMindNamesTest::onlyTurnedMatricesAreCopied() {
     QVERIFY(mapped("model.layers.0.mlp_block.down_proj.weight", layer.mlp.down.data) != flax);
     QVERIFY(!mapped("model.layers.0.mlp_block.gate_proj.weight", layer.mlp.gate.data));
     std::uint64_t copied = 0;
-    for (const auto& copy : weights->turned) copied += copy.size();
+    for (const auto& copy : weights->turned) copied += copy->size();
     const std::uint64_t plainExtra = summarise(*open(test::smallModel())).extraBytes;
     QCOMPARE(summarise(*checkpoint).extraBytes, plainExtra + copied);
   }
