@@ -11,6 +11,7 @@
 #include "engine/events.h"
 #include "engine/model.h"
 #include "engine/sampler.h"
+#include "engine/token_stream.h"
 
 namespace eyrie::app {
 
@@ -29,6 +30,7 @@ struct LoadedModel {
   engine::ModelInfo info;
 };
 
+CLI::Validator knownDtype();                               // of --dtype
 engine::BackendKind backendKind(const std::string& name);  // one of auto, cpu, reference, cuda
 // Finds, checks and loads. Throws engine::Error; cancelled by `stop`.
 LoadedModel loadModel(const ModelOptions& options, std::stop_token stop);
@@ -60,6 +62,8 @@ struct InputOptions {
   // At least one token, all in the vocabulary. Throws engine::Error, also where text meets a model without
   // tokenizer.
   Input read(const engine::ModelInfo& info) const;
+  // The same tokens one after another, a file's text piece by piece. Throws engine::Error.
+  std::unique_ptr<engine::TokenStream> stream(const engine::ModelInfo& info) const;
 
  private:
   void addTokensTo(CLI::App& command);

@@ -1,10 +1,13 @@
 #include <fmt/format.h>
 #include <sentencepiece_processor.h>
 
+#include <mutex>
+#include <optional>
 #include <unordered_map>
 
 #include "engine/checkpoint/file_io.h"
 #include "engine/error.h"
+#include "engine/tokenizer/cut_finder.h"
 #include "engine/tokenizer/spm_proto.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/tokenizer/utf8_assembler.h"
@@ -32,6 +35,7 @@ class SentencePieceTokenizer final : public Tokenizer {
   SentencePieceTokenizer(std::string_view bytes, const std::string& file)
       : file_(file), model_(parseSpmModel(bytes, file)) {
     protectControlPieces(model_);
+    cuttable_ = CutFinder::canCut(model_);
     const auto status = processor_.LoadFromSerializedProto(serialiseSpmModel(model_));
     if (!status.ok())
       throw Error(ErrorCode::badTokenizer,
@@ -51,6 +55,12 @@ class SentencePieceTokenizer final : public Tokenizer {
       throw Error(ErrorCode::badTokenizer,
                   fmt::format("{}: the text cannot be encoded: {}", file_, status.message()));
     return {ids.begin(), ids.end()};
+  }
+
+  std::size_t lastCut(std::string_view text, std::size_t after) const override {
+    if (!cuttable_) return 0;
+    std::call_once(cutsMade_, [&] { cuts_.emplace(model_.pieces); });
+    return cuts_->lastCut(text, after);
   }
 
   std::string bytes(std::int32_t token) const override {
@@ -105,6 +115,10 @@ class SentencePieceTokenizer final : public Tokenizer {
   SpmModel model_;
   sentencepiece::SentencePieceProcessor processor_;
   std::unordered_map<std::string, std::int32_t> controls_;
+  bool cuttable_ = false;
+  // Made when first asked for: most texts are read whole.
+  mutable std::once_flag cutsMade_;
+  mutable std::optional<CutFinder> cuts_;
 };
 
 }  // namespace
