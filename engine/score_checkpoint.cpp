@@ -98,7 +98,7 @@ class HeaderReader {
 TokenRecord readPending(const HeaderReader& reader) {
   const Json& fields = reader.list(reader.field("pending"), "pending", 5);
   const std::int64_t token = reader.count(fields[1], "pending");
-  const std::int64_t rank = reader.count(fields[4], "pending");
+  const std::int64_t rank = reader.count(fields[4], "pending", -1);  // -1: of the first token
   if (token > INT32_MAX || rank > INT32_MAX) reader.fail("pending", "a token and its rank");
   TokenRecord record = emptyRecord(reader.count(fields[0], "pending"), static_cast<std::int32_t>(token));
   record.logprob = static_cast<float>(reader.real(fields[2], "pending"));

@@ -166,6 +166,10 @@ void ScoreTest::aCheckpointComesBackBitForBit() {
   QCOMPARE(read.perTokenBytes, written.perTokenBytes);
   QVERIFY(read.state == written.state);
   QCOMPARE(writeScoreCheckpoint(read), bytes);
+  // Stopped before anything was read.
+  ScoreCheckpoint first = sample();
+  first.pending = emptyRecord(0, 2);
+  QCOMPARE(parseScoreCheckpoint(writeScoreCheckpoint(first), "file").pending.rank, -1);
 }
 
 void ScoreTest::aBadCheckpointIsRefused_data() {
