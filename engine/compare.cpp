@@ -2,6 +2,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "engine/error.h"
@@ -69,6 +70,23 @@ std::vector<TokenDifference> compareScores(const ScoreResult& a, const ScoreResu
     differences.push_back(difference);
   }
   return differences;
+}
+
+double divergenceOf(std::span<const float> logitsA, std::span<const float> logitsB) {
+  const auto maxA = static_cast<double>(*std::max_element(logitsA.begin(), logitsA.end()));
+  const auto maxB = static_cast<double>(*std::max_element(logitsB.begin(), logitsB.end()));
+  double sumA = 0;
+  double sumB = 0;
+  double weighted = 0;
+  for (std::size_t v = 0; v < logitsA.size(); ++v) {
+    const double a = static_cast<double>(logitsA[v]) - maxA;
+    const double b = static_cast<double>(logitsB[v]) - maxB;
+    const double weight = std::exp(a);
+    sumA += weight;
+    sumB += std::exp(b);
+    weighted += weight * (a - b);
+  }
+  return std::max(0.0, weighted / sumA - std::log(sumA) + std::log(sumB));
 }
 
 }  // namespace eyrie::engine

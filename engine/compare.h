@@ -27,4 +27,8 @@ struct TokenDifference {
 std::vector<TokenDifference> compareScores(const ScoreResult& a, const ScoreResult& b,
                                            std::span<const std::int32_t> tokens);
 
+// KL(A || B) in nats of two predictions, each given by its logits (V). In double, so that what is left of two
+// nearly equal ones is theirs.
+double divergenceOf(std::span<const float> logitsA, std::span<const float> logitsB);
+
 }  // namespace eyrie::engine

@@ -9,6 +9,7 @@
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <random>
+#include <sstream>
 #include <system_error>
 
 #include "app/cli/checks.h"
@@ -47,17 +48,20 @@ const std::string& standardInput() {
   return text;
 }
 
-std::string readInput(const std::string& file) {
-  if (file == "-") return standardInput();
+std::unique_ptr<std::istream> openInput(const std::string& file) {
   std::error_code status;
   if (std::filesystem::is_directory(file, status)) {
     throw Error(ErrorCode::badFile, fmt::format("{}: expected a file, found a folder", file));
   }
-  std::ifstream stream(file, std::ios::binary);
-  if (stream) return readAll(stream, file);
+  auto stream = std::make_unique<std::ifstream>(file, std::ios::binary);
+  if (*stream) return stream;
   const int reason = errno;
   throw Error(reason == ENOENT ? ErrorCode::notFound : ErrorCode::ioFailed,
               fmt::format("{}: cannot be opened: {}", file, std::generic_category().message(reason)));
+}
+
+std::string readInput(const std::string& file) {
+  return file == "-" ? standardInput() : readAll(*openInput(file), file);
 }
 
 std::vector<std::int32_t> parseTokenList(const std::string& text) {
@@ -144,9 +148,13 @@ void ModelOptions::addTo(CLI::App& command) {
       ->check(wholeNumber(1, 1024))
       ->type_name("N");
   command.add_option("--dtype", dtype, "Weights as auto, f32, bf16, f16, int8 or int4 [auto: as stored]")
-      ->check(CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "int4"}))
+      ->check(knownDtype())
       ->type_name("TYPE");
   command.add_option("--intervene", intervene, "Intervention (not in this version)")->type_name("SPEC");
+}
+
+CLI::Validator knownDtype() {
+  return CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "int4"});
 }
 
 engine::BackendKind backendKind(const std::string& name) {
@@ -198,6 +206,16 @@ engine::SavedState savedState(const LoadedModel& loaded, std::vector<std::int32_
   saved.config = loaded.model->config();
   saved.state = std::move(state);
   return saved;
+}
+
+std::unique_ptr<engine::TokenStream> InputOptions::stream(const engine::ModelInfo& info) const {
+  if (!isText() || info.tokenizer == nullptr) return std::make_unique<engine::ListStream>(read(info).tokens);
+  std::unique_ptr<std::istream> words;
+  if (textFile == "-")
+    words = std::make_unique<std::istringstream>(standardInput());
+  else
+    words = openInput(textFile);
+  return std::make_unique<engine::TextStream>(std::move(words), textFile, info.tokenizer, info.chat.bos);
 }
 
 void InputOptions::addTokensTo(CLI::App& command) {

@@ -12,6 +12,7 @@
 #include "engine/model.h"
 #include "engine/sampler.h"
 #include "engine/state_file.h"
+#include "engine/token_stream.h"
 
 namespace eyrie::app {
 
@@ -35,6 +36,7 @@ struct LoadedModel {
 engine::SavedState savedState(const LoadedModel& loaded, std::vector<std::int32_t> tokens,
                               engine::HostState state);
 
+CLI::Validator knownDtype();                               // of --dtype
 engine::BackendKind backendKind(const std::string& name);  // one of auto, cpu, reference, cuda
 // Finds, checks and loads. Throws engine::Error; cancelled by `stop`.
 LoadedModel loadModel(const ModelOptions& options, std::stop_token stop);
@@ -68,6 +70,8 @@ struct InputOptions {
   // tokenizer.
   // `goesOn`: text gets no BOS, since it follows what was read.
   Input read(const engine::ModelInfo& info, bool goesOn = false) const;
+  // The same tokens one after another, a file's text piece by piece. Throws engine::Error.
+  std::unique_ptr<engine::TokenStream> stream(const engine::ModelInfo& info) const;
 
  private:
   void addTokensTo(CLI::App& command);

@@ -1,88 +1,94 @@
-// eyrie-cli score: how likely a text or a token list is, token by token; logits and state as files.
+// eyrie-cli score: how likely a text or a token list is, token by token and along its length; logits and
+// state as files.
 #include <fmt/format.h>
+#include <unistd.h>
 
-#include <filesystem>
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstdio>
 #include <numbers>
 #include <optional>
-#include <set>
 
-#include "app/cli/checks.h"
 #include "app/cli/command.h"
 #include "app/cli/console.h"
 #include "app/cli/model_options.h"
-#include "engine/checkpoint/file_io.h"
-#include "engine/checkpoint/npy.h"
-#include "engine/score.h"
+#include "app/cli/score_against.h"
+#include "app/cli/score_options.h"
+#include "app/cli/score_results.h"
+#include "app/cli/score_resume.h"
 #include "engine/state_file.h"
 
 namespace eyrie::app {
 namespace {
 
-struct ScoreOptions {
-  ModelOptions model;
-  InputOptions input;
-  std::int64_t chunk = 0;
-  std::string logits;
-  std::string state;
-  std::string perToken;
-};
+using Clock = std::chrono::steady_clock;
 
-// A file for each result, and a place for the one that is only written at the end.
-void checkOutputs(const ScoreOptions& options) {
-  std::set<std::filesystem::path> files;
-  for (const std::string& name : {options.logits, options.state, options.perToken}) {
-    if (name.empty() || files.insert(std::filesystem::absolute(name).lexically_normal()).second) continue;
-    wrongUsage(fmt::format("--logits, --state, --per-token: expected different files, found {} twice", name));
-  }
-  if (!options.state.empty()) engine::outputTarget(options.state);
+double perplexityOf(double logprobSum, std::int64_t tokens) {
+  return std::exp(-logprobSum / static_cast<double>(tokens));
 }
 
-// Counts bytes, and writes the files that were asked for as the rows come.
-class Scorer : public engine::ScoreObserver {
+// Once a second; on a terminal over the line before.
+class Progress {
  public:
-  Scorer(const ScoreOptions& options, const engine::ModelInfo& info, std::int64_t T) : info_(info) {
-    if (!options.logits.empty()) {
-      logits_.emplace(options.logits, "<f4", std::vector<std::int64_t>{T, info.summary.config.V});
-    }
-    if (!options.perToken.empty()) perToken_.emplace(options.perToken);
+  explicit Progress(bool asked) : terminal_(::isatty(STDERR_FILENO) == 1), shown_(asked || terminal_) {}
+  ~Progress() {
+    if (dirty_) note("");
   }
+  Progress(const Progress&) = delete;
+  Progress& operator=(const Progress&) = delete;
 
-  bool wantsLogits() const override { return logits_.has_value(); }
-  void onLogits(std::int64_t, std::span<const float> logits) override {
-    if (logits_) logits_->write(logits.data(), logits.size_bytes());
+  void show(const engine::ScoreTotals& totals) {
+    const Clock::time_point now = Clock::now();
+    if (first_ < 0) first_ = totals.tokens;
+    if (!shown_ || now - last_ < std::chrono::seconds(1)) return;
+    last_ = now;
+    const double seconds = std::chrono::duration<double>(now - start_).count();
+    const std::string line =
+        fmt::format("{} tokens, {:.0f} tokens/s, perplexity {:.4f}", totals.tokens,
+                    static_cast<double>(totals.tokens - first_) / seconds, totals.perplexity());
+    if (terminal_)
+      std::fputs(("\r\x1b[K" + line).c_str(), stderr);
+    else
+      note(line);
+    dirty_ = terminal_;
   }
-
-  void onToken(const engine::TokenRecord& record) override {
-    const bool scored = record.position > 0;
-    if (scored && info_.tokenizer) bytes_ += info_.tokenizer->bytes(record.token).size();
-    if (!perToken_) return;
-    const Json line{{"position", record.position},
-                    {"token", record.token},
-                    {"text", info_.tokenizer ? Json(info_.tokenizer->display(record.token)) : Json(nullptr)},
-                    {"logprob", number(record.logprob)},
-                    {"entropy", number(record.entropy)},
-                    {"rank", scored ? Json(record.rank) : Json(nullptr)}};
-    const std::string text = line.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-    perToken_->write(text.data(), text.size());
-  }
-
-  void commit() {
-    if (logits_) logits_->finish();
-    if (perToken_) perToken_->commit();
-  }
-
-  // Of the scored tokens; a text's own size may differ (a tokenizer may add a space before it).
-  std::uint64_t bytes() const { return bytes_; }
 
  private:
-  const engine::ModelInfo& info_;
-  std::optional<engine::NpyWriter> logits_;
-  std::optional<engine::OutputFile> perToken_;
-  std::uint64_t bytes_ = 0;
+  bool terminal_;
+  bool shown_;
+  bool dirty_ = false;
+  std::int64_t first_ = -1;
+  Clock::time_point start_ = Clock::now();
+  Clock::time_point last_ = start_;
 };
 
+Json bucketLine(const engine::PositionBuckets& buckets, std::size_t bucket, bool against) {
+  const engine::BucketSums& sums = buckets.all()[bucket];
+  const double tokens = static_cast<double>(sums.tokens);
+  Json line{{"from", buckets.from(bucket)},
+            {"to", buckets.from(bucket + 1)},
+            {"tokens", sums.tokens},
+            {"loss", number(-sums.logprobSum / tokens)},
+            {"perplexity", number(perplexityOf(sums.logprobSum, sums.tokens))}};
+  if (!against) return line;
+  line["against_perplexity"] = number(perplexityOf(sums.otherLogprobSum, sums.tokens));
+  line["kl"] = number(sums.divergenceSum / tokens);
+  return line;
+}
+
+Json againstLine(const ScoreAgainst& against, const engine::ScoreTotals& totals) {
+  const double other = against.totals().perplexity();
+  return {{"model", against.info().name},
+          {"logprob_sum", number(against.totals().logprobSum)},
+          {"perplexity", number(other)},
+          {"perplexity_change", number(other / totals.perplexity() - 1)},
+          {"kl", number(against.divergence())}};
+}
+
 // `bytes` is nothing where there is no tokenizer.
-void report(const engine::ScoreTotals& totals, std::optional<std::uint64_t> bytes) {
+void report(const engine::ScoreTotals& totals, std::optional<std::uint64_t> bytes,
+            const engine::PositionBuckets& buckets, const ScoreAgainst* against) {
   const double bits = -totals.logprobSum / std::numbers::ln2;
   Json line{{"tokens", totals.tokens},
             {"bytes", bytes ? Json(*bytes) : Json(nullptr)},
@@ -90,34 +96,120 @@ void report(const engine::ScoreTotals& totals, std::optional<std::uint64_t> byte
             {"perplexity", number(totals.perplexity())},
             {"bits_per_byte", bytes && *bytes > 0 ? number(bits / double(*bytes)) : Json(nullptr)},
             {"chunks", totals.chunks}};
+  if (against != nullptr) line["against"] = againstLine(*against, totals);
+  line["buckets"] = Json::array();
+  for (std::size_t bucket = 0; bucket < buckets.all().size(); ++bucket) {
+    if (buckets.all()[bucket].tokens > 0)
+      line["buckets"].push_back(bucketLine(buckets, bucket, against != nullptr));
+  }
   if (!totals.complete) line["stop"] = "cancelled";
   printLine(line);
 }
 
-int score(const ScoreOptions& options) {
-  options.input.check();
-  checkOutputs(options);
-  Interrupt interrupt;
-  LoadedModel loaded = loadModel(options.model, interrupt.token());
-  const Input input = options.input.read(loaded.info);
-  Scorer scorer(options, loaded.info, static_cast<std::int64_t>(input.tokens.size()));
-  engine::SequenceState state = loaded.model->newState();
-  const auto totals =
-      engine::scoreTokens(*loaded.model, state, input.tokens, scorer, options.chunk, interrupt.token());
-  if (totals.complete) {
-    if (!options.state.empty()) {
-      engine::writeStateFile(options.state, savedState(loaded, input.tokens, state.download()));
+// A file of all logits begins with how many there are, and one of the state holds the tokens that made it:
+// all are found before any is read.
+std::vector<std::int32_t> collect(const ScoreOptions& options, std::unique_ptr<engine::TokenStream>& stream) {
+  std::vector<std::int32_t> tokens;
+  if (options.logits.empty() && options.state.empty()) return tokens;
+  while (const auto token = stream->next()) tokens.push_back(*token);
+  stream = std::make_unique<engine::ListStream>(tokens, stream->bytesRead());
+  return tokens;
+}
+
+// One command's work, in the order of its members.
+class Scoring {
+ public:
+  explicit Scoring(const ScoreOptions& options)
+      : options_(options),
+        loaded_(loadModel(options.model, interrupt_.token())),
+        stream_(options.input.stream(loaded_.info)),
+        tokens_(collect(options, stream_)),
+        T_(options.logits.empty() ? 0 : static_cast<std::int64_t>(tokens_.size())),
+        chunk_(chunkRows()),
+        resume_(options, loaded_, chunk_),
+        state_(resume_.found() != nullptr ? resume_.state(*loaded_.model) : loaded_.model->newState()),
+        results_(options, loaded_.info, T_, resume_.found() != nullptr ? resume_.found()->perTokenBytes : 0),
+        run_(*loaded_.model, state_, results_) {
+    if (!options.against.empty()) against_.emplace(options, loaded_, interrupt_.token());
+    if (against_) results_.setAgainst(&*against_);
+    if (resume_.found() != nullptr) goOn();
+  }
+
+  int run() {
+    const bool complete = readAll();
+    if (complete) {
+      if (!options_.state.empty())
+        engine::writeStateFile(options_.state, savedState(loaded_, tokens_, state_.download()));
+      results_.commit();
+      resume_.remove();
+    } else {
+      sayCancelled();
     }
-    scorer.commit();
-  } else if (!options.logits.empty() || !options.state.empty() || !options.perToken.empty()) {
-    complain("cancelled; no files were written");
+    std::optional<std::uint64_t> bytes;
+    if (loaded_.info.tokenizer)
+      bytes = complete && options_.input.isText() ? stream_->bytesRead() : results_.bytes();
+    report(run_.totals(), bytes, results_.buckets(), against_ ? &*against_ : nullptr);
+    return complete ? kDone : kCancelled;
   }
-  std::optional<std::uint64_t> bytes;
-  if (loaded.info.tokenizer) {
-    bytes = totals.complete && options.input.isText() ? input.textBytes : scorer.bytes();
+
+ private:
+  std::int64_t chunkRows() const {
+    const std::int64_t rows = engine::scoreChunk(*loaded_.model, options_.chunk);
+    return options_.against.empty() ? rows
+                                    : std::min(rows, ScoreAgainst::longestChunk(loaded_.model->config()));
   }
-  report(totals, bytes);
-  return totals.complete ? kDone : kCancelled;
+
+  void goOn() {
+    const engine::ScoreCheckpoint& found = *resume_.found();
+    resume_.skip(*stream_);
+    run_.resume(found.totals, found.pending);
+    results_.buckets().restore(found.buckets);
+    results_.restoreBytes(found.bytes);
+    note(fmt::format("going on after {} tokens of {}", found.totals.tokens, options_.checkpoint));
+  }
+
+  bool readAll() {
+    engine::TokenWindow window(*stream_, chunk_);
+    resume_.checkNext(window.chunk());
+    Progress progress(options_.progress);
+    progress.show(run_.totals());
+    for (; !window.chunk().empty(); window.drop()) {
+      if (!run_.feed(window.chunk(), window.following(), interrupt_.token())) {
+        resume_.save(run_, state_, results_, true);
+        return false;
+      }
+      if (against_) against_->feed(window.chunk(), window.following(), results_.buckets());
+      resume_.add(window.chunk());
+      if (window.following() >= 0) resume_.save(run_, state_, results_, false);
+      progress.show(run_.totals());
+    }
+    return true;
+  }
+
+  void sayCancelled() const {
+    if (!options_.checkpoint.empty())
+      complain(fmt::format("cancelled; the same command goes on from {}", options_.checkpoint));
+    else if (!options_.logits.empty() || !options_.state.empty() || !options_.perToken.empty())
+      complain("cancelled; no files were written");
+  }
+
+  const ScoreOptions& options_;
+  Interrupt interrupt_;
+  LoadedModel loaded_;
+  std::unique_ptr<engine::TokenStream> stream_;
+  std::vector<std::int32_t> tokens_;  // only where a file needs them
+  std::int64_t T_;
+  std::int64_t chunk_;
+  ScoreResume resume_;
+  engine::SequenceState state_;
+  ScoreResults results_;
+  engine::ScoreRun run_;
+  std::optional<ScoreAgainst> against_;
+};
+
+int score(const ScoreOptions& options) {
+  options.check();
+  return Scoring(options).run();
 }
 
 }  // namespace
@@ -126,20 +218,7 @@ void addScoreCommand(CLI::App& parser, Action& action) {
   auto options = std::make_shared<ScoreOptions>();
   CLI::App* command =
       parser.add_subcommand("score", "Log-probability, perplexity and bits per byte of a text");
-  options->model.addTo(*command);
-  options->input.addTextTo(*command);
-  command->add_option("--logits", options->logits, "Writes all logits, (T, V) f32")
-      ->check(filled())
-      ->type_name("OUT.npy");
-  command->add_option("--state", options->state, "Writes the state after the last token")
-      ->check(filled())
-      ->type_name("OUT.safetensors");
-  command->add_option("--per-token", options->perToken, "Writes one line a token")
-      ->check(filled())
-      ->type_name("OUT.jsonl");
-  command->add_option("--chunk", options->chunk, "Tokens read at once [what the backend prefers]")
-      ->check(wholeNumber(1, 1 << 30))
-      ->type_name("N");
+  options->addTo(*command);
   command->callback([options, &action] { action = [options] { return score(*options); }; });
 }
 

@@ -2,11 +2,14 @@
 #include <sentencepiece_processor.h>
 
 #include <functional>
+#include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <utility>
 
 #include "engine/checkpoint/file_io.h"
 #include "engine/error.h"
+#include "engine/tokenizer/cut_finder.h"
 #include "engine/tokenizer/spm_proto.h"
 #include "engine/tokenizer/tokenizer.h"
 #include "engine/tokenizer/tokenizer_json.h"
@@ -36,6 +39,7 @@ class SentencePieceTokenizer final : public Tokenizer {
  public:
   SentencePieceTokenizer(SpmModel model, const std::string& file) : file_(file), model_(std::move(model)) {
     protectControlPieces(model_);
+    cuttable_ = CutFinder::canCut(model_);
     const auto status = processor_.LoadFromSerializedProto(serialiseSpmModel(model_));
     if (!status.ok())
       throw Error(ErrorCode::badTokenizer,
@@ -55,6 +59,12 @@ class SentencePieceTokenizer final : public Tokenizer {
       throw Error(ErrorCode::badTokenizer,
                   fmt::format("{}: the text cannot be encoded: {}", file_, status.message()));
     return {ids.begin(), ids.end()};
+  }
+
+  std::size_t lastCut(std::string_view text, std::size_t after) const override {
+    if (!cuttable_) return 0;
+    std::call_once(cutsMade_, [&] { cuts_.emplace(model_.pieces); });
+    return cuts_->lastCut(text, after);
   }
 
   std::string bytes(std::int32_t token) const override {
@@ -109,6 +119,10 @@ class SentencePieceTokenizer final : public Tokenizer {
   SpmModel model_;
   sentencepiece::SentencePieceProcessor processor_;
   std::unordered_map<std::string, std::int32_t> controls_;
+  bool cuttable_ = false;
+  // Made when first asked for: most texts are read whole.
+  mutable std::once_flag cutsMade_;
+  mutable std::optional<CutFinder> cuts_;
 };
 
 std::shared_ptr<const Tokenizer> build(const std::string& file, const std::function<SpmModel()>& read) {

@@ -51,6 +51,12 @@ Front frontOf(std::string_view text) {
 
 }  // namespace
 
+std::size_t characterBytes(std::string_view text) {
+  if (text.empty()) return 0;
+  const Front front = frontOf(text);
+  return front.valid ? front.bytes : 0;
+}
+
 std::string Utf8Assembler::push(std::string_view bytes) {
   pending_.append(bytes);
   std::string out;

@@ -1,10 +1,14 @@
 // Collects token bytes and gives back whole UTF-8 characters only.
 #pragma once
 
+#include <cstddef>
 #include <string>
 #include <string_view>
 
 namespace eyrie::engine {
+
+// Bytes of the character that `text` begins with; 0 where it begins with no whole valid one.
+std::size_t characterBytes(std::string_view text);
 
 class Utf8Assembler {
  public:

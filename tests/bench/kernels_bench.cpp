@@ -9,6 +9,8 @@
 #include <vector>
 
 #include "kernels/cpu/instruction_set.h"
+#include "kernels/embed.h"
+#include "kernels/logits.h"
 #include "kernels/op_cost.h"
 #include "kernels/rope.h"
 #include "kernels/sample.h"
@@ -236,6 +238,73 @@ void gatedBench(benchmark::State& state) {
   report(state, opCost(args));
 }
 
+// threads, T, D: rows of a table of 4096
+void embedBench(benchmark::State& state) {
+  const std::int64_t T = state.range(1);
+  const std::int64_t D = state.range(2);
+  const std::int64_t V = 4096;
+  const Weights table = randomWeights(V, D, DType::bf16);
+  std::vector<std::int32_t> tokens(static_cast<std::size_t>(T));
+  for (std::int64_t t = 0; t < T; ++t)
+    tokens[static_cast<std::size_t>(t)] = static_cast<std::int32_t>(t * 2654435761 % V);
+  std::vector<float> out(static_cast<std::size_t>(T * D));
+  std::vector<float> expected(out.size());
+  const EmbedArgs args{table.view, tokens.data(), embeddingScale(D), T, out.data()};
+  cpu::embed(args, poolOf(state));
+  reference::embed({table.view, tokens.data(), embeddingScale(D), T, expected.data()});
+  if (!close(out, expected)) state.SkipWithError("wrong result");
+  for (auto _ : state) cpu::embed(args, poolOf(state));
+  report(state, opCost(args));
+}
+
+void softCapBench(benchmark::State& state) {
+  const std::int64_t n = state.range(1);
+  std::vector<float> logits = randomVector(n, 20.0F);
+  std::vector<float> expected = logits;
+  cpu::softCap({logits.data(), n, 30.0F}, poolOf(state));
+  reference::softCap({expected.data(), n, 30.0F});
+  if (!close(logits, expected)) state.SkipWithError("wrong result");
+  for (auto _ : state) cpu::softCap({logits.data(), n, 30.0F}, poolOf(state));
+  state.counters["GB/s"] =
+      benchmark::Counter(8.0 * static_cast<double>(n) / 1e9, benchmark::Counter::kIsIterationInvariantRate);
+}
+
+void logitStatsBench(benchmark::State& state) {
+  const std::int64_t V = state.range(1);
+  const std::vector<float> logits = randomVector(V, 5.0F);
+  const LogitStats found = cpu::logitStats(logits.data(), V, poolOf(state));
+  const LogitStats expected = reference::logitStats(logits.data(), V);
+  if (!close({found.max, found.logSumExp, found.entropy},
+             {expected.max, expected.logSumExp, expected.entropy}))
+    state.SkipWithError("wrong result");
+  for (auto _ : state) benchmark::DoNotOptimize(cpu::logitStats(logits.data(), V, poolOf(state)));
+  state.counters["GB/s"] =
+      benchmark::Counter(4.0 * static_cast<double>(V) / 1e9, benchmark::Counter::kIsIterationInvariantRate);
+}
+
+// threads, T, capacity, head size. Each position must lie in its slot.
+void ringAppendBench(benchmark::State& state) {
+  const std::int64_t T = state.range(1);
+  const std::int64_t capacity = state.range(2);
+  const std::int64_t Dh = state.range(3);
+  const std::int64_t first = 3 * capacity - 1;
+  const std::vector<float> k = randomVector(T * Dh);
+  const std::vector<float> v = randomVector(T * Dh, 0.5F);
+  std::vector<float> keys(static_cast<std::size_t>(capacity * Dh));
+  std::vector<float> values(keys.size());
+  const RingAppendArgs args{k.data(), v.data(), {keys.data(), values.data(), capacity}, first, T, 1, Dh};
+  ringAppend(args);
+  for (std::int64_t t = std::max<std::int64_t>(0, T - capacity); t < T; ++t) {
+    const std::int64_t slot = (first + t) % capacity;
+    const bool there = std::equal(k.data() + t * Dh, k.data() + (t + 1) * Dh, keys.data() + slot * Dh) &&
+                       std::equal(v.data() + t * Dh, v.data() + (t + 1) * Dh, values.data() + slot * Dh);
+    if (!there) state.SkipWithError("wrong result");
+  }
+  for (auto _ : state) ringAppend(args);
+  state.counters["GB/s"] = benchmark::Counter(16.0 * static_cast<double>(T * Dh) / 1e9,
+                                              benchmark::Counter::kIsIterationInvariantRate);
+}
+
 void topKBench(benchmark::State& state) {
   const std::vector<float> logits = randomVector(state.range(1));
   const std::int64_t k = 50;
@@ -261,6 +330,8 @@ benchmark::internal::Benchmark* add(const char* name, void (*function)(benchmark
 }
 
 void registerAll() {
+  // A copy on the caller's thread.
+  add("ringAppend", ringAppendBench, 1)->Args({1, 1, 2048, 256})->Args({1, 512, 2048, 256});
   for (const std::int64_t threads : {1, 0}) {
     auto* linear = add("linear", linearBench, threads);
     for (const std::int64_t T : {1, 4, 8, 16, 64, 512}) {
@@ -310,6 +381,9 @@ void registerAll() {
         ->Args({threads, 480})
         ->Args({threads, 7680})
         ->Args({threads, 512 * 7680});
+    add("embed", embedBench, threads)->Args({threads, 1, 2560})->Args({threads, 512, 2560});
+    add("softCap", softCapBench, threads)->Args({threads, 4096})->Args({threads, 256000});
+    add("logitStats", logitStatsBench, threads)->Args({threads, 4096})->Args({threads, 256000});
     add("topK", topKBench, threads)->Args({threads, 4096})->Args({threads, 256000});
   }
 }

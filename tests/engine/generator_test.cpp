@@ -339,7 +339,6 @@ void GeneratorTest::scoreIsTheSameForAnyChunking() {
   const std::vector<std::int32_t> tokens = TestRandom(8).tokens(70, 41);
   class Logits final : public ScoreObserver {
    public:
-    bool wantsLogits() const override { return true; }
     void onLogits(std::int64_t position, std::span<const float> logits) override {
       if (position == static_cast<std::int64_t>(rows++)) last.assign(logits.begin(), logits.end());
     }

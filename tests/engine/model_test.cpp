@@ -30,6 +30,10 @@ class ModelTest : public QObject {
   void missingCudaIsSaidPlainly();
   void prefillStopsBetweenChunks();
   void prefillStopsWithinAChunkAndTheStateIsAsBefore();
+  void sameThreadsGiveTheSameBits_data();
+  void sameThreadsGiveTheSameBits();
+  void stepsGiveTheSameBitsOnAnyThreads_data();
+  void stepsGiveTheSameBitsOnAnyThreads();
   void builtInModelsAgreeWithTheirRecipe_data();
   void builtInModelsAgreeWithTheirRecipe();
 };
@@ -196,6 +200,84 @@ void ModelTest::prefillStopsWithinAChunkAndTheStateIsAsBefore() {
     QVERIFY(stopped.layers[i].tail == whole.layers[i].tail);
     QVERIFY(stopped.layers[i].keys == whole.layers[i].keys);
   }
+}
+
+void addModelsOfEachKind() {
+  QTest::addColumn<QString>("model");
+  QTest::newRow("tiny") << QString("tiny");
+  QTest::newRow("wide enough for threads at each step") << QString("wide");
+  for (const char* name : {"griffin", "hawk", "mqa"}) {
+    if (QFile::exists(QString(EYRIE_SOURCE_DIR) + "/assets/models/" + name + "/config.json"))
+      QTest::newRow(name) << QString(name);
+  }
+}
+
+std::shared_ptr<const Checkpoint> modelOfKind(const QString& name) {
+  if (name == "tiny") return randomCheckpoint(tinyConfig("RRA", 5), 3);
+  if (name != "wide")
+    return Checkpoint::open((QString(EYRIE_SOURCE_DIR) + "/assets/models/" + name).toStdString());
+  ModelConfig config = tinyConfig("RA", 2);
+  config.D = 1024;
+  config.R = 1200;
+  config.E = 1500;
+  config.V = 3000;
+  return randomCheckpoint(config, 3);
+}
+
+// Logits of every position and the state after them, single steps or chunks, as bytes.
+std::vector<std::byte> bitsOf(const std::shared_ptr<const Checkpoint>& checkpoint, int threads,
+                              bool inSteps) {
+  LoadOptions options;
+  options.threads = threads;
+  const auto model = Model::load(checkpoint, options);
+  const std::vector<std::int32_t> tokens = TestRandom(9).tokens(40, model->config().V);
+  class Rows final : public PrefillObserver {
+   public:
+    void onLogits(std::int64_t, std::span<const float> logits) override { add(logits); }
+    void add(std::span<const float> logits) {
+      const auto bytes = std::as_bytes(logits);
+      bits.insert(bits.end(), bytes.begin(), bytes.end());
+    }
+    std::vector<std::byte> bits;
+  } rows;
+  SequenceState state = model->newState();
+  if (inSteps) {
+    for (const std::int32_t token : tokens) rows.add(model->step(state, token));
+  } else {
+    model->prefill(state, tokens, LogitRows::all, &rows, nullptr, {}, 23);
+  }
+  const std::vector<std::byte> after = serialiseState(state.download(), "m");
+  rows.bits.insert(rows.bits.end(), after.begin(), after.end());
+  return rows.bits;
+}
+
+void ModelTest::sameThreadsGiveTheSameBits_data() {
+  addModelsOfEachKind();
+}
+
+void ModelTest::sameThreadsGiveTheSameBits() {
+  QFETCH(QString, model);
+  const auto checkpoint = modelOfKind(model);
+  for (const int threads : {1, 2, 3}) {
+    for (const bool inSteps : {false, true}) {
+      const auto expected = bitsOf(checkpoint, threads, inSteps);
+      QVERIFY(!expected.empty());
+      QVERIFY2(bitsOf(checkpoint, threads, inSteps) == expected,
+               qPrintable(QString("%1 threads, %2").arg(threads).arg(inSteps ? "steps" : "chunks")));
+    }
+  }
+}
+
+void ModelTest::stepsGiveTheSameBitsOnAnyThreads_data() {
+  addModelsOfEachKind();
+}
+
+void ModelTest::stepsGiveTheSameBitsOnAnyThreads() {
+  QFETCH(QString, model);
+  const auto checkpoint = modelOfKind(model);
+  const auto expected = bitsOf(checkpoint, 1, true);
+  for (const int threads : {2, 3, 5})
+    QVERIFY2(bitsOf(checkpoint, threads, true) == expected, qPrintable(QString("%1 threads").arg(threads)));
 }
 
 void ModelTest::builtInModelsAgreeWithTheirRecipe_data() {

@@ -119,6 +119,8 @@ class RgLruTest : public QObject {
   void trap6And40AnyChunkingGivesTheSameBits();
   void trap7DecayIsAccurateNearOne();
   void trap7And8ImpulseOverEightThousandSteps();
+  void impulseOverAHundredThousandSteps_data();
+  void impulseOverAHundredThousandSteps();
   void trap9And47DecayRateIsFiniteAndFoldedInF32();
   void trap39DecaysNearZeroAndNearOneTogether();
   void outMayBeAnInput();
@@ -320,6 +322,60 @@ void RgLruTest::trap7And8ImpulseOverEightThousandSteps() {
   EYRIE_VERIFY_CLOSE(lastOf(out), tail, bound, "reference");
   EYRIE_VERIFY_REJECTS(lastOf(exact(data, true, Defect::halfPrecisionDecay).out), tail, bound, "a in bf16");
   EYRIE_VERIFY_REJECTS(lastOf(exact(data, true, Defect::halfPrecisionState).out), tail, bound, "h in bf16");
+}
+
+void RgLruTest::impulseOverAHundredThousandSteps_data() {
+  QTest::addColumn<double>("decay");
+  QTest::newRow("a = 0.9999: 5 in 100,000 are left") << 0.9999;
+  QTest::newRow("a = 0.99999: a third is left") << 0.99999;
+  QTest::newRow("a = 0.999999: nine tenths are left") << 0.999999;
+}
+
+// Against double at every thousandth step, relative to what is left there. Two roundings act: that of a, the
+// same at every step, and that of the state, which must not add up to more than a tenth of what the first
+// may.
+void RgLruTest::impulseOverAHundredThousandSteps() {
+  QFETCH(double, decay);
+  constexpr std::int64_t kSteps = 100'000;
+  constexpr std::size_t kStride = 1000;
+  const Data data = impulse(kSteps, static_cast<float>(-std::log(decay)));
+  const std::vector<double> expected = exact(data, true).out;
+  const double bound = toleranceFor("rgLru", kSteps);
+  const auto worstOf = [&](const auto& out, const std::vector<double>& wanted) {
+    double worst = 0;
+    for (std::size_t t = kStride - 1; t < wanted.size(); t += kStride)
+      worst = std::max(worst, std::abs(static_cast<double>(out[t]) / wanted[t] - 1));
+    return worst;
+  };
+  // What double makes of the very a that f32 has.
+  const auto withDecayOf = [&](const std::vector<float>& decays) {
+    std::vector<double> out{1.0};
+    for (std::size_t t = 1; t < decays.size(); ++t)
+      out.push_back(out.back() * static_cast<double>(decays[t]));
+    return out;
+  };
+  const auto check = [&](auto run, const std::string& label) {
+    std::vector<float> out(data.x.size()), decays(data.x.size());
+    std::vector<float> state{0.0F};
+    RgLruArgs args = argsOf(data, state, out, true);
+    run(args);
+    QVERIFY2(
+        worstOf(out, expected) <= bound,
+        qPrintable(QString("%1: %2, at most %3").arg(label.c_str()).arg(worstOf(out, expected)).arg(bound)));
+    args.taps.decay = decays.data();
+    run(args);
+    const double ofState = worstOf(out, withDecayOf(decays));
+    QVERIFY2(ofState <= bound / 10,
+             qPrintable(QString("%1: the state's own rounding: %2").arg(label.c_str()).arg(ofState)));
+  };
+  forEachSetup([&](ThreadPool& pool, const std::string& setup) {
+    check([&](const RgLruArgs& args) { cpu::rgLru(args, pool); }, setup);
+  });
+  check([](const RgLruArgs& args) { reference::rgLru(args); }, "reference");
+  QVERIFY2(worstOf(exact(data, true, Defect::halfPrecisionDecay).out, expected) > bound,
+           "a in bf16 must fail");
+  QVERIFY2(worstOf(exact(data, true, Defect::halfPrecisionState).out, expected) > bound,
+           "h in bf16 must fail");
 }
 
 void RgLruTest::trap9And47DecayRateIsFiniteAndFoldedInF32() {

@@ -24,9 +24,10 @@ inline constexpr ToleranceRow kTolerances[] = {
     {"linear", 16384, 6e-5},
     {"blockLinear", 256, 4e-6},
     {"conv1d", 16, 6e-7},
-    {"rgLru", 256, 4e-6},    // steps: each adds a rounding, decays forget it
-    {"rgLru", 16384, 6e-4},  // a = 0.9999 held for 8192 steps: half an ulp of a, 8192 times
-    {"rgLruGate", 1, 4e-7},  // one sigmoid, exponential or square root
+    {"rgLru", 256, 4e-6},     // steps: each adds a rounding, decays forget it
+    {"rgLru", 16384, 6e-4},   // a = 0.9999 held for 8192 steps: half an ulp of a, 8192 times
+    {"rgLru", 131072, 7e-3},  // the same for 100,000 steps: an ulp of a, 100,000 times
+    {"rgLruGate", 1, 4e-7},   // one sigmoid, exponential or square root
     {"rope", 2, 3e-7},
     {"attention", 256, 4e-6},  // keys and head size, whichever is more
     {"attention", 16384, 2e-5},
