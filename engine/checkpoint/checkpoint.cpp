@@ -103,7 +103,7 @@ Shards openShards(const fs::path& folder) {
     addFile(shards, only);
   } else {
     throw Error(ErrorCode::notFound,
-                fmt::format("{}: expected config.json with {}, {} or a single other .safetensors file, found none of them",
+                fmt::format("{}: expected {}, {} or a single other .safetensors file, found none of them",
                             folder.string(), kSingleFile, kIndexFile));
   }
   return shards;

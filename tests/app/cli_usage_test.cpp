@@ -202,7 +202,7 @@ void CliUsageTest::wrongInputExitsWithOne_data() {
   QTest::newRow("model is a device") << QStringList{"generate", "--model", "/dev/null"} + two
                                      << QByteArray("/dev/null");
   QTest::newRow("empty folder") << QStringList{"inspect", "--model", cli_.file(".")}
-                                << QByteArray("config.json");
+                                << QByteArray("model.safetensors");
   QTest::newRow("text without tokenizer")
       << QStringList{"generate", "--model", tiny, "--prompt", "Hello"} << QByteArray("--tokens");
   QTest::newRow("chat without tokenizer")
