@@ -20,6 +20,8 @@ add_library(sentencepiece_processor INTERFACE)
 target_link_libraries(sentencepiece_processor INTERFACE ${SENTENCEPIECE_LIBRARY})
 target_include_directories(sentencepiece_processor SYSTEM INTERFACE ${SENTENCEPIECE_INCLUDE_DIR})
 
+pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+
 if(EYRIE_STORE)
   find_package(SQLite3 REQUIRED)
   find_package(SQLiteCpp REQUIRED)

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "engine/converted_weights.h"
 #include "engine/cpu_backend.h"
 #include "engine/error.h"
 #include "engine/frame_builder.h"
@@ -20,12 +21,20 @@ constexpr std::int64_t kWeightFloats = std::int64_t{8} << 20;
 
 class LoadedModel final : public Model {
  public:
-  LoadedModel(std::shared_ptr<const Checkpoint> checkpoint, std::unique_ptr<Backend> backend)
-      : checkpoint_(std::move(checkpoint)), config_(checkpoint_->config()), backend_(std::move(backend)) {}
+  LoadedModel(std::shared_ptr<const Checkpoint> checkpoint, std::unique_ptr<Backend> backend,
+              std::uint64_t stepBytes, std::optional<kernels::DType> converted)
+      : checkpoint_(std::move(checkpoint)),
+        config_(checkpoint_->config()),
+        backend_(std::move(backend)),
+        stepBytes_(stepBytes),
+        converted_(converted) {}
 
   const ModelConfig& config() const override { return config_; }
   const Checkpoint& checkpoint() const override { return *checkpoint_; }
   std::string backendName() const override { return backend_->name(); }
+  ModelSummary summary() const override { return summarise(*checkpoint_, converted_); }
+  std::string fingerprint() const override;
+  std::uint64_t stepBytes() const override { return stepBytes_; }
   std::int64_t maxChunk() const override { return backend_->maxChunk(); }
   SequenceState newState() const override { return {backend_->newState(), 0}; }
   SequenceState restoreState(const HostState& state) const override {
@@ -56,7 +65,14 @@ class LoadedModel final : public Model {
   std::shared_ptr<const Checkpoint> checkpoint_;
   const ModelConfig& config_;
   std::unique_ptr<Backend> backend_;
+  std::uint64_t stepBytes_;
+  std::optional<kernels::DType> converted_;
 };
+
+// Such a model's states are not those of the original.
+std::string LoadedModel::fingerprint() const {
+  return converted_ ? checkpoint_->fingerprint() + "-" + summary().dtype : checkpoint_->fingerprint();
+}
 
 void LoadedModel::checkTokens(std::span<const std::int32_t> tokens) const {
   for (std::size_t i = 0; i < tokens.size(); ++i) {
@@ -108,12 +124,12 @@ bool LoadedModel::runChunk(SequenceState& state, std::span<const std::int32_t> t
     runLayer(state, layerIdx, builder ? &*builder : nullptr);
     const bool goOn = afterLayer(layerIdx + 1);
     if (!goOn && before && layerIdx + 1 < config_.L) {
-      state = std::move(*before);
+      state.takeBack(std::move(*before));
       return false;
     }
   }
   backend_->end(state.impl());
-  state.advance(static_cast<std::int64_t>(tokens.size()));
+  state.advance(tokens);
   return true;
 }
 
@@ -181,9 +197,27 @@ std::shared_ptr<Model> Model::load(std::shared_ptr<const Checkpoint> checkpoint,
     throw Error(ErrorCode::unsupported, "backend: this build of Eyrie has no CUDA backend, use cpu");
   }
   const CpuOps& ops = options.backend == BackendKind::reference ? referenceOps() : fastOps();
-  auto weights = loadWeights(checkpoint, options.progress, options.stop);
+  const bool asked = options.weights && *options.weights != kernels::DType::f32;
+  // Converting takes by far the longest.
+  const double reading = asked ? 0.1 : 1.0;
+  const auto share = [&options](double from, double part) {
+    return [&options, from, part](double done) {
+      if (options.progress) options.progress(from + part * done);
+    };
+  };
+  auto weights = loadWeights(checkpoint, share(0, reading), options.stop);
+  if (asked) {
+    kernels::ThreadPool pool(options.threads);
+    const Conversion conversion{*options.weights, options.weightCache, share(reading, 1 - reading),
+                                options.stop};
+    weights = convertWeights(std::move(weights), conversion, pool);
+  }
+  const auto converted = weights->pages ? options.weights : std::nullopt;
+  const std::uint64_t read = engine::stepBytes(*weights);
   return std::make_shared<LoadedModel>(
-      std::move(checkpoint), std::make_unique<CpuBackend>(std::move(weights), ops, options.threads));
+      std::move(checkpoint),
+      std::make_unique<CpuBackend>(std::move(weights), ops, options.threads, options.movedFrom), read,
+      converted);
 }
 
 }  // namespace eyrie::engine

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <string>
@@ -20,6 +21,13 @@ enum class BackendKind : std::uint8_t { automatic, reference, cpu, cuda };
 struct LoadOptions {
   BackendKind backend = BackendKind::automatic;
   int threads = 0;  // 0 = all cores
+  // What the large matrices are converted to; none, or f32, which changes no value: as stored. The embedding
+  // table and the gates stay as stored.
+  std::optional<kernels::DType> weights;
+  // From this size on matrices used as stored are moved into huge pages in the background (weight_mover.h).
+  std::uint64_t movedFrom = std::uint64_t{256} << 20;
+  // Where quantised matrices are kept between loads (weight_cache.h); empty: nowhere.
+  std::filesystem::path weightCache;
   // Called between tensors from the loading thread, 0..1.
   std::function<void(double fraction)> progress;
   std::stop_token stop;  // throws Error(cancelled)
@@ -53,6 +61,11 @@ class Model {
   virtual const ModelConfig& config() const = 0;
   virtual const Checkpoint& checkpoint() const = 0;
   virtual std::string backendName() const = 0;  // "cpu · AVX2 · 2 threads"
+  // What summarise() says of the checkpoint, with the type and bytes of converted weights.
+  virtual ModelSummary summary() const = 0;
+  // The checkpoint's, and the type where weights were converted: their states are not those of the original.
+  virtual std::string fingerprint() const = 0;
+  virtual std::uint64_t stepBytes() const = 0;  // of weights that one step reads
   virtual SequenceState newState() const = 0;
   virtual SequenceState restoreState(const HostState& state) const = 0;  // throws Error(stateMismatch)
 

@@ -147,6 +147,13 @@ std::string folderName(const fs::path& folder) {
 
 }  // namespace
 
+fs::path weightCacheFolder() {
+  const std::string cache = environment("XDG_CACHE_HOME");
+  if (!cache.empty()) return fs::path(cache) / "eyrie" / "weights";
+  const std::string home = environment("HOME");
+  return home.empty() ? fs::path() : fs::path(home) / ".cache" / "eyrie" / "weights";
+}
+
 std::vector<ModelLocation> builtInModels() {
   std::vector<ModelLocation> models;
   std::set<std::string> names;

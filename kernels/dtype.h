@@ -1,4 +1,5 @@
-// Element types of stored tensors, and exact conversions to f32 (bf16 and f16 widen without loss).
+// Element types of stored tensors, and exact conversions to f32 (bf16 and f16 widen without loss). int8 and
+// int4 are quantised matrices (kernels/packed_matrix.h): they have no single elements and no dtypeSize.
 #pragma once
 
 #include <bit>
@@ -7,14 +8,18 @@
 
 namespace eyrie::kernels {
 
-enum class DType : std::uint8_t { f32, f16, bf16 };
+enum class DType : std::uint8_t { f32, f16, bf16, int8, int4 };
 
-// Bytes of one element.
+constexpr bool isPacked(DType dtype) {
+  return dtype == DType::int8 || dtype == DType::int4;
+}
+
+// Bytes of one element; not for packed types.
 constexpr std::size_t dtypeSize(DType dtype) {
   return dtype == DType::f32 ? 4 : 2;
 }
 
-// "F32", "F16", "BF16": the names safetensors uses.
+// "F32", "F16", "BF16": the names safetensors uses; "INT8", "INT4" for packed ones.
 constexpr const char* dtypeName(DType dtype) {
   switch (dtype) {
     case DType::f32:
@@ -23,6 +28,10 @@ constexpr const char* dtypeName(DType dtype) {
       return "F16";
     case DType::bf16:
       return "BF16";
+    case DType::int8:
+      return "INT8";
+    case DType::int4:
+      return "INT4";
   }
   return "?";
 }

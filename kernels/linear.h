@@ -12,22 +12,22 @@ class ThreadPool;
 
 struct LinearArgs {
   const float* x = nullptr;     // (T, cols)
-  MatrixView weight;            // (rows, cols)
+  MatrixView weight;            // (rows, cols), of any type
   const float* bias = nullptr;  // (rows) or null
   std::int64_t T = 0;           // >= 0; 1 is a matrix-vector product, more a matrix product
   float* out = nullptr;         // (T, rows); must not overlap x
 };
 
-// G blocks of (B, B): out[t, g*B + j] = sum_k x[t, g*B + k] * W[g][k][j] + bias[g*B + j].
-// Contraction is over the FIRST matrix index, unlike LinearArgs.
+// G blocks of (B, N), N = weight.cols: out[t, g*N + j] = sum_k x[t, g*B + k] * W[g][k][j] + bias[g*N + j].
+// Contraction is over the FIRST matrix index, unlike LinearArgs. N is B but for the complex RG-LRU's gates.
 struct BlockLinearArgs {
   const float* x = nullptr;     // (T, G*B)
-  MatrixView weight;            // rows = G*B, cols = B: G blocks [in][out], one after the other
-  const float* bias = nullptr;  // (G*B)
+  MatrixView weight;            // rows = G*B, cols = N: G blocks [in][out], one after the other; not packed
+  const float* bias = nullptr;  // (G*N)
   std::int64_t T = 0;
   std::int64_t G = 0;
   std::int64_t B = 0;
-  float* out = nullptr;  // (T, G*B); must not overlap x
+  float* out = nullptr;  // (T, G*N); must not overlap x
 };
 
 namespace reference {
@@ -36,7 +36,8 @@ void blockLinear(const BlockLinearArgs& args);
 }  // namespace reference
 namespace cpu {
 // T > a few goes through a matrix product (BLAS); fewer rows through matrix-vector products that stream
-// each weight once. Same T and same pool size give the same bits.
+// each weight once. Same T and same pool size give the same bits; packed weights (packed_matrix.h) give them
+// whatever T and pool size are, and read x as 16-bit integers (cpu/packed_linear.h).
 void linear(const LinearArgs& args, ThreadPool& pool);
 void blockLinear(const BlockLinearArgs& args, ThreadPool& pool);
 }  // namespace cpu

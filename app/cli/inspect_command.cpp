@@ -32,6 +32,8 @@ std::string dtypeText(kernels::DType dtype) {
       return "f32";
     case kernels::DType::f16:
       return "f16";
+    case kernels::DType::int8:
+    case kernels::DType::int4:  // never in a file
     case kernels::DType::bf16:
       return "bf16";
   }
@@ -45,6 +47,7 @@ const char* activationText(kernels::Activation activation) {
 Json configJson(const engine::ModelConfig& config) {
   return {{"hidden_size", config.D},
           {"lru_width", config.R},
+          {"rg_lru", config.rgLru == engine::RgLru::complex ? "complex" : "real"},
           {"mlp_width", config.E},
           {"num_hidden_layers", config.L},
           {"num_attention_heads", config.H},
@@ -105,6 +108,8 @@ void printSummary(const engine::ModelInfo& info) {
   printRow("layers", fmt::format("{} ({})", config.L, engine::patternString(config)));
   printRow("width", fmt::format("D {} · R {} · E {} · gate blocks {}", config.D, config.R, config.E,
                                 config.gateBlocks));
+  if (config.rgLru == engine::RgLru::complex)
+    printRow("recurrence", fmt::format("complex, {} channels", config.channels()));
   printRow(
       "attention",
       config.hasKind(engine::BlockKind::localAttention) || config.hasKind(engine::BlockKind::globalAttention)

@@ -119,12 +119,13 @@ void checkVocabulary(const std::vector<std::int32_t>& tokens, const engine::Mode
   }
 }
 
-// Whatever the weights are stored as, they count with their exact values, and arithmetic is f32.
-void checkDtype(const std::string& asked, const engine::ModelInfo& info) {
-  if (asked == "auto" || asked == "f32" || asked == info.summary.dtype) return;
-  throw Error(ErrorCode::unsupported,
-              fmt::format("--dtype {}: not in this version; {} is stored as {} and computed in f32", asked,
-                          info.name, info.summary.dtype));
+// What to convert the weights to: nothing where they are to stay as stored (f32 changes no value).
+std::optional<kernels::DType> weightsFor(const std::string& dtype) {
+  if (dtype == "bf16") return kernels::DType::bf16;
+  if (dtype == "f16") return kernels::DType::f16;
+  if (dtype == "int8") return kernels::DType::int8;
+  if (dtype == "int4") return kernels::DType::int4;
+  return std::nullopt;
 }
 
 }  // namespace
@@ -134,13 +135,19 @@ void ModelOptions::addTo(CLI::App& command) {
       ->required()
       ->check(filled())
       ->type_name("M");
+  command
+      .add_option("--preset", preset,
+                  "What tensors with DeepMind's names do not tell (window, soft cap, embedding scale): a "
+                  "name that make-model knows [config.json]")
+      ->check(presetName())
+      ->type_name("NAME");
   command.add_option("--backend", backend, "auto, cpu, reference or cuda [auto]")
       ->check(CLI::IsMember({"auto", "cpu", "reference", "cuda"}))
       ->type_name("NAME");
   command.add_option("--threads", threads, "1 to 1024 [all cores]")
       ->check(wholeNumber(1, 1024))
       ->type_name("N");
-  command.add_option("--dtype", dtype, "auto, f32, bf16, f16, int8 or int4 [auto: as stored]")
+  command.add_option("--dtype", dtype, "Weights as auto, f32, bf16, f16, int8 or int4 [auto: as stored]")
       ->check(knownDtype())
       ->type_name("TYPE");
   command.add_option("--intervene", intervene, "Intervention (not in this version)")->type_name("SPEC");
@@ -161,15 +168,14 @@ engine::ModelInfo openModel(const ModelOptions& options,
                             std::shared_ptr<const engine::Checkpoint>& checkpoint) {
   if (!options.intervene.empty()) throw Error(ErrorCode::unsupported, "--intervene: not in this version");
   const auto location = engine::locateModel(options.model);
-  checkpoint = engine::Checkpoint::open(location.folder);
+  checkpoint = engine::Checkpoint::open(location.folder, options.preset);
   engine::ModelInfo info;
   info.name = location.name;
   info.folder = location.folder;
-  info.summary = engine::summarise(*checkpoint);
-  checkDtype(options.dtype, info);
+  info.summary = engine::summarise(*checkpoint, weightsFor(options.dtype));
   info.fingerprint = checkpoint->fingerprint();
   info.tokenizer = engine::Tokenizer::loadFor(location.folder, info.summary.config.V);
-  if (info.tokenizer) info.chat = engine::chatFormatOf(info.summary.config, *info.tokenizer);
+  if (info.tokenizer) info.chat = engine::chatFormatOf(info.summary.config, *info.tokenizer, location.folder);
   return info;
 }
 
@@ -181,8 +187,11 @@ LoadedModel loadModel(const ModelOptions& options, std::stop_token stop) {
   load.backend = backendKind(options.backend);
   load.threads = options.threads;
   load.stop = std::move(stop);
+  load.weights = weightsFor(options.dtype);
+  load.weightCache = engine::weightCacheFolder();
   loaded.model = engine::Model::load(std::move(checkpoint), load);
   loaded.info.backend = loaded.model->backendName();
+  loaded.info.fingerprint = loaded.model->fingerprint();
   return loaded;
 }
 
@@ -194,6 +203,19 @@ std::unique_ptr<engine::TokenStream> InputOptions::stream(const engine::ModelInf
   else
     words = openInput(textFile);
   return std::make_unique<engine::TextStream>(std::move(words), textFile, info.tokenizer, info.chat.bos);
+}
+
+engine::SavedState savedState(const LoadedModel& loaded, std::vector<std::int32_t> tokens,
+                              engine::HostState state) {
+  engine::SavedState saved;
+  saved.model = loaded.info.name;
+  saved.fingerprint = loaded.info.fingerprint;
+  saved.origin = "read";
+  if (loaded.info.tokenizer) saved.text = loaded.info.tokenizer->decode(tokens);
+  saved.tokens = std::move(tokens);
+  saved.config = loaded.model->config();
+  saved.state = std::move(state);
+  return saved;
 }
 
 void InputOptions::addTokensTo(CLI::App& command) {
@@ -220,15 +242,27 @@ void InputOptions::addTextTo(CLI::App& command) {
   addTokensTo(command);
 }
 
-void InputOptions::check() const {
-  std::size_t sources = 0;
-  std::string names;
+std::vector<const CLI::Option*> InputOptions::sources() const {
+  std::vector<const CLI::Option*> sources;
   for (const CLI::Option* option : {textOption_, textFileOption_, tokensOption_, tokensFileOption_}) {
-    if (option == nullptr) continue;
-    sources += option->count() > 0 ? 1 : 0;
+    if (option != nullptr) sources.push_back(option);
+  }
+  return sources;
+}
+
+bool InputOptions::given() const {
+  const auto options = sources();
+  return std::any_of(options.begin(), options.end(), [](const auto* option) { return option->count() > 0; });
+}
+
+void InputOptions::check() const {
+  std::size_t given = 0;
+  std::string names;
+  for (const CLI::Option* option : sources()) {
+    given += option->count() > 0 ? 1 : 0;
     names += (names.empty() ? "" : ", ") + option->get_name();
   }
-  if (sources != 1) wrongUsage(fmt::format("expected one of {}, found {}", names, sources));
+  if (given != 1) wrongUsage(fmt::format("expected one of {}, found {}", names, given));
   if (chat && !isText()) wrongUsage("--chat goes with text, not with a token list");
   if (tokensOption_->count() > 0) parseTokenList(tokens);  // wrong usage before a model is loaded
   // Read while Ctrl-C still ends the program at once: nothing is begun yet that could be left half done.
@@ -239,19 +273,23 @@ std::string InputOptions::readText() const {
   return textOption_ != nullptr && textOption_->count() > 0 ? text : readInput(textFile);
 }
 
-Input InputOptions::read(const engine::ModelInfo& info) const {
+Input InputOptions::read(const engine::ModelInfo& info, bool goesOn) const {
   Input input;
   if (!isText()) {
     input.tokens = tokensOption_->count() > 0 ? parseTokenList(tokens) : parseTokenFile(tokensFile);
   } else if (info.tokenizer == nullptr) {
-    throw Error(ErrorCode::notFound,
-                fmt::format("{}: no tokenizer.model, so text cannot be read; give --tokens or --tokens-file",
-                            info.name));
+    throw Error(ErrorCode::notFound, fmt::format("{}: no tokenizer.model or tokenizer.json, so text cannot "
+                                                 "be read; give --tokens or --tokens-file",
+                                                 info.name));
   } else {
     const std::string words = readText();
     input.textBytes = words.size();
-    const engine::ChatMessage message{chat ? engine::Role::user : engine::Role::text, words};
-    input.tokens = engine::renderChat(info.chat, *info.tokenizer, {message}, chat);
+    if (goesOn) {
+      input.tokens = info.tokenizer->encode(words);
+    } else {
+      const engine::ChatMessage message{chat ? engine::Role::user : engine::Role::text, words};
+      input.tokens = engine::renderChat(info.chat, *info.tokenizer, {message}, chat);
+    }
   }
   checkVocabulary(input.tokens, info);
   return input;

@@ -11,12 +11,14 @@
 #include "engine/events.h"
 #include "engine/model.h"
 #include "engine/sampler.h"
+#include "engine/state_file.h"
 #include "engine/token_stream.h"
 
 namespace eyrie::app {
 
 struct ModelOptions {
   std::string model;
+  std::string preset;  // for tensors with DeepMind's names; "" for none
   std::string backend = "auto";
   int threads = 0;  // 0: all cores
   std::string dtype = "auto";
@@ -29,6 +31,10 @@ struct LoadedModel {
   std::shared_ptr<engine::Model> model;
   engine::ModelInfo info;
 };
+
+// A state with all that its file says: `tokens` made it, of which the last may still be unread.
+engine::SavedState savedState(const LoadedModel& loaded, std::vector<std::int32_t> tokens,
+                              engine::HostState state);
 
 CLI::Validator knownDtype();                               // of --dtype
 engine::BackendKind backendKind(const std::string& name);  // one of auto, cpu, reference, cuda
@@ -56,17 +62,20 @@ struct InputOptions {
   void addPromptTo(CLI::App& command);
   void addTextTo(CLI::App& command);
   void check() const;  // wrong usage unless exactly one source is given
+  bool given() const;  // at least one is
   bool isText() const { return tokensOption_->count() == 0 && tokensFileOption_->count() == 0; }
   // The text of --prompt or the file's. Throws engine::Error.
   std::string readText() const;
   // At least one token, all in the vocabulary. Throws engine::Error, also where text meets a model without
   // tokenizer.
-  Input read(const engine::ModelInfo& info) const;
+  // `goesOn`: text gets no BOS, since it follows what was read.
+  Input read(const engine::ModelInfo& info, bool goesOn = false) const;
   // The same tokens one after another, a file's text piece by piece. Throws engine::Error.
   std::unique_ptr<engine::TokenStream> stream(const engine::ModelInfo& info) const;
 
  private:
   void addTokensTo(CLI::App& command);
+  std::vector<const CLI::Option*> sources() const;
   CLI::Option* textOption_ = nullptr;
   CLI::Option* textFileOption_ = nullptr;
   CLI::Option* tokensOption_ = nullptr;

@@ -16,7 +16,7 @@
 #include "app/cli/score_options.h"
 #include "app/cli/score_results.h"
 #include "app/cli/score_resume.h"
-#include "app/cli/state_file.h"
+#include "engine/state_file.h"
 
 namespace eyrie::app {
 namespace {
@@ -135,7 +135,8 @@ class Scoring {
   int run() {
     const bool complete = readAll();
     if (complete) {
-      if (!options_.state.empty()) writeStateFile(options_.state, state_.download(), loaded_.model->config());
+      if (!options_.state.empty())
+        engine::writeStateFile(options_.state, savedState(loaded_, std::move(tokens_), state_.download()));
       results_.commit();
       resume_.remove();
     } else {
@@ -157,7 +158,7 @@ class Scoring {
 
   void goOn() {
     const engine::ScoreCheckpoint& found = *resume_.found();
-    resume_.skip(*stream_);
+    resume_.skip(*stream_, [this](std::int32_t token) { keep(token); });
     run_.resume(found.totals, found.pending);
     results_.buckets().restore(found.buckets);
     results_.restoreBytes(found.bytes);
@@ -175,11 +176,17 @@ class Scoring {
         return false;
       }
       if (against_) against_->feed(window.chunk(), window.following(), results_.buckets());
+      for (const std::int32_t token : window.chunk()) keep(token);
       resume_.add(window.chunk());
       if (window.following() >= 0) resume_.save(run_, state_, results_, false);
       progress.show(run_.totals());
     }
     return true;
+  }
+
+  // The file of a state names the tokens that made it.
+  void keep(std::int32_t token) {
+    if (!options_.state.empty()) tokens_.push_back(token);
   }
 
   void sayCancelled() const {
@@ -200,6 +207,7 @@ class Scoring {
   ScoreResults results_;
   engine::ScoreRun run_;
   std::optional<ScoreAgainst> against_;
+  std::vector<std::int32_t> tokens_;  // read, where the state is asked for
 };
 
 int score(const ScoreOptions& options) {

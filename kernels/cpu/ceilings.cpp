@@ -1,14 +1,12 @@
 #include "kernels/cpu/ceilings.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <atomic>
 #include <chrono>
-#include <new>
 #include <vector>
 
 #include "kernels/cpu/gemm.h"
+#include "kernels/pages.h"
 #include "kernels/thread_pool.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -42,30 +40,6 @@ namespace {
 
 HWY_EXPORT(sumWords);
 
-// Pages of its own, huge where the system has them: smaller ones cost time of their own.
-class Pages {
- public:
-  explicit Pages(std::int64_t bytes) : bytes_(static_cast<std::size_t>(bytes)) {
-    data_ = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (data_ == MAP_FAILED) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-    madvise(data_, bytes_, MADV_HUGEPAGE);
-#endif
-  }
-  ~Pages() {
-    munmap(data_, bytes_);
-  }
-  Pages(const Pages&) = delete;
-  Pages& operator=(const Pages&) = delete;
-  float* floats() const {
-    return static_cast<float*>(data_);
-  }
-
- private:
-  std::size_t bytes_;
-  void* data_;
-};
-
 template <class Work>
 double bestSeconds(int passes, Work&& work) {
   double best = 1e300;
@@ -81,8 +55,8 @@ double bestSeconds(int passes, Work&& work) {
 
 double readBandwidth(ThreadPool& pool, std::int64_t bytes, int passes) {
   const std::int64_t count = bytes / std::int64_t(sizeof(float));
-  const Pages pages(bytes);
-  float* data = pages.floats();
+  const Pages pages(static_cast<std::size_t>(bytes));
+  auto* data = reinterpret_cast<float*>(pages.bytes().data());
   constexpr std::int64_t kPage = 4096;
   pool.parallelFor(count, kPage, [&](std::int64_t begin, std::int64_t end, int) {
     std::fill(data + begin, data + end, 1.0F);  // pages that were never written are all one and the same

@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/grain.h"
+#include "kernels/cpu/packed_linear.h"
 #include "kernels/cpu/widen.h"
 #include "kernels/thread_pool.h"
 
@@ -87,6 +88,9 @@ void linearRows(const LinearArgs& args, std::int64_t begin, std::int64_t end) {
       return linearRowsOf<hwy::float16_t>(args, begin, end);
     case DType::bf16:
       return linearRowsOf<hwy::bfloat16_t>(args, begin, end);
+    case DType::int8:
+    case DType::int4:
+      return;  // packed_linear.cpp
   }
 }
 
@@ -130,7 +134,10 @@ void productByPanels(const LinearArgs& args, std::int64_t begin, std::int64_t en
     productOfRows(args, static_cast<const float*>(args.weight.data) + begin * cols, begin, end - begin);
     return;
   }
-  const std::int64_t panel = std::clamp<std::int64_t>(kPanelElements / cols / 16 * 16, 16, 512);
+  const std::int64_t widest = std::clamp<std::int64_t>(kPanelElements / cols / 16 * 16, 16, 512);
+  const std::int64_t panels = (end - begin + widest - 1) / widest;
+  const std::int64_t panel =
+      ((end - begin + panels - 1) / panels + 15) / 16 * 16;  // about as wide as one another
   thread_local std::vector<float> scratch;
   scratch.resize(static_cast<std::size_t>(panel * cols));
   for (std::int64_t row = begin; row < end; row += panel) {
@@ -144,6 +151,7 @@ void productByPanels(const LinearArgs& args, std::int64_t begin, std::int64_t en
 
 void linear(const LinearArgs& args, ThreadPool& pool) {
   if (args.T == 0) return;
+  if (isPacked(args.weight.dtype)) return packedLinear(args, pool);
   const bool product = args.T >= kGemmTokens && args.weight.cols > 0;
   const auto rows = product ? productByPanels : HWY_DYNAMIC_DISPATCH(linearRows);
   const double perRow = (product ? 0.03 : 0.1) * static_cast<double>(args.weight.cols * args.T);

@@ -34,6 +34,9 @@ void widenScaled(const void* data, DType dtype, std::int64_t first, std::int64_t
       return widenFrom<hwy::float16_t>(data, first, count, scale, out);
     case DType::bf16:
       return widenFrom<hwy::bfloat16_t>(data, first, count, scale, out);
+    case DType::int8:
+    case DType::int4:
+      return;  // no single elements
   }
 }
 

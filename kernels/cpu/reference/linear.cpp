@@ -1,5 +1,7 @@
 #include "kernels/linear.h"
 
+#include "kernels/packed_matrix.h"
+
 namespace eyrie::kernels::reference {
 
 void linear(const LinearArgs& args) {
@@ -8,8 +10,7 @@ void linear(const LinearArgs& args) {
     for (std::int64_t row = 0; row < w.rows; ++row) {
       float sum = 0;
       for (std::int64_t col = 0; col < w.cols; ++col) {
-        const auto index = static_cast<std::size_t>(row * w.cols + col);
-        sum += args.x[t * w.cols + col] * loadAsFloat(w.data, w.dtype, index);
+        sum += args.x[t * w.cols + col] * matrixElement(w, row, col);
       }
       args.out[t * w.rows + row] = args.bias == nullptr ? sum : sum + args.bias[row];
     }

@@ -1,0 +1,98 @@
+#include "kernels/packed_matrix.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <vector>
+
+#include "kernels/cpu/pack_matrix.h"
+
+namespace eyrie::kernels {
+namespace {
+
+// Where column `col` of a block lies: its group's start and the column within.
+struct GroupAt {
+  std::int64_t offset = 0;
+  std::int64_t column = 0;
+};
+
+GroupAt groupAt(DType dtype, std::int64_t col) {
+  const std::int64_t group = packedGroup(dtype);
+  const std::int64_t stride = kPackedScaleBytes + packedWeightBytes(dtype, group);
+  return {col / group * stride, col % group};
+}
+
+int quantised(const unsigned char* weights, DType dtype, std::int64_t row, std::int64_t column) {
+  if (dtype == DType::int8) {
+    return static_cast<signed char>(weights[column / 2 * 2 * kPackedRows + 2 * row + column % 2]);
+  }
+  const unsigned char* word = weights + column / 8 * 4 * kPackedRows + 4 * row + 2 * (column % 2);
+  const int bits = word[0] | word[1] << 8;
+  const int nibble = bits >> (column % 8 / 2 * 4) & 0xf;
+  return nibble < 8 ? nibble : nibble - 16;
+}
+
+}  // namespace
+
+std::int64_t matrixBytes(const MatrixView& matrix) {
+  if (isPacked(matrix.dtype)) return packedBytes(matrix.dtype, matrix.rows, matrix.cols);
+  return matrix.rows * matrix.cols * static_cast<std::int64_t>(dtypeSize(matrix.dtype));
+}
+
+float matrixElement(const MatrixView& matrix, std::int64_t row, std::int64_t col) {
+  if (!isPacked(matrix.dtype)) {
+    return loadAsFloat(matrix.data, matrix.dtype, static_cast<std::size_t>(row * matrix.cols + col));
+  }
+  const GroupAt at = groupAt(matrix.dtype, col);
+  const auto* group = static_cast<const unsigned char*>(matrix.data) +
+                      row / kPackedRows * packedBlockBytes(matrix.dtype, matrix.cols) + at.offset;
+  std::uint16_t scale = 0;
+  std::memcpy(&scale, group + 2 * (row % kPackedRows), sizeof scale);
+  const int q = quantised(group + kPackedScaleBytes, matrix.dtype, row % kPackedRows, at.column);
+  return bf16ToFloat(scale) * static_cast<float>(q);
+}
+
+namespace reference {
+namespace {
+
+void packGroup(const MatrixView& from, DType to, std::int64_t firstRow, std::int64_t firstCol,
+               std::byte* out) {
+  const std::int64_t count = std::min(packedGroup(to), from.cols - firstCol);
+  std::vector<signed char> codes(static_cast<std::size_t>(kPackedRows * packedGroup(to)));
+  for (std::int64_t r = 0; r < std::min(kPackedRows, from.rows - firstRow); ++r) {
+    float extreme = 0;
+    bool finite = true;
+    for (std::int64_t c = 0; c < count; ++c) {
+      const float value = matrixElement(from, firstRow + r, firstCol + c);
+      finite = finite && std::isfinite(value);
+      if (std::abs(value) > std::abs(extreme)) extreme = value;
+    }
+    const cpu::GroupScale scale = cpu::groupScale(to, finite ? extreme : NAN);
+    std::memcpy(out + 2 * r, &scale.bits, sizeof scale.bits);
+    for (std::int64_t c = 0; c < count; ++c) {
+      const float value = finite ? matrixElement(from, firstRow + r, firstCol + c) : 0.0F;
+      const float code = std::nearbyint(value * scale.inverse);
+      const float top = to == DType::int8 ? 127.0F : 7.0F;
+      const float bottom = to == DType::int8 ? -127.0F : -8.0F;
+      codes[static_cast<std::size_t>(r * packedGroup(to) + c)] =
+          static_cast<signed char>(std::clamp(code, bottom, top));
+    }
+  }
+  cpu::interleaveCodes(to, codes.data(), packedGroup(to), roundUp(count, kPackedColumns),
+                       out + kPackedScaleBytes);
+}
+
+}  // namespace
+
+void pack(const MatrixView& from, DType to, std::byte* out) {
+  std::memset(out, 0, static_cast<std::size_t>(packedBytes(to, from.rows, from.cols)));
+  for (std::int64_t row = 0; row < from.rows; row += kPackedRows) {
+    std::byte* block = out + row / kPackedRows * packedBlockBytes(to, from.cols);
+    for (std::int64_t col = 0; col < from.cols; col += packedGroup(to)) {
+      packGroup(from, to, row, col, block + groupAt(to, col).offset);
+    }
+  }
+}
+
+}  // namespace reference
+}  // namespace eyrie::kernels
