@@ -195,6 +195,16 @@ LoadedModel loadModel(const ModelOptions& options, std::stop_token stop) {
   return loaded;
 }
 
+std::unique_ptr<engine::TokenStream> InputOptions::stream(const engine::ModelInfo& info) const {
+  if (!isText() || info.tokenizer == nullptr) return std::make_unique<engine::ListStream>(read(info).tokens);
+  std::unique_ptr<std::istream> words;
+  if (textFile == "-")
+    words = std::make_unique<std::istringstream>(standardInput());
+  else
+    words = openInput(textFile);
+  return std::make_unique<engine::TextStream>(std::move(words), textFile, info.tokenizer, info.chat.bos);
+}
+
 engine::SavedState savedState(const LoadedModel& loaded, std::vector<std::int32_t> tokens,
                               engine::HostState state) {
   engine::SavedState saved;
@@ -206,16 +216,6 @@ engine::SavedState savedState(const LoadedModel& loaded, std::vector<std::int32_
   saved.config = loaded.model->config();
   saved.state = std::move(state);
   return saved;
-}
-
-std::unique_ptr<engine::TokenStream> InputOptions::stream(const engine::ModelInfo& info) const {
-  if (!isText() || info.tokenizer == nullptr) return std::make_unique<engine::ListStream>(read(info).tokens);
-  std::unique_ptr<std::istream> words;
-  if (textFile == "-")
-    words = std::make_unique<std::istringstream>(standardInput());
-  else
-    words = openInput(textFile);
-  return std::make_unique<engine::TextStream>(std::move(words), textFile, info.tokenizer, info.chat.bos);
 }
 
 void InputOptions::addTokensTo(CLI::App& command) {

@@ -15,6 +15,7 @@ constexpr std::int64_t kHeldFloats = std::int64_t{16} << 20U;
 
 ModelOptions secondOptions(const ScoreOptions& options) {
   ModelOptions second = options.model;
+  if (options.against != options.model.model) second.preset.clear();
   second.model = options.against;
   second.dtype = options.againstDtype;
   return second;

@@ -12,7 +12,6 @@
 
 #include "app/cli/command.h"
 #include "app/cli/console.h"
-#include "app/cli/model_options.h"
 #include "app/cli/score_against.h"
 #include "app/cli/score_options.h"
 #include "app/cli/score_results.h"
@@ -139,7 +138,7 @@ class Scoring {
     const bool complete = readAll();
     if (complete) {
       if (!options_.state.empty())
-        engine::writeStateFile(options_.state, savedState(loaded_, tokens_, state_.download()));
+        engine::writeStateFile(options_.state, savedState(loaded_, std::move(tokens_), state_.download()));
       results_.commit();
       resume_.remove();
     } else {
@@ -161,7 +160,7 @@ class Scoring {
 
   void goOn() {
     const engine::ScoreCheckpoint& found = *resume_.found();
-    resume_.skip(*stream_);
+    resume_.skip(*stream_, [this](std::int32_t token) { keep(token); });
     run_.resume(found.totals, found.pending);
     results_.buckets().restore(found.buckets);
     results_.restoreBytes(found.bytes);
@@ -179,11 +178,17 @@ class Scoring {
         return false;
       }
       if (against_) against_->feed(window.chunk(), window.following(), results_.buckets());
+      for (const std::int32_t token : window.chunk()) keep(token);
       resume_.add(window.chunk());
       if (window.following() >= 0) resume_.save(run_, state_, results_, false);
       progress.show(run_.totals());
     }
     return true;
+  }
+
+  // The file of a state names the tokens that made it.
+  void keep(std::int32_t token) {
+    if (!options_.state.empty()) tokens_.push_back(token);
   }
 
   void sayCancelled() const {
@@ -205,6 +210,7 @@ class Scoring {
   ScoreResults results_;
   engine::ScoreRun run_;
   std::optional<ScoreAgainst> against_;
+  std::vector<std::int32_t> tokens_;  // read, where the state is asked for
 };
 
 int score(const ScoreOptions& options) {

@@ -52,7 +52,7 @@ ScoreResume::ScoreResume(const ScoreOptions& options, const LoadedModel& loaded,
   }
 }
 
-void ScoreResume::skip(engine::TokenStream& stream) {
+void ScoreResume::skip(engine::TokenStream& stream, const std::function<void(std::int32_t)>& passed) {
   const std::int64_t T = found_->totals.tokens;
   for (std::int64_t i = 0; i < T; ++i) {
     const auto token = stream.next();
@@ -62,6 +62,7 @@ void ScoreResume::skip(engine::TokenStream& stream) {
           fmt::format("{}: expected the same tokens as then, {} of them, found only {}", file_, T, i));
     }
     tokens_.add(std::int64_t{*token});
+    passed(*token);
   }
   if (tokens_.hex() != found_->tokensDigest) {
     throw Error(ErrorCode::badFile,

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
@@ -22,8 +23,9 @@ class ScoreResume {
 
   // Null where the run begins anew.
   const engine::ScoreCheckpoint* found() const { return found_ ? &*found_ : nullptr; }
-  // Passes over the tokens that were fed before. Throws Error(badFile) where they are others than then.
-  void skip(engine::TokenStream& stream);
+  // Passes over the tokens that were fed before, and tells of each. Throws Error(badFile) where they are
+  // others than then.
+  void skip(engine::TokenStream& stream, const std::function<void(std::int32_t)>& passed);
   // What follows them must begin as it did then. Throws Error(badFile).
   void checkNext(std::span<const std::int32_t> tokens) const;
   // The state after them.

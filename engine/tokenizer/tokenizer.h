@@ -36,7 +36,11 @@ class Tokenizer {
   virtual std::vector<std::int32_t> encode(std::string_view text) const = 0;
   // The last place in `text`, beyond `after`, where every text that begins with it may be cut: its tokens are
   // those of the part before followed by those of the part from there on. 0 where no such place is known.
-  virtual std::size_t lastCut(std::string_view text, std::size_t after) const = 0;
+  virtual std::size_t lastCut(std::string_view text, std::size_t after) const {
+    (void)text;
+    (void)after;
+    return 0;
+  }
   // Bytes the token stands for; empty for control tokens. Not necessarily whole UTF-8 characters.
   virtual std::string bytes(std::int32_t token) const = 0;
   // For display in lists: control tokens as ⟨name⟩, single bytes as ⟨E4⟩, leading space kept.
