@@ -105,14 +105,13 @@ void report(const engine::ScoreTotals& totals, std::optional<std::uint64_t> byte
   printLine(line);
 }
 
-// A file of all logits begins with how many there are, and one of the state holds the tokens that made it:
-// all are found before any is read.
-std::vector<std::int32_t> collect(const ScoreOptions& options, std::unique_ptr<engine::TokenStream>& stream) {
+// How many tokens there are, which a file of all logits begins with, is known only when all are found.
+std::int64_t collect(std::unique_ptr<engine::TokenStream>& stream) {
   std::vector<std::int32_t> tokens;
-  if (options.logits.empty() && options.state.empty()) return tokens;
   while (const auto token = stream->next()) tokens.push_back(*token);
-  stream = std::make_unique<engine::ListStream>(tokens, stream->bytesRead());
-  return tokens;
+  const auto T = static_cast<std::int64_t>(tokens.size());
+  stream = std::make_unique<engine::ListStream>(std::move(tokens), stream->bytesRead());
+  return T;
 }
 
 // One command's work, in the order of its members.
@@ -122,8 +121,7 @@ class Scoring {
       : options_(options),
         loaded_(loadModel(options.model, interrupt_.token())),
         stream_(options.input.stream(loaded_.info)),
-        tokens_(collect(options, stream_)),
-        T_(options.logits.empty() ? 0 : static_cast<std::int64_t>(tokens_.size())),
+        T_(options.logits.empty() ? 0 : collect(stream_)),
         chunk_(chunkRows()),
         resume_(options, loaded_, chunk_),
         state_(resume_.found() != nullptr ? resume_.state(*loaded_.model) : loaded_.model->newState()),
@@ -202,7 +200,6 @@ class Scoring {
   Interrupt interrupt_;
   LoadedModel loaded_;
   std::unique_ptr<engine::TokenStream> stream_;
-  std::vector<std::int32_t> tokens_;  // only where a file needs them
   std::int64_t T_;
   std::int64_t chunk_;
   ScoreResume resume_;

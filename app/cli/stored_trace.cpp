@@ -29,7 +29,6 @@ class StoredStrings : public engine::Tokenizer {
 
   std::int64_t size() const override { return static_cast<std::int64_t>(strings.size()); }
   std::vector<std::int32_t> encode(std::string_view) const override { return {}; }
-  std::size_t lastCut(std::string_view, std::size_t) const override { return 0; }
   std::string bytes(std::int32_t token) const override { return display(token); }
   std::string display(std::int32_t token) const override {
     const auto found = strings.find(token);

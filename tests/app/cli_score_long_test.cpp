@@ -144,7 +144,7 @@ void CliScoreLongTest::textInPiecesScoresAsItsTokensDo() {
     list += (list.isEmpty() ? "[" : ",") + QByteArray::number(line["token"].toInt());
     if (line["position"].toInt() > 0) joined += line["text"].toString().toUtf8();
   }
-  QVERIFY(joined.startsWith("# Eyrie"));
+  QVERIFY2(joined.startsWith("⟨23⟩ Eyrie"), joined.left(40).constData());  // that vocabulary has no #
   const CliResult fromTokens = shared_.run(
       {"score", "--model", builtInModel(), "--tokens-file", shared_.write("long.json", list + "]")});
   COMPARE_CODE(fromTokens, 0);
@@ -322,12 +322,12 @@ void CliScoreLongTest::memoryDoesNotGrowWithTheText() {
     }
     return process.exitCode() == 0 ? peak : 0;
   };
-  const qint64 small = peakKiB(70'000);
-  const qint64 large = peakKiB(250'000);
+  const qint64 small = peakKiB(200'000);
+  const qint64 large = peakKiB(400'000);
   QVERIFY2(small > 1000 && large > 1000, "the peak was not seen");
-  // To find all tokens at once takes eighty times as much as the text: 14 MiB more.
+  // To find all tokens at once takes eighty times as much as the text: 16 MiB more.
   QVERIFY2(large < small + 4096,
-           qPrintable(QString("%1 KiB for 70 KB of text, %2 KiB for 250 KB").arg(small).arg(large)));
+           qPrintable(QString("%1 KiB for 200 KB of text, %2 KiB for 400 KB").arg(small).arg(large)));
 }
 
 QTEST_GUILESS_MAIN(CliScoreLongTest)

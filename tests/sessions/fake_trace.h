@@ -14,7 +14,6 @@ class FakeTokenizer final : public engine::Tokenizer {
  public:
   std::int64_t size() const override { return 5000; }
   std::vector<std::int32_t> encode(std::string_view) const override { return {}; }
-  std::size_t lastCut(std::string_view, std::size_t) const override { return 0; }
   std::string bytes(std::int32_t token) const override { return display(token); }
   std::string display(std::int32_t token) const override {
     return token % 2 == 0 ? " 中\"" + std::to_string(token) + "," : "⟨E4⟩";
