@@ -6,6 +6,7 @@
 
 #include "engine/context_reader.h"
 #include "engine/error.h"
+#include "engine/intervention_plan.h"
 #include "engine/model_locator.h"
 #include "kernels/logits.h"
 
@@ -179,9 +180,12 @@ void Requests::load(RequestId id, const LoadRequest& request, const std::stop_to
   outbox_.push(std::move(event));
 }
 
-Requests::Live Requests::bestStart(std::span<const std::int32_t> context, std::size_t limit, bool consume) {
-  const StateCache::Entry* entry = cache_.longest(context, limit);
-  const bool liveFits = live_ && live_->tokens.size() <= limit && startsWith(context, live_->tokens);
+Requests::Live Requests::bestStart(std::span<const std::int32_t> context, std::size_t limit,
+                                   const Interventions& interventions, bool consume) {
+  const auto plan = planInterventions(interventions, model().config());
+  const StateCache::Entry* entry = cache_.longest(context, limit, interventions);
+  const bool liveFits = live_ && live_->tokens.size() <= limit && startsWith(context, live_->tokens) &&
+                        rulesOf(live_->state) == interventions;
   if (liveFits && (entry == nullptr || entry->tokens.size() <= live_->tokens.size())) {
     if (!consume) return {live_->tokens, live_->state.clone()};
     Live taken = std::move(*live_);
@@ -189,7 +193,9 @@ Requests::Live Requests::bestStart(std::span<const std::int32_t> context, std::s
     return taken;
   }
   if (entry != nullptr) return {entry->tokens, entry->state.clone()};
-  return {{}, model().newState()};
+  Live fresh{{}, model().newState()};
+  fresh.state.intervene(plan);
+  return fresh;
 }
 
 void Requests::run(RequestId id, const RunRequest& request, const std::stop_token& stop) {
@@ -197,7 +203,7 @@ void Requests::run(RequestId id, const RunRequest& request, const std::stop_toke
   if (request.context.empty()) {
     throw Error(ErrorCode::badArgument, "context: expected at least one token, found none");
   }
-  Live current = bestStart(request.context, request.context.size() - 1, true);
+  Live current = bestStart(request.context, request.context.size() - 1, request.interventions, true);
   RunObserver observer(*this, id, current.tokens);
   EngineEvent event = makeEvent(EventKind::finished, id);
   event.result = generate(model, current.state, request.context, request.options, observer, stop);
@@ -205,8 +211,9 @@ void Requests::run(RequestId id, const RunRequest& request, const std::stop_toke
   if (request.snapshot) {
     auto snapshot = std::make_shared<Snapshot>();
     snapshot->tokens = current.tokens;
-    snapshot->fingerprint = info_->fingerprint;
-    snapshot->state = serialiseState(current.state.download(), info_->fingerprint);
+    snapshot->fingerprint = stateFingerprint(info_->fingerprint, request.interventions);
+    snapshot->state = serialiseState(current.state.download(), snapshot->fingerprint);
+    snapshot->interventions = request.interventions;
     event.snapshot = std::move(snapshot);
   }
   // Only now: a run that threw leaves a state nobody should go on from.
@@ -215,13 +222,13 @@ void Requests::run(RequestId id, const RunRequest& request, const std::stop_toke
 }
 
 void Requests::score(RequestId id, std::span<const std::int32_t> tokens, std::int64_t first,
-                     const std::stop_token& stop) {
+                     const Interventions& interventions, const std::stop_token& stop) {
   Model& model = this->model();
   const std::int64_t V = model.config().V;
   checkScore(tokens, first, V);
   const auto size = static_cast<std::int64_t>(tokens.size());
   ScoreRows rows(first, size - first, V);
-  Live start = bestStart(tokens, static_cast<std::size_t>(first - 1), false);
+  Live start = bestStart(tokens, static_cast<std::size_t>(first - 1), interventions, false);
   SilentObserver observer([&](std::int64_t done, std::int64_t total) {
     outbox_.push(progressEvent(EventKind::readProgress, id, done, total));
   });
@@ -240,14 +247,16 @@ void Requests::score(RequestId id, std::span<const std::int32_t> tokens, std::in
 }
 
 void Requests::trace(RequestId id, std::span<const std::int32_t> tokens, const TraceOptions& options,
-                     TraceSink& sink, const std::stop_token& stop) {
+                     TraceSink& sink, const Interventions& interventions, const std::stop_token& stop) {
   Model& model = this->model();
   const FrameLayout layout(model.config(), options);
+  const auto plan = planInterventions(interventions, model.config());
   if (tokens.empty()) throw Error(ErrorCode::badArgument, "tokens: expected at least one, found none");
   throwIfStopped(stop);
   try {
     sink.begin(*info_, layout, static_cast<std::int64_t>(tokens.size()));
     SequenceState state = model.newState();
+    state.intervene(plan);
     GenerateOptions reading;
     reading.maxTokens = 0;
     reading.scoreContext = true;
@@ -266,12 +275,16 @@ void Requests::trace(RequestId id, std::span<const std::int32_t> tokens, const T
 
 void Requests::remember(const Snapshot& snapshot) {
   Model& model = this->model();
-  const HostState state = parseState(snapshot.state, model.config(), info_->fingerprint);
+  const auto plan = planInterventions(snapshot.interventions, model.config());
+  const HostState state = parseState(snapshot.state, model.config(),
+                                     stateFingerprint(info_->fingerprint, snapshot.interventions));
   if (state.position != static_cast<std::int64_t>(snapshot.tokens.size())) {
     throw Error(ErrorCode::stateMismatch, fmt::format("saved state: position: expected {} tokens, found {}",
                                                       state.position, snapshot.tokens.size()));
   }
-  cache_.remember(snapshot.tokens, model.restoreState(state));
+  SequenceState restored = model.restoreState(state);
+  restored.intervene(plan);
+  cache_.remember(snapshot.tokens, std::move(restored));
 }
 
 }  // namespace eyrie::engine

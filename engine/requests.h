@@ -23,9 +23,9 @@ class Requests {
   void load(RequestId id, const LoadRequest& request, const std::stop_token& stop);
   void run(RequestId id, const RunRequest& request, const std::stop_token& stop);
   void score(RequestId id, std::span<const std::int32_t> tokens, std::int64_t first,
-             const std::stop_token& stop);
+             const Interventions& interventions, const std::stop_token& stop);
   void trace(RequestId id, std::span<const std::int32_t> tokens, const TraceOptions& options, TraceSink& sink,
-             const std::stop_token& stop);
+             const Interventions& interventions, const std::stop_token& stop);
   // The only one without an event.
   void remember(const Snapshot& snapshot);
 
@@ -38,9 +38,10 @@ class Requests {
   class TraceForwarder;
 
   Model& model();
-  // A state of the longest prefix of `context` with at most `limit` tokens, else a new one. `consume`: the
-  // live state may be taken instead of copied.
-  Live bestStart(std::span<const std::int32_t> context, std::size_t limit, bool consume);
+  // A state of the longest prefix of `context` with at most `limit` tokens read with `interventions`, else a
+  // new one, which they are set to. `consume`: the live state may be taken instead of copied.
+  Live bestStart(std::span<const std::int32_t> context, std::size_t limit, const Interventions& interventions,
+                 bool consume);
 
   Outbox& outbox_;
   std::shared_ptr<Model> model_;

@@ -34,6 +34,8 @@ class BackendState {
   virtual std::uint64_t bytes() const = 0;
 };
 
+class InterventionPlan;
+
 // Movable, copied only by clone(). Used by one thread at a time. Belongs to the Model that made it.
 class SequenceState {
  public:
@@ -47,6 +49,10 @@ class SequenceState {
   HostState download() const;
   std::uint64_t bytes() const;
 
+  // What is changed in everything fed from now on; null: nothing. A clone keeps it, a HostState does not.
+  void intervene(std::shared_ptr<const InterventionPlan> plan) { interventions_ = std::move(plan); }
+  const std::shared_ptr<const InterventionPlan>& interventions() const { return interventions_; }
+
   // For the model that advances it.
   BackendState& impl() { return *impl_; }
   void advance(std::int64_t tokens) { position_ += tokens; }
@@ -54,6 +60,7 @@ class SequenceState {
  private:
   std::unique_ptr<BackendState> impl_;
   std::int64_t position_ = 0;
+  std::shared_ptr<const InterventionPlan> interventions_;
 };
 
 // Keys a layer holds after `position` tokens: n of LayerState.

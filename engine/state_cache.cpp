@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "engine/intervention_plan.h"
+
 namespace eyrie::engine {
 namespace {
 
@@ -16,8 +18,9 @@ bool startsWith(std::span<const std::int32_t> tokens, std::span<const std::int32
 }
 
 void StateCache::remember(std::vector<std::int32_t> tokens, SequenceState state) {
-  const auto same = std::find_if(entries_.begin(), entries_.end(),
-                                 [&](const Entry& entry) { return entry.tokens == tokens; });
+  const auto same = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
+    return entry.tokens == tokens && rulesOf(entry.state) == rulesOf(state);
+  });
   if (same != entries_.end()) {
     bytes_ -= sizeOf(*same);
     entries_.erase(same);
@@ -29,10 +32,12 @@ void StateCache::remember(std::vector<std::int32_t> tokens, SequenceState state)
   while (!entries_.empty() && (entries_.size() > maxStates_ || bytes_ > maxBytes_)) dropLast();
 }
 
-const StateCache::Entry* StateCache::longest(std::span<const std::int32_t> context, std::size_t limit) {
+const StateCache::Entry* StateCache::longest(std::span<const std::int32_t> context, std::size_t limit,
+                                             const Interventions& rules) {
   auto best = entries_.end();
   for (auto it = entries_.begin(); it != entries_.end(); ++it) {
     if (it->tokens.size() > limit || !startsWith(context, it->tokens)) continue;
+    if (rulesOf(it->state) != rules) continue;
     if (best == entries_.end() || it->tokens.size() > best->tokens.size()) best = it;
   }
   if (best == entries_.end()) return nullptr;

@@ -1,5 +1,5 @@
-// Remembered states by the tokens that made them, bounded by number and by bytes; the least recently used
-// goes first. One thread.
+// Remembered states by the tokens and the interventions that made them, bounded by number and by bytes; the
+// least recently used goes first. One thread.
 #pragma once
 
 #include <cstddef>
@@ -8,6 +8,7 @@
 #include <span>
 #include <vector>
 
+#include "engine/interventions.h"
 #include "engine/sequence_state.h"
 
 namespace eyrie::engine {
@@ -24,11 +25,13 @@ class StateCache {
 
   StateCache(std::size_t maxStates, std::uint64_t maxBytes) : maxStates_(maxStates), maxBytes_(maxBytes) {}
 
-  // Keeps `state`, which holds exactly `tokens`; a state of the same tokens is replaced.
+  // Keeps `state`, which holds exactly `tokens`, all read with its interventions; a state of the same tokens
+  // and interventions is replaced.
   void remember(std::vector<std::int32_t> tokens, SequenceState state);
-  // The longest state of a prefix of `context` with at most `limit` tokens; null if there is none. Valid
-  // until the next change.
-  const Entry* longest(std::span<const std::int32_t> context, std::size_t limit);
+  // The longest state of a prefix of `context` with at most `limit` tokens, read with exactly `rules`; null
+  // if there is none. Valid until the next change.
+  const Entry* longest(std::span<const std::int32_t> context, std::size_t limit,
+                       const Interventions& rules = {});
   void clear();
   std::size_t size() const { return entries_.size(); }
   std::uint64_t bytes() const { return bytes_; }

@@ -68,7 +68,8 @@ engine::GenerateOptions engineOptions(const GenerateOptions& options, const engi
   return result;
 }
 
-void report(const GenerateOptions& options, const engine::GenerateResult& result, std::size_t promptTokens) {
+void report(const GenerateOptions& options, const LoadedModel& loaded, const engine::GenerateResult& result,
+            std::size_t promptTokens) {
   const char* stop = engine::stopReasonName(result.stop);
   if (options.json) {
     printLine({{"done", true},
@@ -77,7 +78,8 @@ void report(const GenerateOptions& options, const engine::GenerateResult& result
                {"prompt_tokens", promptTokens},
                {"tokens", result.generatedTokens},
                {"prefill_ms", number(result.prefillMs)},
-               {"decode_tokens_per_s", number(result.decodeTokensPerSecond())}});
+               {"decode_tokens_per_s", number(result.decodeTokensPerSecond())},
+               {"interventions", interventionsJson(loaded.interventions)}});
     return;
   }
   note(fmt::format("[{} tokens after {}, {:.0f} tokens/s, stop: {}, seed {}]", result.generatedTokens,
@@ -99,7 +101,7 @@ int generate(GenerateOptions& options) {
                                        printer, interrupt.token());
   printer.finish();
   recorder.finish(result, state);
-  report(options, result, context.size());
+  report(options, loaded, result, context.size());
   return result.stop == engine::StopReason::cancelled ? kCancelled : kDone;
 }
 

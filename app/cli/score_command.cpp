@@ -82,14 +82,15 @@ class Scorer : public engine::ScoreObserver {
 };
 
 // `bytes` is nothing where there is no tokenizer.
-void report(const engine::ScoreTotals& totals, std::optional<std::uint64_t> bytes) {
+void report(const engine::ScoreTotals& totals, std::optional<std::uint64_t> bytes, Json interventions) {
   const double bits = -totals.logprobSum / std::numbers::ln2;
   Json line{{"tokens", totals.tokens},
             {"bytes", bytes ? Json(*bytes) : Json(nullptr)},
             {"logprob_sum", number(totals.logprobSum)},
             {"perplexity", number(totals.perplexity())},
             {"bits_per_byte", bytes && *bytes > 0 ? number(bits / double(*bytes)) : Json(nullptr)},
-            {"chunks", totals.chunks}};
+            {"chunks", totals.chunks},
+            {"interventions", std::move(interventions)}};
   if (!totals.complete) line["stop"] = "cancelled";
   printLine(line);
 }
@@ -101,7 +102,7 @@ int score(const ScoreOptions& options) {
   LoadedModel loaded = loadModel(options.model, interrupt.token());
   const Input input = options.input.read(loaded.info);
   Scorer scorer(options, loaded.info, static_cast<std::int64_t>(input.tokens.size()));
-  engine::SequenceState state = loaded.model->newState();
+  engine::SequenceState state = loaded.newState();
   const auto totals =
       engine::scoreTokens(*loaded.model, state, input.tokens, scorer, options.chunk, interrupt.token());
   if (totals.complete) {
@@ -114,7 +115,7 @@ int score(const ScoreOptions& options) {
   if (loaded.info.tokenizer) {
     bytes = totals.complete && options.input.isText() ? input.textBytes : scorer.bytes();
   }
-  report(totals, bytes);
+  report(totals, bytes, interventionsJson(loaded.interventions));
   return totals.complete ? kDone : kCancelled;
 }
 
