@@ -16,16 +16,19 @@ struct ChunkEdits;
 // What a block is asked to show. `summary` needs everything that the summary is made from.
 enum class Observe : std::uint8_t { nothing, summary, full };
 
-// Host memory, (T, R) each, of the chunk just computed; valid until the backend's next call. Null pointers
-// when nothing was asked for; `decay` only for Observe::full.
+// Host memory of the chunk just computed; valid until the backend's next call. C is ModelConfig::channels():
+// R, or R / 2 complex channels, whose (T, R) arrays are rows of C real and then C imaginary parts. Null
+// pointers when nothing was asked for; `decay` and `angle` only for Observe::full, `angle` only of a complex
+// recurrence.
 struct RecurrentView {
-  const float* recurrenceGate = nullptr;
-  const float* inputGate = nullptr;
-  const float* logDecay = nullptr;
-  const float* decay = nullptr;
-  const float* write = nullptr;
-  const float* keep = nullptr;
-  const float* state = nullptr;  // h after each token
+  const float* recurrenceGate = nullptr;  // (T, C)
+  const float* inputGate = nullptr;       // (T, C)
+  const float* logDecay = nullptr;        // (T, C), log |a|
+  const float* decay = nullptr;           // (T, C), |a|
+  const float* angle = nullptr;           // (T, C), the argument of a in radians
+  const float* write = nullptr;           // (T, R)
+  const float* keep = nullptr;            // (T, R)
+  const float* state = nullptr;           // (T, R), h after each token
 };
 
 // Host memory: (T, H, span), column span-1 the token itself, span-1-j the token j back, 0 where there is

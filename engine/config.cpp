@@ -237,7 +237,11 @@ void parseOwnOptions(const Reader& reader, ModelConfig& config) {
                ErrorCode::unsupported);
   if (own.word("window_counting", {"dm", "hf"}).value_or("dm") == "hf")
     config.windowCounting = WindowCounting::hf;
-  own.word("rg_lru", {"real"});
+  if (own.word("rg_lru", {"real", "complex"}).value_or("real") != "complex") return;
+  config.rgLru = RgLru::complex;
+  if (config.R % 2 != 0)
+    reader.fail("lru_width", "an even number (eyrie: rg_lru is complex: real and imaginary halves)",
+                std::to_string(config.R));
 }
 
 const char* kindName(BlockKind kind) {
@@ -345,7 +349,8 @@ std::string writeConfig(const ModelConfig& config, const std::string& torchDtype
   root["pad_token_id"] = config.padToken;
   root["torch_dtype"] = torchDtype;
   root["use_cache"] = true;
-  if (config.windowCounting == WindowCounting::hf) root["eyrie"] = {{"window_counting", "hf"}};
+  if (config.windowCounting == WindowCounting::hf) root["eyrie"]["window_counting"] = "hf";
+  if (config.rgLru == RgLru::complex) root["eyrie"]["rg_lru"] = "complex";
   return root.dump(2) + "\n";
 }
 

@@ -12,6 +12,10 @@ namespace eyrie::engine {
 
 enum class BlockKind : std::uint8_t { recurrent, localAttention, globalAttention };
 
+// complex: DeepMind's only_real=False. Real and imaginary parts are the two halves of R, so that R / 2
+// channels have gates and a decay each.
+enum class RgLru : std::uint8_t { real, complex };
+
 enum class WindowCounting : std::uint8_t { dm, hf };  // W+1 visible keys, or W
 
 struct ModelConfig {
@@ -35,6 +39,7 @@ struct ModelConfig {
   bool tieStated = false;  // the file says so; matters when a different lm_head is present
   kernels::Activation activation = kernels::Activation::geluTanh;
   WindowCounting windowCounting = WindowCounting::dm;
+  RgLru rgLru = RgLru::real;
   std::int32_t bosToken = 2;
   std::vector<std::int32_t> eosTokens = {1};
   std::int32_t padToken = 0;
@@ -42,6 +47,8 @@ struct ModelConfig {
 
   // Keys before its own that a local-attention query sees.
   std::int64_t olderKeys() const { return windowCounting == WindowCounting::dm ? W : W - 1; }
+  // Channels of the recurrence, each with a gate pair and a decay. The state has R floats either way.
+  std::int64_t channels() const { return rgLru == RgLru::complex ? R / 2 : R; }
   bool hasKind(BlockKind kind) const;
   bool operator==(const ModelConfig&) const = default;
 };

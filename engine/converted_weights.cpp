@@ -80,8 +80,8 @@ std::shared_ptr<const Weights> convertWeights(std::shared_ptr<const Weights> wei
   if (same) return weights;
   const auto pages = std::make_shared<const kernels::Pages>(static_cast<std::size_t>(plan.bytes));
   const std::span<std::byte> memory = pages->bytes();
-  const bool kept = kernels::isPacked(conversion.to) && !conversion.cacheFolder.empty() &&
-                    memory.size() >= kWorthKeeping;
+  const bool kept =
+      kernels::isPacked(conversion.to) && !conversion.cacheFolder.empty() && memory.size() >= kWorthKeeping;
   const WeightCache cache(conversion.cacheFolder, *weights->checkpoint, conversion.to);
   if (!kept || !cache.read(memory, pool, conversion.stop)) {
     fill(plan, conversion, memory.data(), pool);
@@ -91,7 +91,7 @@ std::shared_ptr<const Weights> convertWeights(std::shared_ptr<const Weights> wei
     plan.matrices[i]->data = memory.data() + plan.offsets[i];
     plan.matrices[i]->dtype = conversion.to;
   }
-  converted->converted = pages;
+  converted->pages = pages;
   return converted;
 }
 

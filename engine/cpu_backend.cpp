@@ -32,8 +32,13 @@ void atLeast(std::vector<float>& buffer, std::int64_t size) {
 
 }  // namespace
 
-CpuBackend::CpuBackend(std::shared_ptr<const Weights> weights, const CpuOps& ops, int threads)
-    : weights_(std::move(weights)), config_(weights_->checkpoint->config()), ops_(ops), pool_(threads) {}
+CpuBackend::CpuBackend(std::shared_ptr<const Weights> weights, const CpuOps& ops, int threads,
+                       std::uint64_t movedFrom)
+    : weights_(std::move(weights)),
+      mover_(weights_, movedFrom),
+      config_(weights_->checkpoint->config()),
+      ops_(ops),
+      pool_(threads) {}
 
 std::string CpuBackend::name() const {
   if (&ops_ == &referenceOps()) return "reference";
@@ -93,6 +98,7 @@ void CpuBackend::reserve(const ChunkPlan& plan) {
 
 void CpuBackend::begin(BackendState& state, std::int64_t position, std::span<const std::int32_t> tokens,
                        const ChunkPlan& plan) {
+  if (auto moved = mover_.take()) weights_ = std::move(moved);
   T_ = static_cast<std::int64_t>(tokens.size());
   position_ = position;
   edits_ = plan.edits;
@@ -122,9 +128,9 @@ void CpuBackend::addToHidden() {
 }
 
 void CpuBackend::gates(const RecurrentWeights& w, const float* c, float* inputPre, float* recurrencePre) {
-  const std::int64_t B = w.inputGate.cols;
-  const std::int64_t G = config_.R / B;
-  kernels::ThreadPool& pool = poolFor(2.0 * static_cast<double>(T_ * config_.R * B));
+  const std::int64_t G = config_.gateBlocks;
+  const std::int64_t B = config_.R / G;
+  kernels::ThreadPool& pool = poolFor(2.0 * static_cast<double>(T_ * config_.channels() * B));
   ops_.blockLinear({c, w.inputGate, w.inputGateBias.data(), T_, G, B, inputPre}, pool);
   ops_.blockLinear({c, w.recurrenceGate, w.recurrenceGateBias.data(), T_, G, B, recurrencePre}, pool);
 }
@@ -164,6 +170,27 @@ void CpuBackend::scan(const RecurrentWeights& w, CpuLayerState& layer, const Lay
   ops_.rgLru(args, poolFor(64.0 * static_cast<double>(T_ * config_.R)));
 }
 
+// Likewise, where c is two halves of parts.
+void CpuBackend::complexScan(const RecurrentWeights& w, CpuLayerState& layer, Observe observe) {
+  const kernels::RgLruTaps taps = tapBuffers(observe);
+  kernels::ComplexRgLruArgs args;
+  args.x = scratch_.c.data();
+  args.inputPre = scratch_.d.data();
+  args.recurrencePre = scratch_.b.data();
+  args.decayRate = w.decayRate.data();
+  args.angleRate = w.angleRate.data();
+  args.state = layer.h.data();
+  args.startsSequence = position_ == 0;
+  args.T = T_;
+  args.C = config_.channels();
+  args.out = scratch_.c.data();
+  args.taps = {taps.recurrenceGate, taps.inputGate, taps.logDecay, taps.decay, nullptr,
+               taps.write,          taps.keep};
+  if (observe == Observe::full) args.taps.angle = scratch_.taps[6].data();
+  // Sine and cosine are added to a real channel's work.
+  ops_.complexRgLru(args, poolFor(96.0 * static_cast<double>(T_ * args.C)));
+}
+
 RecurrentView CpuBackend::recurrentBlock(BackendState& state, int layerIdx, Observe observe) {
   const LayerWeights& layer = weights_->layers[count(layerIdx)];
   const RecurrentWeights& w = layer.recurrent;
@@ -179,7 +206,12 @@ RecurrentView CpuBackend::recurrentBlock(BackendState& state, int layerIdx, Obse
   const LayerEdits* edits = editsOf(layerIdx);
   if (edits != nullptr) editColumns(edits->conv, s.c.data(), T_, config_.R);
   gates(w, s.c.data(), s.d.data(), s.b.data());
-  scan(w, memory, edits, observe);
+  const bool complex = config_.rgLru == RgLru::complex;
+  if (complex) {
+    complexScan(w, memory, observe);
+  } else {
+    scan(w, memory, edits, observe);
+  }
   // Not in place: c stays the state that `observe` shows.
   ops_.gatedActivation({s.a.data(), s.c.data(), T_ * config_.R, config_.activation, s.b.data()},
                        poolFor(16.0 * channels));
@@ -187,10 +219,13 @@ RecurrentView CpuBackend::recurrentBlock(BackendState& state, int layerIdx, Obse
   if (edits != nullptr) editColumns(edits->temporal, s.out.data(), T_, config_.D);
   addToHidden();
   if (observe == Observe::nothing) return {};
-  return {s.taps[0].data(), s.taps[1].data(),
-          s.taps[2].data(), observe == Observe::full ? s.taps[5].data() : nullptr,
-          s.taps[3].data(), s.taps[4].data(),
-          s.c.data()};
+  RecurrentView view{s.taps[0].data(), s.taps[1].data(), s.taps[2].data(), nullptr,
+                     nullptr,          s.taps[3].data(), s.taps[4].data(), s.c.data()};
+  if (observe == Observe::full) {
+    view.decay = s.taps[5].data();
+    if (complex) view.angle = s.taps[6].data();
+  }
+  return view;
 }
 
 // In: a queries, b keys, c values, all before RoPE. Out: d; the ring holds the chunk's keys.

@@ -8,6 +8,7 @@
 #include "engine/backend.h"
 #include "engine/cpu_ops.h"
 #include "engine/intervention_plan.h"
+#include "engine/weight_mover.h"
 #include "engine/weights.h"
 
 namespace eyrie::engine {
@@ -28,7 +29,7 @@ class CpuState final : public BackendState {
   explicit CpuState(const ModelConfig& config);
 
   std::unique_ptr<BackendState> clone() const override;
-  HostState download() const override;
+  HostState download(std::int64_t newestKeys) const override;
   std::uint64_t bytes() const override;
 
   void restore(const HostState& state);
@@ -44,10 +45,10 @@ class CpuState final : public BackendState {
   std::int64_t position_ = 0;
 };
 
-// threads < 1: all cores.
+// threads < 1: all cores. Matrices of at least `movedFrom` bytes together move into huge pages meanwhile.
 class CpuBackend final : public Backend {
  public:
-  CpuBackend(std::shared_ptr<const Weights> weights, const CpuOps& ops, int threads);
+  CpuBackend(std::shared_ptr<const Weights> weights, const CpuOps& ops, int threads, std::uint64_t movedFrom);
 
   std::string name() const override;
   std::int64_t maxChunk() const override;
@@ -69,7 +70,7 @@ class CpuBackend final : public Backend {
     std::vector<float> out;         // (T, D)
     std::vector<float> a, b, c, d;  // (T, widest block)
     std::vector<float> logits;      // (rows, V)
-    std::vector<float> taps[6];     // (T, R)
+    std::vector<float> taps[7];     // (T, R); the last for a complex recurrence only
     std::vector<float> weights;     // (T, H, span)
   };
 
@@ -83,11 +84,13 @@ class CpuBackend final : public Backend {
   void linear(const float* x, const kernels::MatrixView& weight, const std::vector<float>& bias, float* out);
   void gates(const RecurrentWeights& w, const float* c, float* inputPre, float* recurrencePre);
   void scan(const RecurrentWeights& w, CpuLayerState& layer, const LayerEdits* edits, Observe observe);
+  void complexScan(const RecurrentWeights& w, CpuLayerState& layer, Observe observe);
   kernels::RgLruTaps tapBuffers(Observe observe);
   void attend(CpuState& state, int layerIdx, float* weights, std::int64_t span);
   void addToHidden();
 
-  std::shared_ptr<const Weights> weights_;
+  std::shared_ptr<const Weights> weights_;  // changes, where they were moved, between two chunks
+  WeightMover mover_;
   const ModelConfig& config_;
   const CpuOps& ops_;
   kernels::ThreadPool pool_;

@@ -28,6 +28,7 @@ const CpuOps& referenceOps() {
                           &alone<&ref::blockLinear, kernels::BlockLinearArgs>,
                           &alone<&ref::conv1d, kernels::Conv1dArgs>,
                           &alone<&ref::rgLru, kernels::RgLruArgs>,
+                          &alone<&ref::complexRgLru, kernels::ComplexRgLruArgs>,
                           &alone<&ref::gatedActivation, kernels::GatedActivationArgs>,
                           &alone<&ref::rope, kernels::RopeArgs>,
                           &alone<&ref::attention, kernels::AttentionArgs>,
@@ -39,10 +40,20 @@ const CpuOps& referenceOps() {
 
 const CpuOps& fastOps() {
   namespace cpu = kernels::cpu;
-  static const CpuOps ops{
-      "cpu",       &cpu::embed,           &cpu::rmsNorm, &cpu::linear,    &cpu::blockLinear, &cpu::conv1d,
-      &cpu::rgLru, &cpu::gatedActivation, &cpu::rope,    &cpu::attention, &cpu::softCap,     &cpu::logitStats,
-      &cpu::topK};
+  static const CpuOps ops{"cpu",
+                          &cpu::embed,
+                          &cpu::rmsNorm,
+                          &cpu::linear,
+                          &cpu::blockLinear,
+                          &cpu::conv1d,
+                          &cpu::rgLru,
+                          &cpu::complexRgLru,
+                          &cpu::gatedActivation,
+                          &cpu::rope,
+                          &cpu::attention,
+                          &cpu::softCap,
+                          &cpu::logitStats,
+                          &cpu::topK};
   return ops;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/attention.h"
+#include "kernels/complex_rg_lru.h"
 #include "kernels/conv1d.h"
 #include "kernels/embed.h"
 #include "kernels/gated_mlp.h"
@@ -23,6 +24,7 @@ struct CpuOps {
   void (*blockLinear)(const kernels::BlockLinearArgs&, kernels::ThreadPool&);
   void (*conv1d)(const kernels::Conv1dArgs&, kernels::ThreadPool&);
   void (*rgLru)(const kernels::RgLruArgs&, kernels::ThreadPool&);
+  void (*complexRgLru)(const kernels::ComplexRgLruArgs&, kernels::ThreadPool&);
   void (*gatedActivation)(const kernels::GatedActivationArgs&, kernels::ThreadPool&);
   void (*rope)(const kernels::RopeArgs&, kernels::ThreadPool&);
   void (*attention)(const kernels::AttentionArgs&, kernels::ThreadPool&);

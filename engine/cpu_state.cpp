@@ -35,7 +35,7 @@ std::unique_ptr<BackendState> CpuState::clone() const {
   return std::make_unique<CpuState>(*this);
 }
 
-HostState CpuState::download() const {
+HostState CpuState::download(std::int64_t newestKeys) const {
   const std::int64_t width = config_->kvHeads * config_->Dh;
   HostState state;
   state.position = position_;
@@ -45,7 +45,8 @@ HostState CpuState::download() const {
     LayerState& to = state.layers[i];
     to.h = from.h;
     to.tail = from.tail;
-    const std::int64_t n = rememberedKeys(*config_, static_cast<std::int64_t>(i), position_);
+    const std::int64_t remembered = rememberedKeys(*config_, static_cast<std::int64_t>(i), position_);
+    const std::int64_t n = std::min(remembered, newestKeys);
     to.keys.resize(count(n * width));
     to.values.resize(count(n * width));
     for (std::int64_t row = 0; row < n; ++row) {

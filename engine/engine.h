@@ -19,7 +19,7 @@ struct LoadRequest {
   std::string model;  // what locateModel understands
   BackendKind backend = BackendKind::automatic;
   int threads = 0;
-  std::optional<kernels::DType> weights;  // LoadOptions
+  std::optional<kernels::DType> weights = std::nullopt;  // LoadOptions
 };
 
 struct RunRequest {
@@ -52,9 +52,10 @@ class Engine {
   Engine& operator=(const Engine&) = delete;
 
   RequestId load(LoadRequest request);
-  // Reuses the longest prefix of `context` for which a state is at hand (the live one, or a remembered
-  // snapshot) that was read with the same interventions, so editing a late message re-reads only what
-  // follows. Positions reused are not reported again.
+  // Reuses the longest prefix of `context` that a sequence at hand (the live one, one left before, a
+  // remembered snapshot), read with the same interventions, can be taken back to, exactly (StateLog), so
+  // editing a late message re-reads only what follows; within a chunk that was read at once, from its start.
+  // Positions reused are not reported.
   RequestId run(RunRequest request);
   // Teacher-forces `tokens`; result for positions first..end.
   RequestId score(std::vector<std::int32_t> tokens, std::int64_t first, Interventions interventions = {});

@@ -116,29 +116,32 @@ void FrameBuilder::copyChannels(int layerIdx, Quantity quantity, const float* so
   const TraceColumn* column = layout_.find(layerIdx, quantity);
   if (column == nullptr || source == nullptr) return;
   for (std::size_t row = 0; row < frames_.size(); ++row) {
-    std::copy_n(source + static_cast<std::int64_t>(row) * config_.R, config_.R, at(row, *column));
+    std::copy_n(source + static_cast<std::int64_t>(row) * column->size, column->size, at(row, *column));
   }
 }
 
 void FrameBuilder::recurrent(int layerIdx, const RecurrentView& view) {
   const std::int64_t R = config_.R;
+  const std::int64_t C = config_.channels();
   const auto put = [&](std::size_t row, Quantity quantity, float value) {
     *at(row, *layout_.find(layerIdx, quantity)) = value;
   };
   for (std::size_t row = 0; row < frames_.size(); ++row) {
     const std::int64_t offset = static_cast<std::int64_t>(row) * R;
+    const std::int64_t channel = static_cast<std::int64_t>(row) * C;
     put(row, Quantity::stateNorm, norm2(view.state + offset, R));
-    put(row, Quantity::recurrenceGateMean, mean(view.recurrenceGate + offset, R));
-    put(row, Quantity::inputGateMean, mean(view.inputGate + offset, R));
+    put(row, Quantity::recurrenceGateMean, mean(view.recurrenceGate + channel, C));
+    put(row, Quantity::inputGateMean, mean(view.inputGate + channel, C));
     put(row, Quantity::writeNorm, norm2(view.write + offset, R));
     put(row, Quantity::keepNorm, norm2(view.keep + offset, R));
-    order_.assign(view.logDecay + offset, view.logDecay + offset + R);
+    order_.assign(view.logDecay + channel, view.logDecay + channel + C);
     halfLifeQuantiles(order_, kLevels, at(row, *layout_.find(layerIdx, Quantity::halfLifeQuantiles)));
   }
   copyChannels(layerIdx, Quantity::recurrenceGate, view.recurrenceGate);
   copyChannels(layerIdx, Quantity::inputGate, view.inputGate);
   copyChannels(layerIdx, Quantity::logDecay, view.logDecay);
   copyChannels(layerIdx, Quantity::decay, view.decay);
+  copyChannels(layerIdx, Quantity::angle, view.angle);
   copyChannels(layerIdx, Quantity::write, view.write);
   copyChannels(layerIdx, Quantity::keep, view.keep);
   copyChannels(layerIdx, Quantity::state, view.state);

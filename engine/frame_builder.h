@@ -33,7 +33,7 @@ class FrameBuilder {
   std::vector<float> order_;  // scratch of the quantiles
 };
 
-// Half-lives ln 1/2 / log_a of R channels at `levels` in [0, 1], linear between neighbours as numpy does.
+// Half-lives ln 1/2 / log_a of some channels at `levels` in [0, 1], linear between neighbours as numpy does.
 // Reorders `logDecay`. A channel that never forgets has an infinite half-life.
 void halfLifeQuantiles(std::span<float> logDecay, std::span<const double> levels, float* out);
 

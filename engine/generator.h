@@ -27,7 +27,8 @@ struct GenerateOptions {
 struct GenerateResult {
   StopReason stop = StopReason::length;
   std::uint64_t seed = 0;
-  std::int64_t contextTokens = 0;  // fed by this call (a reused prefix is not counted)
+  std::int64_t contextTokens = 0;   // fed by this call (a reused prefix is not counted)
+  std::int64_t replayedTokens = 0;  // by the façade: fed again to take the sequence back to that prefix
   std::int64_t generatedTokens = 0;
   double prefillMs = 0;
   double decodeMs = 0;

@@ -66,6 +66,7 @@ class RuleCheck {
   void run() const {
     checkRange(rule_.layers, config_.L, "layers");
     checkTarget();
+    checkReal();
     checkRange(rule_.channels, channelsOf(config_, rule_.target), "channels");
     if (rule_.target == Target::head) checkRange(rule_.heads, config_.H, "heads");
     if (rule_.target == Target::window && rule_.value > static_cast<double>(config_.W)) {
@@ -74,6 +75,13 @@ class RuleCheck {
   }
 
  private:
+  // The complex recurrence has no overrides.
+  void checkReal() const {
+    if (config_.rgLru == RgLru::real || rule_.target > Target::state) return;
+    fail(fmt::format("{} acts in the real RG-LRU alone, and this model's states are complex",
+                     targetName(rule_.target)));
+  }
+
   [[noreturn]] void fail(const std::string& what) const {
     throw Error(ErrorCode::badArgument,
                 fmt::format("intervention {}, '{}': {}", index_ + 1, printIntervention(rule_), what));
@@ -252,9 +260,9 @@ ChunkEdits InterventionPlan::at(std::int64_t position) const {
   return edits;
 }
 
-const Interventions& rulesOf(const SequenceState& state) {
+const Interventions& rulesOf(const std::shared_ptr<const InterventionPlan>& plan) {
   static const Interventions none;
-  return state.interventions() == nullptr ? none : state.interventions()->rules();
+  return plan == nullptr ? none : plan->rules();
 }
 
 std::shared_ptr<const InterventionPlan> planInterventions(const Interventions& rules,

@@ -8,7 +8,6 @@
 
 #include "engine/config.h"
 #include "engine/interventions.h"
-#include "engine/sequence_state.h"
 #include "kernels/rg_lru.h"
 
 namespace eyrie::engine {
@@ -68,8 +67,8 @@ class InterventionPlan {
   ModelConfig config_;
 };
 
-// What a state is read with; no rules without a plan.
-const Interventions& rulesOf(const SequenceState& state);
+// No rules without a plan.
+const Interventions& rulesOf(const std::shared_ptr<const InterventionPlan>& plan);
 
 // Null for no rules, so that nothing is asked about them later. Throws as InterventionPlan does.
 std::shared_ptr<const InterventionPlan> planInterventions(const Interventions& rules,

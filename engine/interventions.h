@@ -30,6 +30,7 @@
 //   counted as
 //                         the model counts it. Older keys stay in the ring, so a larger window sees them
 //                         again.
+// The first five are of the real RG-LRU; models with complex states are refused there.
 // A scaled gate, decay or multiplier is limited to 1; the numbers of these four are never negative.
 //
 // Position 0: the reset stands in for decay and for the multiplier that follows from it (a = 0, sqrt = 1), so

@@ -3,9 +3,12 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
+#include <future>
 #include <nlohmann/json.hpp>
+#include <numbers>
 #include <system_error>
 
 #include "engine/checkpoint/file_io.h"
@@ -52,6 +55,11 @@ float recurrentParam(std::uint64_t bits) {
   return static_cast<float>(std::log(std::expm1(-0.5 * std::log(squared))));
 }
 
+// Angles are uniform up to a tenth of a half turn.
+float recurrentImagParam(std::uint64_t bits) {
+  return static_cast<float>(0.1 * std::numbers::pi * static_cast<double>(bits >> 11U) * 0x1p-53);
+}
+
 // Standard deviation of a tensor's values.
 float deviationOf(const ExpectedTensor& tensor, const ModelConfig& config) {
   constexpr float kBiasNoise = 0.02F;
@@ -79,6 +87,7 @@ float deviationOf(const ExpectedTensor& tensor, const ModelConfig& config) {
       return over(residual ? 2.0 / static_cast<double>(config.L) : 1.0, tensor.shape[1]);
     }
     case TensorRole::recurrentParam:
+    case TensorRole::recurrentImagParam:
       break;
   }
   return 1.0F;
@@ -90,15 +99,52 @@ std::int64_t countOf(const std::vector<std::int64_t>& shape) {
   return count;
 }
 
-void store(float value, kernels::DType dtype, std::byte* out) {
-  if (dtype == kernels::DType::f32) {
-    std::memcpy(out, &value, sizeof value);
-    return;
+// out[i] = valueOf(i), i in [begin, end), as `dtype`; the choice stands outside the loop.
+template <typename ValueOf>
+void fill(std::byte* out, kernels::DType dtype, std::int64_t begin, std::int64_t end,
+          const ValueOf& valueOf) {
+  const auto store = [&](auto convert) {
+    using Stored = decltype(convert(0.0F));
+    for (std::int64_t i = begin; i < end; ++i) {
+      const Stored value = convert(valueOf(i));
+      std::memcpy(out + static_cast<std::size_t>(i) * sizeof value, &value, sizeof value);
+    }
+  };
+  switch (dtype) {
+    case kernels::DType::f32:
+      return store([](float value) { return value; });
+    case kernels::DType::f16:
+      return store([](float value) { return kernels::floatToF16(value); });
+    case kernels::DType::int8:
+    case kernels::DType::int4:  // never in a file
+    case kernels::DType::bf16:
+      return store([](float value) { return kernels::floatToBf16(value); });
   }
-  const std::uint16_t half =
-      dtype == kernels::DType::bf16 ? kernels::floatToBf16(value) : kernels::floatToF16(value);
-  std::memcpy(out, &half, sizeof half);
 }
+
+// Writes one part while the next is drawn. Parts go out in order; a failed write throws from the next call.
+class WritingBehind {
+ public:
+  explicit WritingBehind(SafetensorsWriter& writer) : writer_(writer) {}
+
+  // The part to fill, good until write() is called.
+  std::vector<std::byte>& part() { return parts_[current_]; }
+  void write() {
+    wait();
+    pending_ =
+        std::async(std::launch::async, [this, &full = part()] { writer_.write(full.data(), full.size()); });
+    current_ = 1 - current_;
+  }
+  void wait() {
+    if (pending_.valid()) pending_.get();
+  }
+
+ private:
+  SafetensorsWriter& writer_;
+  std::array<std::vector<std::byte>, 2> parts_;
+  std::size_t current_ = 0;
+  std::future<void> pending_;  // destroyed first, which waits
+};
 
 // What is to be written, shard by shard.
 struct Plan {
@@ -202,29 +248,36 @@ class Maker {
       header.push_back(std::move(tensor));
     }
     SafetensorsWriter writer(claim(shardName(index)), header, {{"format", "pt"}});
-    for (const std::size_t i : plan_.shards[index]) writeTensor(writer, plan_.tensors[i]);
+    WritingBehind output(writer);
+    for (const std::size_t i : plan_.shards[index]) writeTensor(output, plan_.tensors[i]);
+    output.wait();
     writer.finish();
   }
 
-  void writeTensor(SafetensorsWriter& writer, const ExpectedTensor& tensor) {
+  void writeTensor(WritingBehind& output, const ExpectedTensor& tensor) {
     const std::size_t element = kernels::dtypeSize(options_.dtype);
     const std::uint64_t stream = streamOf(options_.seed, tensor.name);
     const float deviation = deviationOf(tensor, config_);
-    const bool isParam = tensor.role == TensorRole::recurrentParam;
     const std::int64_t count = countOf(tensor.shape);
     for (std::int64_t start = 0; start < count; start += kChunk) {
       if (options_.stop.stop_requested()) throw Error(ErrorCode::cancelled, "make-model: stopped");
       const std::int64_t n = std::min(kChunk, count - start);
-      buffer_.resize(static_cast<std::size_t>(n) * element);
+      std::vector<std::byte>& part = output.part();
+      part.resize(static_cast<std::size_t>(n) * element);
       pool_.parallelFor(n, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
-        for (std::int64_t i = begin; i < end; ++i) {
-          const std::uint64_t bits = mix(stream ^ mix(static_cast<std::uint64_t>(start + i)));
-          store(isParam ? recurrentParam(bits) : deviation * bell(bits), options_.dtype,
-                buffer_.data() + static_cast<std::size_t>(i) * element);
-        }
+        const auto bits = [&](std::int64_t i) {
+          return mix(stream ^ mix(static_cast<std::uint64_t>(start + i)));
+        };
+        const auto filled = [&](auto valueOf) { fill(part.data(), options_.dtype, begin, end, valueOf); };
+        if (tensor.role == TensorRole::recurrentParam)
+          filled([&](auto i) { return recurrentParam(bits(i)); });
+        else if (tensor.role == TensorRole::recurrentImagParam)
+          filled([&](auto i) { return recurrentImagParam(bits(i)); });
+        else
+          filled([&](auto i) { return deviation * bell(bits(i)); });
       });
-      writer.write(buffer_.data(), buffer_.size());
-      done_ += buffer_.size();
+      done_ += part.size();
+      output.write();
       if (options_.progress) options_.progress(static_cast<double>(done_) / static_cast<double>(plan_.bytes));
     }
   }
@@ -243,7 +296,6 @@ class Maker {
   const MakeModelOptions& options_;
   Plan plan_;
   kernels::ThreadPool pool_;
-  std::vector<std::byte> buffer_;
   std::vector<fs::path> written_;
   std::uint64_t done_ = 0;
   bool created_ = false;

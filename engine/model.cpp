@@ -33,7 +33,7 @@ class LoadedModel final : public Model {
   const ModelConfig& config() const override { return config_; }
   const Checkpoint& checkpoint() const override { return *checkpoint_; }
   std::string backendName() const override { return backend_->name(); }
-  ModelSummary summary() const override;
+  ModelSummary summary() const override { return summarise(*checkpoint_, converted_); }
   std::string fingerprint() const override;
   std::uint64_t stepBytes() const override { return stepBytes_; }
   std::int64_t maxChunk() const override { return backend_->maxChunk(); }
@@ -73,22 +73,9 @@ class LoadedModel final : public Model {
   std::optional<kernels::DType> converted_;
 };
 
-std::string typeName(kernels::DType dtype) {
-  std::string name = kernels::dtypeName(dtype);
-  for (char& c : name) c = static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
-  return name;
-}
-
-ModelSummary LoadedModel::summary() const {
-  ModelSummary summary = summarise(*checkpoint_);
-  if (!converted_) return summary;
-  summary.dtype = typeName(*converted_);
-  summary.weightBytes = stepBytes_ + checkpoint_->tensors().front().bytes;  // and the embedding table
-  return summary;
-}
-
+// Such a model's states are not those of the original.
 std::string LoadedModel::fingerprint() const {
-  return converted_ ? checkpoint_->fingerprint() + "-" + typeName(*converted_) : checkpoint_->fingerprint();
+  return converted_ ? checkpoint_->fingerprint() + "-" + summary().dtype : checkpoint_->fingerprint();
 }
 
 void LoadedModel::checkTokens(std::span<const std::int32_t> tokens) const {
@@ -147,12 +134,12 @@ bool LoadedModel::runChunk(SequenceState& state, std::span<const std::int32_t> t
     runLayer(state, layerIdx, builder ? &*builder : nullptr);
     const bool goOn = afterLayer(layerIdx + 1);
     if (!goOn && before && layerIdx + 1 < config_.L) {
-      state = std::move(*before);
+      state.takeBack(std::move(*before));
       return false;
     }
   }
   backend_->end(state.impl());
-  state.advance(static_cast<std::int64_t>(tokens.size()));
+  state.advance(tokens);
   return true;
 }
 
@@ -236,11 +223,12 @@ std::shared_ptr<Model> Model::load(std::shared_ptr<const Checkpoint> checkpoint,
                                 options.stop};
     weights = convertWeights(std::move(weights), conversion, pool);
   }
-  const auto converted = weights->converted ? options.weights : std::nullopt;
+  const auto converted = weights->pages ? options.weights : std::nullopt;
   const std::uint64_t read = engine::stepBytes(*weights);
-  return std::make_shared<LoadedModel>(std::move(checkpoint),
-                                       std::make_unique<CpuBackend>(std::move(weights), ops, options.threads),
-                                       read, converted);
+  return std::make_shared<LoadedModel>(
+      std::move(checkpoint),
+      std::make_unique<CpuBackend>(std::move(weights), ops, options.threads, options.movedFrom), read,
+      converted);
 }
 
 }  // namespace eyrie::engine

@@ -24,6 +24,8 @@ struct LoadOptions {
   // What the large matrices are converted to; none, or f32, which changes no value: as stored. The embedding
   // table and the gates stay as stored.
   std::optional<kernels::DType> weights;
+  // From this size on matrices used as stored are moved into huge pages in the background (weight_mover.h).
+  std::uint64_t movedFrom = std::uint64_t{256} << 20;
   // Where quantised matrices are kept between loads (weight_cache.h); empty: nowhere.
   std::filesystem::path weightCache;
   // Called between tensors from the loading thread, 0..1.

@@ -76,7 +76,10 @@ std::vector<Preset> tinyPresets() {
   ModelConfig grouped = build({64, 96, 100, 3, 4, 256, 16, 8}, Pattern::griffin);
   grouped.kvHeads = 2;
   grouped.activation = kernels::Activation::silu;
+  ModelConfig complex = build(sizes, Pattern::griffin);
+  complex.rgLru = RgLru::complex;
   return {{"tiny-griffin", build(sizes, Pattern::griffin)},
+          {"tiny-griffin-complex", complex},
           {"tiny-hawk", build(sizes, Pattern::hawk)},
           {"tiny-mqa", build(sizes, Pattern::mqa)},
           {"tiny-grouped", grouped}};

@@ -38,8 +38,8 @@ std::shared_ptr<const ModelInfo> describe(const ModelLocation& location, const M
   info->fingerprint = model.fingerprint();
   info->backend = model.backendName();
   if (info->summary.hasTokenizer) {
-    info->tokenizer = Tokenizer::load(location.folder / "tokenizer.model");
-    info->chat = chatFormatOf(model.config(), *info->tokenizer);
+    info->tokenizer = Tokenizer::loadFor(location.folder, model.config().V);
+    info->chat = chatFormatOf(model.config(), *info->tokenizer, location.folder);
   } else {
     info->chat.bos = model.config().bosToken;
   }
@@ -101,13 +101,11 @@ void checkScore(std::span<const std::int32_t> tokens, std::int64_t first, std::i
 
 }  // namespace
 
-// Reports a run as it goes and keeps the list of tokens the state holds.
+// Reports a run as it goes.
 class Requests::RunObserver final : public GenerateObserver {
  public:
-  RunObserver(Requests& requests, RequestId id, std::vector<std::int32_t>& tokens)
-      : requests_(requests), id_(id), tokens_(tokens) {}
+  RunObserver(Requests& requests, RequestId id, StateLog& log) : requests_(requests), id_(id), log_(log) {}
   void onToken(const TokenRecord& record) override {
-    tokens_.push_back(record.token);
     EngineEvent event = makeEvent(EventKind::token, id_);
     event.token = record;
     requests_.outbox_.push(std::move(event));
@@ -116,14 +114,12 @@ class Requests::RunObserver final : public GenerateObserver {
   void onProgress(std::int64_t fed, std::int64_t total) override {
     requests_.outbox_.push(progressEvent(EventKind::readProgress, id_, fed, total));
   }
-  void onLastToken(const SequenceState& state) override {
-    if (state.position() > 0) requests_.cache_.remember(tokens_, state.clone());
-  }
+  void onLastToken(const SequenceState& state) override { log_.keep(state); }
 
  private:
   Requests& requests_;
   RequestId id_;
-  std::vector<std::int32_t>& tokens_;
+  StateLog& log_;
 };
 
 class Requests::TraceForwarder final : public GenerateObserver {
@@ -180,22 +176,48 @@ void Requests::load(RequestId id, const LoadRequest& request, const std::stop_to
   outbox_.push(std::move(event));
 }
 
-Requests::Live Requests::bestStart(std::span<const std::int32_t> context, std::size_t limit,
-                                   const Interventions& interventions, bool consume) {
-  const auto plan = planInterventions(interventions, model().config());
-  const StateCache::Entry* entry = cache_.longest(context, limit, interventions);
-  const bool liveFits = live_ && live_->tokens.size() <= limit && startsWith(context, live_->tokens) &&
-                        rulesOf(live_->state) == interventions;
-  if (liveFits && (entry == nullptr || entry->tokens.size() <= live_->tokens.size())) {
-    if (!consume) return {live_->tokens, live_->state.clone()};
-    Live taken = std::move(*live_);
-    live_.reset();
-    return taken;
+bool Requests::isLive(const StateCache::Found& start) const {
+  return live_ && start.log == &live_->log && start.position == live_->log.position();
+}
+
+StateCache::Found Requests::furthest(std::span<const std::int32_t> context, std::int64_t limit,
+                                     const Interventions& interventions) {
+  StateCache::Found found = cache_.furthest(context, limit, interventions);
+  if (!live_ || live_->log.rules() != interventions) return found;
+  // A log that keeps nothing still stands where its state does.
+  const std::vector<std::int32_t>& tokens = live_->log.tokens();
+  const bool whole =
+      live_->log.position() <= limit && std::equal(tokens.begin(), tokens.end(), context.begin());
+  const std::int64_t position = whole ? live_->log.position() : reach(live_->log, context, limit);
+  if (position > 0 && position >= found.position) found = {&live_->log, position};
+  return found;
+}
+
+Rewound Requests::stateAt(const StateCache::Found& start, const Plan& plan, RequestId id, std::size_t total,
+                          const std::stop_token& stop) {
+  if (start.log == nullptr) {
+    Rewound fresh{model().newState()};
+    fresh.state.intervene(plan);
+    return fresh;
   }
-  if (entry != nullptr) return {entry->tokens, entry->state.clone()};
-  Live fresh{{}, model().newState()};
-  fresh.state.intervene(plan);
-  return fresh;
+  if (isLive(start)) return {live_->state.clone()};
+  return start.log->rewind(model(), start.position, stop, [&](std::int64_t position) {
+    outbox_.push(progressEvent(EventKind::readProgress, id, position, static_cast<std::int64_t>(total)));
+  });
+}
+
+std::unique_ptr<Requests::Live> Requests::takeUp(const StateCache::Found& start, const Plan& plan,
+                                                 RequestId id, std::size_t total, const std::stop_token& stop,
+                                                 std::int64_t& replayed) {
+  if (isLive(start)) return std::move(live_);
+  Rewound back = stateAt(start, plan, id, total, stop);
+  replayed = back.replayed;
+  StateLog log = start.log == nullptr ? StateLog(model().config()) : start.log->until(back.state.position());
+  log.intervene(plan);
+  auto taken = std::make_unique<Live>(std::move(log), std::move(back.state));
+  if (live_) cache_.remember(std::move(live_->log));
+  live_.reset();
+  return taken;
 }
 
 void Requests::run(RequestId id, const RunRequest& request, const std::stop_token& stop) {
@@ -203,21 +225,33 @@ void Requests::run(RequestId id, const RunRequest& request, const std::stop_toke
   if (request.context.empty()) {
     throw Error(ErrorCode::badArgument, "context: expected at least one token, found none");
   }
-  Live current = bestStart(request.context, request.context.size() - 1, request.interventions, true);
-  RunObserver observer(*this, id, current.tokens);
+  const std::size_t total = request.context.size();
+  const Plan plan = planInterventions(request.interventions, model.config());
+  const StateCache::Found start =
+      furthest(request.context, static_cast<std::int64_t>(total) - 1, request.interventions);
   EngineEvent event = makeEvent(EventKind::finished, id);
-  event.result = generate(model, current.state, request.context, request.options, observer, stop);
-  if (!current.tokens.empty()) cache_.remember(current.tokens, current.state.clone());
+  std::int64_t replayed = 0;
+  std::unique_ptr<Live> current = takeUp(start, plan, id, total, stop, replayed);
+  RunObserver observer(*this, id, current->log);
+  try {
+    event.result = generate(model, current->state, request.context, request.options, observer, stop);
+  } catch (...) {
+    // Nobody should go on from the state of a run that threw; its key-frames are each whole.
+    const std::int64_t kept = current->log.lastKeyFrame();
+    if (kept > 0) cache_.remember(current->log.until(kept));
+    throw;
+  }
+  event.result.replayedTokens = replayed;
+  current->log.keep(current->state);
   if (request.snapshot) {
     auto snapshot = std::make_shared<Snapshot>();
-    snapshot->tokens = current.tokens;
+    snapshot->tokens = current->log.tokens();
     snapshot->fingerprint = stateFingerprint(info_->fingerprint, request.interventions);
-    snapshot->state = serialiseState(current.state.download(), snapshot->fingerprint);
+    snapshot->state = serialiseState(current->state.download(), snapshot->fingerprint);
     snapshot->interventions = request.interventions;
     event.snapshot = std::move(snapshot);
   }
-  // Only now: a run that threw leaves a state nobody should go on from.
-  live_.emplace(std::move(current));
+  live_ = std::move(current);
   outbox_.push(std::move(event));
 }
 
@@ -228,14 +262,17 @@ void Requests::score(RequestId id, std::span<const std::int32_t> tokens, std::in
   checkScore(tokens, first, V);
   const auto size = static_cast<std::int64_t>(tokens.size());
   ScoreRows rows(first, size - first, V);
-  Live start = bestStart(tokens, static_cast<std::size_t>(first - 1), interventions, false);
+  const Plan plan = planInterventions(interventions, model.config());
+  const StateCache::Found start = furthest(tokens, first - 1, interventions);
+  SequenceState state = std::move(stateAt(start, plan, id, tokens.size(), stop).state);
+  throwIfStopped(stop);
   SilentObserver observer([&](std::int64_t done, std::int64_t total) {
     outbox_.push(progressEvent(EventKind::readProgress, id, done, total));
   });
   if (size > first) {
-    ContextReader before(model, start.state, tokens, {}, observer);
+    ContextReader before(model, state, tokens, {}, observer);
     if (!before.readTo(first - 1, stop)) throwIfStopped(stop);
-    ContextReader reader(model, start.state, tokens, {}, observer);
+    ContextReader reader(model, state, tokens, {}, observer);
     reader.setLogitsSink(
         [&](std::int64_t position, std::span<const float> logits) { rows.take(position, logits); });
     if (!reader.readTo(size - 1, stop)) throwIfStopped(stop);
@@ -275,16 +312,12 @@ void Requests::trace(RequestId id, std::span<const std::int32_t> tokens, const T
 
 void Requests::remember(const Snapshot& snapshot) {
   Model& model = this->model();
-  const auto plan = planInterventions(snapshot.interventions, model.config());
-  const HostState state = parseState(snapshot.state, model.config(),
-                                     stateFingerprint(info_->fingerprint, snapshot.interventions));
-  if (state.position != static_cast<std::int64_t>(snapshot.tokens.size())) {
-    throw Error(ErrorCode::stateMismatch, fmt::format("saved state: position: expected {} tokens, found {}",
-                                                      state.position, snapshot.tokens.size()));
-  }
-  SequenceState restored = model.restoreState(state);
-  restored.intervene(plan);
-  cache_.remember(snapshot.tokens, std::move(restored));
+  const Plan plan = planInterventions(snapshot.interventions, model.config());
+  HostState state = parseState(snapshot.state, model.config(),
+                               stateFingerprint(info_->fingerprint, snapshot.interventions));
+  StateLog log(model.config(), snapshot.tokens, std::move(state));
+  log.intervene(plan);
+  cache_.remember(std::move(log));
 }
 
 }  // namespace eyrie::engine

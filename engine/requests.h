@@ -3,7 +3,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <span>
 #include <stop_token>
 #include <vector>
@@ -30,23 +29,37 @@ class Requests {
   void remember(const Snapshot& snapshot);
 
  private:
+  // A sequence and its log, which the state tells of every chunk: neither moves.
   struct Live {
-    std::vector<std::int32_t> tokens;
+    Live(StateLog history, SequenceState now) : log(std::move(history)), state(std::move(now)) {
+      state.watch(&log);
+    }
+    Live(const Live&) = delete;
+    Live& operator=(const Live&) = delete;
+
+    StateLog log;
     SequenceState state;
   };
+  using Plan = std::shared_ptr<const InterventionPlan>;
   class RunObserver;
   class TraceForwarder;
 
   Model& model();
-  // A state of the longest prefix of `context` with at most `limit` tokens read with `interventions`, else a
-  // new one, which they are set to. `consume`: the live state may be taken instead of copied.
-  Live bestStart(std::span<const std::int32_t> context, std::size_t limit, const Interventions& interventions,
-                 bool consume);
+  // Where the most of `context`, and at most `limit` tokens, need not be read with `interventions`.
+  StateCache::Found furthest(std::span<const std::int32_t> context, std::int64_t limit,
+                             const Interventions& interventions);
+  bool isLive(const StateCache::Found& start) const;
+  // A state of its own there, or a new one to be read with `plan`; asked to stop, one before it.
+  Rewound stateAt(const StateCache::Found& start, const Plan& plan, RequestId id, std::size_t total,
+                  const std::stop_token& stop);
+  // The live sequence where it stands at `start`, else a new one; `replayed` tokens were fed again for it.
+  std::unique_ptr<Live> takeUp(const StateCache::Found& start, const Plan& plan, RequestId id,
+                               std::size_t total, const std::stop_token& stop, std::int64_t& replayed);
 
   Outbox& outbox_;
   std::shared_ptr<Model> model_;
   std::shared_ptr<const ModelInfo> info_;
-  std::optional<Live> live_;  // where the last run ended
+  std::unique_ptr<Live> live_;  // where the last run ended
   StateCache cache_{32, std::uint64_t{512} << 20};
 };
 

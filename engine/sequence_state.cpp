@@ -24,10 +24,28 @@ SequenceState SequenceState::clone() const {
   return copy;
 }
 
-HostState SequenceState::download() const {
-  HostState state = impl_->download();
+HostState SequenceState::download(std::int64_t newestKeys) const {
+  HostState state = impl_->download(newestKeys);
   state.position = position_;
   return state;
+}
+
+void SequenceState::advance(std::span<const std::int32_t> tokens) {
+  position_ += static_cast<std::int64_t>(tokens.size());
+  if (observer_ != nullptr) observer_->onFed(*this, tokens);
+}
+
+void SequenceState::takeBack(SequenceState earlier) {
+  impl_ = std::move(earlier.impl_);
+  position_ = earlier.position_;
+}
+
+std::uint64_t HostState::bytes() const {
+  std::uint64_t floats = 0;
+  for (const LayerState& layer : layers) {
+    floats += layer.h.size() + layer.tail.size() + layer.keys.size() + layer.values.size();
+  }
+  return floats * sizeof(float);
 }
 
 std::uint64_t SequenceState::bytes() const {

@@ -23,6 +23,8 @@ struct LayerState {
 struct HostState {
   std::int64_t position = 0;  // tokens fed so far
   std::vector<LayerState> layers;
+
+  std::uint64_t bytes() const;
 };
 
 // A backend's own representation (CPU: rings in host memory; CUDA: device memory).
@@ -30,11 +32,20 @@ class BackendState {
  public:
   virtual ~BackendState() = default;
   virtual std::unique_ptr<BackendState> clone() const = 0;
-  virtual HostState download() const = 0;
+  // Of keys and values at most the newest `newestKeys` of each layer.
+  virtual HostState download(std::int64_t newestKeys) const = 0;
   virtual std::uint64_t bytes() const = 0;
 };
 
 class InterventionPlan;
+class SequenceState;
+
+// Is told of every chunk a sequence was fed, after it; a single step is a chunk of one token.
+class FeedObserver {
+ public:
+  virtual ~FeedObserver() = default;
+  virtual void onFed(const SequenceState& state, std::span<const std::int32_t> tokens) = 0;
+};
 
 // Movable, copied only by clone(). Used by one thread at a time. Belongs to the Model that made it.
 class SequenceState {
@@ -45,9 +56,12 @@ class SequenceState {
   ~SequenceState();
 
   std::int64_t position() const { return position_; }
-  SequenceState clone() const;
-  HostState download() const;
+  SequenceState clone() const;  // nobody watches the copy
+  // Of keys and values at most the newest `newestKeys` of each layer: less than all is no whole state.
+  HostState download(std::int64_t newestKeys = INT64_MAX) const;
   std::uint64_t bytes() const;
+  // `observer` outlives the state or is replaced before it goes; null: nobody.
+  void watch(FeedObserver* observer) { observer_ = observer; }
 
   // What is changed in everything fed from now on; null: nothing. A clone keeps it, a HostState does not.
   void intervene(std::shared_ptr<const InterventionPlan> plan) { interventions_ = std::move(plan); }
@@ -55,11 +69,14 @@ class SequenceState {
 
   // For the model that advances it.
   BackendState& impl() { return *impl_; }
-  void advance(std::int64_t tokens) { position_ += tokens; }
+  void advance(std::span<const std::int32_t> tokens);
+  // Undoes a chunk given up: the state is `earlier` again, with the same observer.
+  void takeBack(SequenceState earlier);
 
  private:
   std::unique_ptr<BackendState> impl_;
   std::int64_t position_ = 0;
+  FeedObserver* observer_ = nullptr;
   std::shared_ptr<const InterventionPlan> interventions_;
 };
 

@@ -2,57 +2,44 @@
 
 #include <algorithm>
 
-#include "engine/intervention_plan.h"
-
 namespace eyrie::engine {
-namespace {
 
-std::uint64_t sizeOf(const StateCache::Entry& entry) {
-  return entry.state.bytes() + entry.tokens.size() * sizeof(std::int32_t);
+std::int64_t reach(const StateLog& log, std::span<const std::int32_t> context, std::int64_t limit) {
+  const std::vector<std::int32_t>& tokens = log.tokens();
+  const auto differs = std::mismatch(tokens.begin(), tokens.end(), context.begin(), context.end()).first;
+  const auto common = static_cast<std::int64_t>(differs - tokens.begin());
+  return std::max<std::int64_t>(0, log.boundary(std::min(common, limit)));
 }
 
-}  // namespace
-
-bool startsWith(std::span<const std::int32_t> tokens, std::span<const std::int32_t> prefix) {
-  return prefix.size() <= tokens.size() && std::equal(prefix.begin(), prefix.end(), tokens.begin());
-}
-
-void StateCache::remember(std::vector<std::int32_t> tokens, SequenceState state) {
-  const auto same = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& entry) {
-    return entry.tokens == tokens && rulesOf(entry.state) == rulesOf(state);
+void StateCache::remember(StateLog log) {
+  if (log.boundary(log.position()) < 1) return;  // it leads nowhere
+  if (log.bytes() > maxBytes_) return;           // it would drive out all others and go as well
+  logs_.remove_if([&](const StateLog& other) {
+    return other.rules() == log.rules() && reach(log, other.tokens(), other.position()) == other.position();
   });
-  if (same != entries_.end()) {
-    bytes_ -= sizeOf(*same);
-    entries_.erase(same);
+  logs_.push_front(std::move(log));
+  while (logs_.size() > maxLogs_ || bytes() > maxBytes_) logs_.pop_back();
+}
+
+StateCache::Found StateCache::furthest(std::span<const std::int32_t> context, std::int64_t limit,
+                                       const Interventions& rules) {
+  Found found;
+  auto best = logs_.end();
+  for (auto it = logs_.begin(); it != logs_.end(); ++it) {
+    const std::int64_t position = reach(*it, context, limit);
+    if (position <= found.position || it->rules() != rules) continue;
+    found = {&*it, position};
+    best = it;
   }
-  Entry entry{std::move(tokens), std::move(state)};
-  if (sizeOf(entry) > maxBytes_) return;  // it would drive out all others and go as well
-  entries_.push_front(std::move(entry));
-  bytes_ += sizeOf(entries_.front());
-  while (!entries_.empty() && (entries_.size() > maxStates_ || bytes_ > maxBytes_)) dropLast();
+  if (best != logs_.end()) logs_.splice(logs_.begin(), logs_, best);
+  return found;
 }
 
-const StateCache::Entry* StateCache::longest(std::span<const std::int32_t> context, std::size_t limit,
-                                             const Interventions& rules) {
-  auto best = entries_.end();
-  for (auto it = entries_.begin(); it != entries_.end(); ++it) {
-    if (it->tokens.size() > limit || !startsWith(context, it->tokens)) continue;
-    if (rulesOf(it->state) != rules) continue;
-    if (best == entries_.end() || it->tokens.size() > best->tokens.size()) best = it;
-  }
-  if (best == entries_.end()) return nullptr;
-  entries_.splice(entries_.begin(), entries_, best);
-  return &entries_.front();
-}
-
-void StateCache::clear() {
-  entries_.clear();
-  bytes_ = 0;
-}
-
-void StateCache::dropLast() {
-  bytes_ -= sizeOf(entries_.back());
-  entries_.pop_back();
+std::uint64_t StateCache::bytes() const {
+  std::unordered_set<const void*> counted;
+  std::uint64_t sum = 0;
+  for (const StateLog& log : logs_) sum += log.bytes(counted);
+  return sum;
 }
 
 }  // namespace eyrie::engine

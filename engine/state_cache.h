@@ -1,48 +1,41 @@
-// Remembered states by the tokens and the interventions that made them, bounded by number and by bytes; the
-// least recently used goes first. One thread.
+// Logs of sequences that were left: other branches and conversations, sessions opened again. Bounded by
+// number and by bytes; the least recently used goes first. One thread.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <list>
 #include <span>
-#include <vector>
 
-#include "engine/interventions.h"
-#include "engine/sequence_state.h"
+#include "engine/state_log.h"
 
 namespace eyrie::engine {
 
-// Whether `tokens` begins with `prefix`.
-bool startsWith(std::span<const std::int32_t> tokens, std::span<const std::int32_t> prefix);
+// How far along `context`, and at most `limit` tokens, the sequence of a log can be taken up again: the last
+// position between two of its chunks before which both agree. 0: not at all.
+std::int64_t reach(const StateLog& log, std::span<const std::int32_t> context, std::int64_t limit);
 
 class StateCache {
  public:
-  struct Entry {
-    std::vector<std::int32_t> tokens;
-    SequenceState state;
+  struct Found {
+    const StateLog* log = nullptr;  // null: there is none; valid until the next change
+    std::int64_t position = 0;
   };
 
-  StateCache(std::size_t maxStates, std::uint64_t maxBytes) : maxStates_(maxStates), maxBytes_(maxBytes) {}
+  StateCache(std::size_t maxLogs, std::uint64_t maxBytes) : maxLogs_(maxLogs), maxBytes_(maxBytes) {}
 
-  // Keeps `state`, which holds exactly `tokens`, all read with its interventions; a state of the same tokens
-  // and interventions is replaced.
-  void remember(std::vector<std::int32_t> tokens, SequenceState state);
-  // The longest state of a prefix of `context` with at most `limit` tokens, read with exactly `rules`; null
-  // if there is none. Valid until the next change.
-  const Entry* longest(std::span<const std::int32_t> context, std::size_t limit,
-                       const Interventions& rules = {});
-  void clear();
-  std::size_t size() const { return entries_.size(); }
-  std::uint64_t bytes() const { return bytes_; }
+  // Logs that `log` only continues are replaced by it.
+  void remember(StateLog log);
+  // Of those read with exactly `rules`, the log that reaches furthest along `context`.
+  Found furthest(std::span<const std::int32_t> context, std::int64_t limit, const Interventions& rules = {});
+  void clear() { logs_.clear(); }
+  std::size_t size() const { return logs_.size(); }
+  std::uint64_t bytes() const;  // key-frames that forks share counted once
 
  private:
-  void dropLast();
-
-  std::size_t maxStates_;
+  std::size_t maxLogs_;
   std::uint64_t maxBytes_;
-  std::uint64_t bytes_ = 0;
-  std::list<Entry> entries_;  // most recently used first
+  std::list<StateLog> logs_;  // most recently used first
 };
 
 }  // namespace eyrie::engine

@@ -15,8 +15,8 @@ constexpr Quantity kRecurrentSummary[] = {Quantity::stateNorm,     Quantity::rec
                                           Quantity::inputGateMean, Quantity::writeNorm,
                                           Quantity::keepNorm,      Quantity::halfLifeQuantiles};
 constexpr Quantity kRecurrentFull[] = {Quantity::recurrenceGate, Quantity::inputGate, Quantity::logDecay,
-                                       Quantity::decay,          Quantity::write,     Quantity::keep,
-                                       Quantity::state};
+                                       Quantity::decay,          Quantity::angle,     Quantity::write,
+                                       Quantity::keep,           Quantity::state};
 
 std::vector<std::int64_t> shapeOf(const ModelConfig& config, const TraceOptions& options, BlockKind kind,
                                   Quantity quantity) {
@@ -28,9 +28,18 @@ std::vector<std::int64_t> shapeOf(const ModelConfig& config, const TraceOptions&
       return {config.H};
     case Quantity::attention:
       return {config.H, kind == BlockKind::localAttention ? config.W + 1 : options.globalSpan};
+    case Quantity::recurrenceGate:
+    case Quantity::inputGate:
+    case Quantity::logDecay:
+    case Quantity::decay:
+    case Quantity::angle:
+      return {config.channels()};
+    case Quantity::write:
+    case Quantity::keep:
+    case Quantity::state:
+      return {config.R};
     default:
-      return quantity >= Quantity::recurrenceGate ? std::vector<std::int64_t>{config.R}
-                                                  : std::vector<std::int64_t>{};
+      return {};
   }
 }
 
@@ -62,6 +71,7 @@ const char* quantityName(Quantity quantity) {
                                                       "input_gate",
                                                       "log_decay",
                                                       "decay",
+                                                      "angle",
                                                       "write",
                                                       "keep",
                                                       "state",
@@ -84,7 +94,9 @@ FrameLayout::FrameLayout(const ModelConfig& config, const TraceOptions& options)
     if (kind == BlockKind::recurrent) {
       for (const Quantity quantity : kRecurrentSummary) add(quantity);
       if (full) {
-        for (const Quantity quantity : kRecurrentFull) add(quantity);
+        for (const Quantity quantity : kRecurrentFull) {
+          if (quantity != Quantity::angle || config.rgLru == RgLru::complex) add(quantity);
+        }
       }
     } else {
       add(Quantity::attentionEntropy);

@@ -22,14 +22,16 @@ enum class Quantity : std::uint8_t {
   // summary, attention layers
   attentionEntropy,  // (H) nats
   attentionFirst,    // (H) mass on the first visible token
-  // full, recurrent layers, (R) each
-  recurrenceGate,
-  inputGate,
-  logDecay,
-  decay,
-  write,
-  keep,
-  state,
+  // full, recurrent layers. Channels are R, or R / 2 complex ones; then decay is |a|, and the (R) arrays hold
+  // all real and after them all imaginary parts.
+  recurrenceGate,  // (channels)
+  inputGate,       // (channels)
+  logDecay,        // (channels)
+  decay,           // (channels)
+  angle,           // (channels): by which a turns the state, radians; complex layers only
+  write,           // (R)
+  keep,            // (R)
+  state,           // (R)
   // full, attention layers: (H, span), last column the token itself
   attention,
 };

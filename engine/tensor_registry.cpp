@@ -11,7 +11,21 @@
 namespace eyrie::engine {
 namespace {
 
-enum class Dim : std::uint8_t { none, one, D, R, E, V, K, queries, keys, blocks, blockWidth };
+enum class Dim : std::uint8_t {
+  none,
+  one,
+  D,
+  R,
+  E,
+  V,
+  K,
+  queries,
+  keys,
+  channels,
+  blocks,
+  blockIn,
+  blockOut
+};
 enum class Scope : std::uint8_t { model, everyLayer, recurrent, attention };
 
 struct TableRow {
@@ -33,11 +47,12 @@ constexpr std::array kTable = {
     TableRow{Scope::recurrent,  "linear_y.bias",                  TensorRole::bias,           {Dim::R}},
     TableRow{Scope::recurrent,  "conv_1d.weight",                 TensorRole::convolution,    {Dim::R, Dim::one, Dim::K}},
     TableRow{Scope::recurrent,  "conv_1d.bias",                   TensorRole::bias,           {Dim::R}},
-    TableRow{Scope::recurrent,  "rg_lru.recurrent_param",         TensorRole::recurrentParam, {Dim::R}},
-    TableRow{Scope::recurrent,  "rg_lru.input_gate_weight",       TensorRole::gateWeight,     {Dim::blocks, Dim::blockWidth, Dim::blockWidth}},
-    TableRow{Scope::recurrent,  "rg_lru.input_gate_bias",         TensorRole::gateBias,       {Dim::blocks, Dim::blockWidth}},
-    TableRow{Scope::recurrent,  "rg_lru.recurrent_gate_weight",   TensorRole::gateWeight,     {Dim::blocks, Dim::blockWidth, Dim::blockWidth}},
-    TableRow{Scope::recurrent,  "rg_lru.recurrent_gate_bias",     TensorRole::gateBias,       {Dim::blocks, Dim::blockWidth}},
+    TableRow{Scope::recurrent,  "rg_lru.recurrent_param",         TensorRole::recurrentParam, {Dim::channels}},
+    TableRow{Scope::recurrent,  "rg_lru.recurrent_imag_param",    TensorRole::recurrentImagParam, {Dim::channels}},
+    TableRow{Scope::recurrent,  "rg_lru.input_gate_weight",       TensorRole::gateWeight,     {Dim::blocks, Dim::blockIn, Dim::blockOut}},
+    TableRow{Scope::recurrent,  "rg_lru.input_gate_bias",         TensorRole::gateBias,       {Dim::blocks, Dim::blockOut}},
+    TableRow{Scope::recurrent,  "rg_lru.recurrent_gate_weight",   TensorRole::gateWeight,     {Dim::blocks, Dim::blockIn, Dim::blockOut}},
+    TableRow{Scope::recurrent,  "rg_lru.recurrent_gate_bias",     TensorRole::gateBias,       {Dim::blocks, Dim::blockOut}},
     TableRow{Scope::recurrent,  "linear_out.weight",              TensorRole::linear,         {Dim::D, Dim::R}},
     TableRow{Scope::recurrent,  "linear_out.bias",                TensorRole::bias,           {Dim::D}},
     TableRow{Scope::attention,  "q_proj.weight",                  TensorRole::linear,         {Dim::queries, Dim::D}},
@@ -62,6 +77,7 @@ struct DimText {
 };
 
 DimText dimOf(Dim dim, const ModelConfig& config) {
+  const bool complex = config.rgLru == RgLru::complex;
   switch (dim) {
     case Dim::D:
       return {config.D, "hidden_size"};
@@ -77,10 +93,15 @@ DimText dimOf(Dim dim, const ModelConfig& config) {
       return {config.H * config.Dh, "num_attention_heads * head_dim"};
     case Dim::keys:
       return {config.kvHeads * config.Dh, "num_key_value_heads * head_dim"};
+    case Dim::channels:
+      return {config.channels(), complex ? "lru_width / 2" : "lru_width"};
     case Dim::blocks:
       return {config.gateBlocks, "gate blocks"};
-    case Dim::blockWidth:
+    case Dim::blockIn:
       return {config.gateBlocks > 0 ? config.R / config.gateBlocks : 0, "lru_width / gate blocks"};
+    case Dim::blockOut:
+      return {config.gateBlocks > 0 ? config.channels() / config.gateBlocks : 0,
+              complex ? "lru_width / 2 / gate blocks" : "lru_width / gate blocks"};
     case Dim::one:
     case Dim::none:
       break;
@@ -106,10 +127,12 @@ bool isTemporal(const TableRow& row) {
   return row.scope == Scope::recurrent || row.scope == Scope::attention;
 }
 
-bool belongs(const TableRow& row, BlockKind kind) {
+bool belongs(const TableRow& row, const ModelConfig& config, std::int64_t layerIdx) {
   if (row.scope == Scope::model) return false;
+  if (row.role == TensorRole::recurrentImagParam && config.rgLru != RgLru::complex) return false;
   if (!isTemporal(row)) return true;
-  return (row.scope == Scope::recurrent) == (kind == BlockKind::recurrent);
+  const bool recurrent = config.blocks[static_cast<std::size_t>(layerIdx)] == BlockKind::recurrent;
+  return (row.scope == Scope::recurrent) == recurrent;
 }
 
 }  // namespace
@@ -121,7 +144,7 @@ std::vector<ExpectedTensor> expectedTensors(const ModelConfig& config) {
     if (row.role == TensorRole::norm) {  // the final norm comes after the layers
       for (std::int64_t layerIdx = 0; layerIdx < config.L; ++layerIdx)
         for (const TableRow& part : kTable)
-          if (belongs(part, config.blocks[static_cast<std::size_t>(layerIdx)]))
+          if (belongs(part, config, layerIdx))
             tensors.push_back(fromRow(
                 part, config,
                 fmt::format("model.layers.{}.{}{}", layerIdx, isTemporal(part) ? kBlock : "", part.name),
@@ -141,12 +164,12 @@ std::string gateBlocksWitness(const ModelConfig& config) {
 
 std::int64_t countGateBlocks(const ModelConfig& config, const std::vector<std::int64_t>& shape,
                              const std::string& file) {
-  if (shape.size() != 3 || shape[0] < 1 || config.R % shape[0] != 0)
+  if (shape.size() != 3 || shape[0] < 1 || config.channels() % shape[0] != 0)
     throw Error(
         ErrorCode::badTensor,
-        fmt::format("{}: tensor {}: expected a shape [blocks, in, out] whose blocks divide lru_width {}, "
-                    "found {}",
-                    file, gateBlocksWitness(config), config.R, shapeText(shape)));
+        fmt::format("{}: tensor {}: expected a shape [blocks, in, out] whose blocks divide {} {}, found {}",
+                    file, gateBlocksWitness(config), dimOf(Dim::channels, config).words, config.channels(),
+                    shapeText(shape)));
   return shape[0];
 }
 

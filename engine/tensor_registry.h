@@ -14,14 +14,15 @@ namespace eyrie::engine {
 
 // What a tensor is for; backends and make-model switch on this instead of on names.
 enum class TensorRole : std::uint8_t {
-  embedding,      // (V, D)
-  norm,           // (D), used as 1 + w
-  linear,         // (out, in)
-  bias,           // (out)
-  convolution,    // (R, 1, K), the last tap is the current token
-  gateWeight,     // (blocks, in, out): transposed with respect to `linear`
-  gateBias,       // (blocks, out)
-  recurrentParam  // (R): p of log_a = -8 r softplus(p)
+  embedding,          // (V, D)
+  norm,               // (D), used as 1 + w
+  linear,             // (out, in)
+  bias,               // (out)
+  convolution,        // (R, 1, K), the last tap is the current token
+  gateWeight,         // (blocks, in, out): transposed with respect to `linear`
+  gateBias,           // (blocks, out)
+  recurrentParam,     // (channels): p of log_a = -8 r softplus(p)
+  recurrentImagParam  // (channels): radians a token at r = 1; complex RG-LRU only
 };
 
 struct ExpectedTensor {

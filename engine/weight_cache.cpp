@@ -67,11 +67,12 @@ std::size_t chunksOf(std::size_t bytes) {
 
 template <class Work>
 void forEachChunk(std::size_t bytes, kernels::ThreadPool& pool, const Work& work) {
-  pool.parallelFor(static_cast<std::int64_t>(chunksOf(bytes)), 1, [&](std::int64_t begin, std::int64_t end, int) {
-    for (auto chunk = static_cast<std::size_t>(begin); chunk < static_cast<std::size_t>(end); ++chunk) {
-      work(chunk, chunk * kChunk, std::min(kChunk, bytes - chunk * kChunk));
-    }
-  });
+  pool.parallelFor(
+      static_cast<std::int64_t>(chunksOf(bytes)), 1, [&](std::int64_t begin, std::int64_t end, int) {
+        for (auto chunk = static_cast<std::size_t>(begin); chunk < static_cast<std::size_t>(end); ++chunk) {
+          work(chunk, chunk * kChunk, std::min(kChunk, bytes - chunk * kChunk));
+        }
+      });
 }
 
 void throwIfStopped(const std::stop_token& stop) {
@@ -115,7 +116,8 @@ std::string WeightCache::header(std::span<const std::uint64_t> checksums, std::s
   return text;
 }
 
-bool WeightCache::read(std::span<std::byte> out, kernels::ThreadPool& pool, const std::stop_token& stop) const {
+bool WeightCache::read(std::span<std::byte> out, kernels::ThreadPool& pool,
+                       const std::stop_token& stop) const {
   const Descriptor file(file_, O_RDONLY);
   if (!file) return false;
   std::vector<std::uint64_t> checksums(chunksOf(out.size()));

@@ -2,10 +2,12 @@
 
 #include <fmt/core.h>
 
+#include <cmath>
 #include <string>
 
 #include "engine/error.h"
 #include "engine/tensor_registry.h"
+#include "kernels/complex_rg_lru.h"
 #include "kernels/packed_matrix.h"
 #include "kernels/rg_lru.h"
 
@@ -23,8 +25,9 @@ class WeightLoader {
  private:
   const StoredTensor& take(const std::string& name);
   kernels::MatrixView matrix(const std::string& name);
-  static kernels::MatrixView viewOf(const StoredTensor& tensor);
+  kernels::MatrixView viewOf(const StoredTensor& tensor);
   std::vector<float> vector(const std::string& name);
+  std::vector<float> angles(const std::string& name);
   LayerWeights layer(const std::string& prefix, BlockKind kind);
   RecurrentWeights recurrent(const std::string& prefix);
   AttentionWeights attention(const std::string& prefix);
@@ -54,6 +57,12 @@ kernels::MatrixView WeightLoader::viewOf(const StoredTensor& tensor) {
   view.rows = 1;
   for (std::size_t axis = 0; axis + 1 < tensor.shape.size(); ++axis) view.rows *= tensor.shape[axis];
   view.data = tensor.data;
+  if (tensor.transposed) {
+    const auto copy = std::make_shared<std::vector<std::byte>>(tensor.bytes);
+    copyElements(tensor, 0, tensor.bytes / kernels::dtypeSize(tensor.dtype), copy->data());
+    view.data = copy->data();
+    weights_->turned.push_back(copy);
+  }
   return view;
 }
 
@@ -65,7 +74,25 @@ std::vector<float> WeightLoader::vector(const std::string& name) {
   const StoredTensor& tensor = take(name);
   const std::size_t count = tensor.bytes / kernels::dtypeSize(tensor.dtype);
   std::vector<float> values(count);
-  kernels::widen(tensor.data, tensor.dtype, count, values.data());
+  if (!tensor.transposed) {
+    kernels::widen(tensor.data, tensor.dtype, count, values.data());
+    return values;
+  }
+  std::vector<std::byte> turned(tensor.bytes);
+  copyElements(tensor, 0, count, turned.data());
+  kernels::widen(turned.data(), tensor.dtype, count, values.data());
+  return values;
+}
+
+std::vector<float> WeightLoader::angles(const std::string& name) {
+  std::vector<float> values = vector(name);
+  for (const float value : values) {
+    if (std::abs(value) <= kernels::kLargestAngle) continue;  // NaN is not
+    const StoredTensor& tensor = checkpoint_->tensor(name);
+    throw Error(ErrorCode::badTensor,
+                fmt::format("{}: tensor {}: expected angles of at most {} either way, found {}", tensor.file,
+                            name, kernels::kLargestAngle, value));
+  }
   return values;
 }
 
@@ -93,6 +120,7 @@ RecurrentWeights WeightLoader::recurrent(const std::string& prefix) {
   w.recurrenceGateBias = vector(prefix + "rg_lru.recurrent_gate_bias");
   w.decayRate = vector(prefix + "rg_lru.recurrent_param");
   for (float& p : w.decayRate) p = kernels::decayRateOf(p);
+  if (config.rgLru == RgLru::complex) w.angleRate = angles(prefix + "rg_lru.recurrent_imag_param");
   return w;
 }
 

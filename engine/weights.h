@@ -2,6 +2,7 @@
 // copies.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -17,16 +18,17 @@ struct RecurrentWeights {
   kernels::MatrixView linearX;         // (R, D)
   kernels::MatrixView linearY;         // (R, D)
   kernels::MatrixView linearOut;       // (D, R)
-  kernels::MatrixView inputGate;       // (R, R / gateBlocks): blocks [in][out]
+  kernels::MatrixView inputGate;       // (R, channels / gateBlocks): blocks [in][out]
   kernels::MatrixView recurrenceGate;  // likewise
   std::vector<float> linearXBias;      // (R)
   std::vector<float> linearYBias;      // (R)
   std::vector<float> linearOutBias;    // (D)
   std::vector<float> convWeight;       // (K, R), row K-1 for the current token
   std::vector<float> convBias;         // (R)
-  std::vector<float> inputGateBias;    // (R)
+  std::vector<float> inputGateBias;    // (channels)
   std::vector<float> recurrenceGateBias;
-  std::vector<float> decayRate;  // (R): 8 softplus(p), folded in f32 (trap 47)
+  std::vector<float> decayRate;  // (channels): 8 softplus(p), folded in f32 (trap 47)
+  std::vector<float> angleRate;  // (channels); empty unless the RG-LRU is complex
 };
 
 struct AttentionWeights {
@@ -55,14 +57,16 @@ struct LayerWeights {
 };
 
 // Immutable after load. Keeps the checkpoint, and so its mappings, alive. Matrices that were converted
-// (converted_weights.h) lie in `converted`.
+// (converted_weights.h) or moved (weight_mover.h) lie in `pages`.
 struct Weights {
   std::shared_ptr<const Checkpoint> checkpoint;
   kernels::MatrixView embedding;  // (V, D)
   kernels::MatrixView head;       // (V, D): the embedding itself unless an untied lm_head differs (trap 19)
   std::vector<float> finalNorm;   // (D)
   std::vector<LayerWeights> layers;
-  std::shared_ptr<const kernels::Pages> converted;
+  // Matrices that lie transposed in their file, and views point to.
+  std::vector<std::shared_ptr<const std::vector<std::byte>>> turned;
+  std::shared_ptr<const kernels::Pages> pages;
 };
 
 // The matrices that may be stored in fewer bits, in the order in which a step reads them: all but the
@@ -71,7 +75,8 @@ std::vector<kernels::MatrixView*> convertibleMatrices(Weights& weights);
 // What one step reads of the weights: everything but the embedding table.
 std::uint64_t stepBytes(const Weights& weights);
 
-// Converts the small vectors; big matrices are not read. Throws Error.
+// Converts the small vectors; big matrices are not read, but for those that lie transposed in their file
+// (DeepMind's layout), which are copied. Throws Error.
 std::shared_ptr<const Weights> loadWeights(std::shared_ptr<const Checkpoint> checkpoint,
                                            const std::function<void(double fraction)>& progress = {},
                                            std::stop_token stop = {});

@@ -1,5 +1,5 @@
-// Element types of stored tensors, and exact conversions to f32 (bf16 and f16 widen without loss). int8 and int4
-// are quantised matrices (kernels/packed_matrix.h): they have no single elements and no dtypeSize.
+// Element types of stored tensors, and exact conversions to f32 (bf16 and f16 widen without loss). int8 and
+// int4 are quantised matrices (kernels/packed_matrix.h): they have no single elements and no dtypeSize.
 #pragma once
 
 #include <bit>

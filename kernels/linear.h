@@ -18,16 +18,16 @@ struct LinearArgs {
   float* out = nullptr;         // (T, rows); must not overlap x
 };
 
-// G blocks of (B, B): out[t, g*B + j] = sum_k x[t, g*B + k] * W[g][k][j] + bias[g*B + j].
-// Contraction is over the FIRST matrix index, unlike LinearArgs.
+// G blocks of (B, N), N = weight.cols: out[t, g*N + j] = sum_k x[t, g*B + k] * W[g][k][j] + bias[g*N + j].
+// Contraction is over the FIRST matrix index, unlike LinearArgs. N is B but for the complex RG-LRU's gates.
 struct BlockLinearArgs {
   const float* x = nullptr;     // (T, G*B)
-  MatrixView weight;            // rows = G*B, cols = B: G blocks [in][out], one after the other; not packed
-  const float* bias = nullptr;  // (G*B)
+  MatrixView weight;            // rows = G*B, cols = N: G blocks [in][out], one after the other; not packed
+  const float* bias = nullptr;  // (G*N)
   std::int64_t T = 0;
   std::int64_t G = 0;
   std::int64_t B = 0;
-  float* out = nullptr;  // (T, G*B); must not overlap x
+  float* out = nullptr;  // (T, G*N); must not overlap x
 };
 
 namespace reference {

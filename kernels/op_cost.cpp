@@ -36,10 +36,12 @@ OpCost opCost(const LinearArgs& args) {
 }
 
 OpCost opCost(const BlockLinearArgs& args) {
-  const double width = real(args.G) * real(args.B);
-  const double weightBytes = width * real(args.B) * static_cast<double>(dtypeSize(args.weight.dtype));
-  const double biasBytes = args.bias == nullptr ? 0 : kF32 * width;
-  return {weightBytes + biasBytes + 2 * kF32 * real(args.T) * width, 2 * real(args.T) * width * real(args.B)};
+  const double inputs = real(args.G) * real(args.B);
+  const double outputs = real(args.G) * real(args.weight.cols);
+  const double products = inputs * real(args.weight.cols);
+  const double weightBytes = products * static_cast<double>(dtypeSize(args.weight.dtype));
+  const double biasBytes = args.bias == nullptr ? 0 : kF32 * outputs;
+  return {weightBytes + biasBytes + kF32 * real(args.T) * (inputs + outputs), 2 * real(args.T) * products};
 }
 
 OpCost opCost(const Conv1dArgs& args) {
@@ -59,6 +61,20 @@ OpCost opCost(const RgLruArgs& args) {
     if (tap != nullptr) ++arrays;
   }
   return {kF32 * (arrays * elements + 3 * real(args.R)), 12 * elements};
+}
+
+// Two gates, input and output of two parts; six transcendental functions are counted as one FLOP each.
+OpCost opCost(const ComplexRgLruArgs& args) {
+  const double channels = real(args.T) * real(args.C);
+  const ComplexRgLruTaps& taps = args.taps;
+  double arrays = 6;
+  for (const float* tap : {taps.recurrenceGate, taps.inputGate, taps.logDecay, taps.decay, taps.angle}) {
+    if (tap != nullptr) ++arrays;
+  }
+  for (const float* tap : {taps.write, taps.keep}) {
+    if (tap != nullptr) arrays += 2;
+  }
+  return {kF32 * (arrays * channels + 6 * real(args.C)), 25 * channels};
 }
 
 OpCost opCost(const AttentionArgs& args) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/attention.h"
+#include "kernels/complex_rg_lru.h"
 #include "kernels/conv1d.h"
 #include "kernels/embed.h"
 #include "kernels/gated_mlp.h"
@@ -21,6 +22,7 @@ OpCost opCost(const LinearArgs& args);
 OpCost opCost(const BlockLinearArgs& args);
 OpCost opCost(const Conv1dArgs& args);
 OpCost opCost(const RgLruArgs& args);
+OpCost opCost(const ComplexRgLruArgs& args);
 OpCost opCost(const AttentionArgs& args);
 OpCost opCost(const GatedActivationArgs& args);
 OpCost opCost(const EmbedArgs& args);

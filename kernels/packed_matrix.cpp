@@ -55,7 +55,8 @@ float matrixElement(const MatrixView& matrix, std::int64_t row, std::int64_t col
 namespace reference {
 namespace {
 
-void packGroup(const MatrixView& from, DType to, std::int64_t firstRow, std::int64_t firstCol, std::byte* out) {
+void packGroup(const MatrixView& from, DType to, std::int64_t firstRow, std::int64_t firstCol,
+               std::byte* out) {
   const std::int64_t count = std::min(packedGroup(to), from.cols - firstCol);
   std::vector<signed char> codes(static_cast<std::size_t>(kPackedRows * packedGroup(to)));
   for (std::int64_t r = 0; r < std::min(kPackedRows, from.rows - firstRow); ++r) {

@@ -38,7 +38,8 @@ constexpr std::int64_t packedWeightBytes(DType dtype, std::int64_t columns) {
 // Bytes of 16 rows of `cols` columns.
 constexpr std::int64_t packedBlockBytes(DType dtype, std::int64_t cols) {
   const std::int64_t group = packedGroup(dtype);
-  return (cols + group - 1) / group * kPackedScaleBytes + packedWeightBytes(dtype, roundUp(cols, kPackedColumns));
+  return (cols + group - 1) / group * kPackedScaleBytes +
+         packedWeightBytes(dtype, roundUp(cols, kPackedColumns));
 }
 constexpr std::int64_t packedBytes(DType dtype, std::int64_t rows, std::int64_t cols) {
   return (rows + kPackedRows - 1) / kPackedRows * packedBlockBytes(dtype, cols);

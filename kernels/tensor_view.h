@@ -7,7 +7,8 @@
 
 namespace eyrie::kernels {
 
-// Row-major matrix in its stored dtype, or a packed one (packed_matrix.h). A linear layer's weight is (rows = outputs, cols = inputs).
+// Row-major matrix in its stored dtype, or a packed one (packed_matrix.h). A linear layer's weight is (rows =
+// outputs, cols = inputs).
 struct MatrixView {
   const void* data = nullptr;  // (rows, cols) of `dtype`; aligned to the element size only, packed to 2
   DType dtype = DType::f32;

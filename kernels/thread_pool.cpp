@@ -10,9 +10,11 @@
 namespace eyrie::kernels {
 namespace {
 
-// About 20 microseconds: longer than the gap between two kernels of a decode step, shorter than a time slice.
-constexpr int kSpins = 1000;
-constexpr int kMaxThreads = 1024;
+// A third of a millisecond to one: longer than what one thread does alone between two parallel kernels of a
+// decode step, shorter than a time slice. Waking a sleeper costs 50 microseconds and more, hundreds of times
+// a token.
+constexpr int kSpins = 20'000;
+constexpr int kMaxThreads = 1024;  // parts are counted in 16 bits
 
 inline void cpuRelax() {
 #if defined(__x86_64__) || defined(__i386__)
@@ -140,7 +142,7 @@ void ThreadPool::parallelFor(std::int64_t n, std::int64_t grain,
   if (n <= 0) return;
   const std::int64_t unit = std::max<std::int64_t>(grain, 1);
   const std::int64_t units = (n + unit - 1) / unit;
-  const std::int64_t unitsPerPart = (units + size() - 1) / size();
+  const std::int64_t unitsPerPart = (units + maxParts() - 1) / maxParts();
   const std::int64_t parts = (units + unitsPerPart - 1) / unitsPerPart;
   if (parts == 1) {
     body(0, n, 0);

@@ -1,4 +1,4 @@
-// A persistent pool for the CPU kernels: parallelFor splits [0, n) into at most size() contiguous parts.
+// A persistent pool for the CPU kernels: parallelFor splits [0, n) into at most maxParts() contiguous parts.
 #pragma once
 
 #include <cstdint>
@@ -16,6 +16,8 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int size() const;
+  // Several a thread: whoever is held up by other programs leaves the rest to the others.
+  int maxParts() const { return size() == 1 ? 1 : 4 * size(); }
   // body(begin, end, part) for disjoint parts, each but the last a multiple of `grain` long; returns when all
   // are done. The split depends on n, grain and size() alone. The body must not throw.
   void parallelFor(std::int64_t n, std::int64_t grain,

@@ -22,12 +22,13 @@ struct BenchOptions {
   std::int64_t traced = 0;
   std::int64_t scan = 0;
   bool snapshot = false;
+  std::int64_t rewind = 0;
   std::int64_t context = 0;
   int repeats = 5;
   bool json = false;
 
   bool nothingNamed() const {
-    return prefill.empty() && decode == 0 && traced == 0 && scan == 0 && !snapshot;
+    return prefill.empty() && decode == 0 && traced == 0 && scan == 0 && !snapshot && rewind == 0;
   }
 };
 
@@ -113,6 +114,7 @@ std::vector<std::function<std::vector<BenchResult>()>> partsOf(const BenchOption
     parts.emplace_back([&] { return runs.tracedDecode(options.traced, options.context); });
   if (options.scan > 0) add([&] { return runs.scan(options.scan); });
   if (options.snapshot) add([&] { return runs.snapshot(options.context); });
+  if (options.rewind > 0) parts.emplace_back([&] { return runs.rewind(options.rewind); });
   return parts;
 }
 
@@ -167,6 +169,12 @@ void addBenchCommand(CLI::App& parser, Action& action) {
   tokens("--traced", options->traced, "This many steps without a trace, with a summary and with everything");
   tokens("--scan", options->scan, "The RG-LRU alone over this many tokens");
   command->add_flag("--snapshot", options->snapshot, "A copy of the state");
+  command
+      ->add_option(
+          "--rewind", options->rewind,
+          "Back to the middle of a conversation of this many tokens, 0 and 63 steps from a key-frame")
+      ->check(wholeNumber(1024, kMostTokens))
+      ->type_name("N");
   command->add_option("--context", options->context, "Position to begin at, the window filled [0]")
       ->check(wholeNumber(0, std::uint64_t{1} << 40U))
       ->type_name("N");

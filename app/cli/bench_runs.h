@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <stop_token>
 #include <string>
 #include <vector>
 
 #include "app/cli/model_options.h"
+#include "kernels/op_cost.h"
 #include "kernels/thread_pool.h"
 
 namespace eyrie::app {
@@ -43,6 +45,9 @@ class BenchRuns {
   BenchResult scan(std::int64_t tokens);
   // A copy of the state at position `context`.
   BenchResult snapshot(std::int64_t context);
+  // Back to the middle of a conversation of `tokens`, read in part and written in part: to a key-frame, and
+  // to the place furthest from one.
+  std::vector<BenchResult> rewind(std::int64_t tokens);
 
  private:
   engine::SequenceState stateAt(std::int64_t context) const;
@@ -51,7 +56,10 @@ class BenchRuns {
   double matrixParameters() const;                  // beside embedding and head
   void decodeOnce(engine::SequenceState& state, std::int64_t tokens, engine::TraceFrame* frame,
                   const engine::FrameLayout* layout);
+  // The time of `work`, once for nothing and then as often as asked.
+  BenchResult measured(BenchResult result, const std::function<void()>& work) const;
   BenchResult describeDecode(std::string name, std::int64_t tokens, std::int64_t context) const;
+  BenchResult timedScan(std::int64_t tokens, const kernels::OpCost& cost, const std::function<void()>& run);
   void checkStop() const;
 
   const LoadedModel& loaded_;

@@ -1,11 +1,14 @@
 #include "app/cli/checks.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include <algorithm>
 #include <charconv>
 #include <string>
 
 #include "engine/checkpoint/strict_json.h"
+#include "engine/make_model.h"
 
 namespace eyrie::app {
 namespace {
@@ -42,6 +45,15 @@ CLI::Validator realNumber() {
 CLI::Validator filled() {
   const auto check = [](std::string& text) -> std::string {
     return text.empty() ? "expected a name, found nothing" : "";
+  };
+  return {check, ""};
+}
+
+CLI::Validator presetName() {
+  const auto check = [](std::string& text) -> std::string {
+    const auto presets = engine::modelPresets();
+    if (std::find(presets.begin(), presets.end(), text) != presets.end()) return {};
+    return fmt::format("expected one of {}; found '{}'", fmt::join(presets, ", "), engine::printable(text));
   };
   return {check, ""};
 }

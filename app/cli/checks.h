@@ -14,4 +14,7 @@ CLI::Validator realNumber();
 // A name of something: not empty.
 CLI::Validator filled();
 
+// One of engine::modelPresets().
+CLI::Validator presetName();
+
 }  // namespace eyrie::app

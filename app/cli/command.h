@@ -26,6 +26,7 @@ void addTraceCommand(CLI::App& parser, Action& action);
 void addDrawCommand(CLI::App& parser, Action& action);
 void addInspectCommand(CLI::App& parser, Action& action);
 void addMakeModelCommand(CLI::App& parser, Action& action);
+void addStateCommand(CLI::App& parser, Action& action);
 void addSessionCommand(CLI::App& parser, Action& action);
 void addDoctorCommand(CLI::App& parser, Action& action);
 void addBenchCommand(CLI::App& parser, Action& action);

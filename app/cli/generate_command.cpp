@@ -1,10 +1,12 @@
 // eyrie-cli generate: reads a prompt, writes after it; text or one JSON line a token.
 #include <fmt/format.h>
 
+#include "app/cli/checks.h"
 #include "app/cli/command.h"
 #include "app/cli/console.h"
 #include "app/cli/model_options.h"
 #include "app/cli/session_recorder.h"
+#include "engine/error.h"
 #include "engine/generator.h"
 #include "engine/tokenizer/utf8_assembler.h"
 
@@ -16,6 +18,7 @@ struct GenerateOptions {
   InputOptions input;
   WritingOptions writing;
   RecordingOptions recording;
+  std::string state;
   bool json = false;
 };
 
@@ -76,6 +79,7 @@ void report(const GenerateOptions& options, const LoadedModel& loaded, const eng
                {"stop", stop},
                {"seed", result.seed},
                {"prompt_tokens", promptTokens},
+               {"read_tokens", result.contextTokens},
                {"tokens", result.generatedTokens},
                {"prefill_ms", number(result.prefillMs)},
                {"decode_tokens_per_s", number(result.decodeTokensPerSecond())},
@@ -86,16 +90,57 @@ void report(const GenerateOptions& options, const LoadedModel& loaded, const eng
                    promptTokens, result.decodeTokensPerSecond(), stop, result.seed));
 }
 
-int generate(GenerateOptions& options) {
-  options.input.check();
+void check(GenerateOptions& options) {
+  if (options.state.empty() || options.input.given()) options.input.check();
+  if (!options.state.empty()) {
+    if (options.input.chat) {
+      wrongUsage("--chat begins a conversation, --state goes on with one: give the text as it is");
+    }
+    if (!options.recording.store.empty()) wrongUsage("--store goes with a prompt, not with --state");
+  }
   options.writing.check();
   options.recording.check(options.input);
+}
+
+// What the model is to continue, and the state of its beginning.
+struct Beginning {
+  std::vector<std::int32_t> context;
+  engine::SequenceState state;
+};
+
+// Nothing that the state holds is read again.
+Beginning fromState(const GenerateOptions& options, const LoadedModel& loaded) {
+  engine::SavedState saved = engine::readStateFile(options.state);
+  engine::checkStateOf(saved, options.state, loaded.model->config(), loaded.info.fingerprint,
+                       loaded.info.name);
+  std::vector<std::int32_t> context = std::move(saved.tokens);
+  if (options.input.given()) {
+    const std::vector<std::int32_t> more = options.input.read(loaded.info, true).tokens;
+    context.insert(context.end(), more.begin(), more.end());
+  }
+  if (static_cast<std::int64_t>(context.size()) == saved.state.position) {
+    throw engine::Error(
+        engine::ErrorCode::badArgument,
+        fmt::format("{}: all {} tokens are read, and the next is known only after one more: add a prompt",
+                    options.state, saved.state.position));
+  }
+  return {std::move(context), loaded.restoreState(saved.state)};
+}
+
+Beginning begin(const GenerateOptions& options, const LoadedModel& loaded, SessionRecorder& recorder) {
+  if (!options.state.empty()) return fromState(options, loaded);
+  std::vector<std::int32_t> context =
+      recorder.active() ? recorder.begin(options.input) : options.input.read(loaded.info).tokens;
+  engine::SequenceState state = recorder.stateFor(context);
+  return {std::move(context), std::move(state)};
+}
+
+int generate(GenerateOptions& options) {
+  check(options);
   Interrupt interrupt;
   LoadedModel loaded = loadModel(options.model, interrupt.token());
   SessionRecorder recorder(options.recording, loaded, options.writing);
-  const auto context =
-      recorder.active() ? recorder.begin(options.input) : options.input.read(loaded.info).tokens;
-  engine::SequenceState state = recorder.stateFor(context);
+  auto [context, state] = begin(options, loaded, recorder);
   Printer printer(loaded.info, options.json, recorder);
   const auto result = engine::generate(*loaded.model, state, context, engineOptions(options, loaded.info),
                                        printer, interrupt.token());
@@ -113,6 +158,12 @@ void addGenerateCommand(CLI::App& parser, Action& action) {
   options->model.addTo(*command);
   options->input.addPromptTo(*command);
   options->writing.addTo(*command);
+  command
+      ->add_option(
+          "--state", options->state,
+          "Goes on from a saved state instead of reading; a prompt, if any, follows what it has read")
+      ->check(filled())
+      ->type_name("F.safetensors");
   command->add_flag("--json", options->json, "One JSON object a token, then a summary");
   options->recording.addTo(*command);
   command->callback([options, &action] { action = [options] { return generate(*options); }; });

@@ -47,6 +47,7 @@ const char* activationText(kernels::Activation activation) {
 Json configJson(const engine::ModelConfig& config) {
   return {{"hidden_size", config.D},
           {"lru_width", config.R},
+          {"rg_lru", config.rgLru == engine::RgLru::complex ? "complex" : "real"},
           {"mlp_width", config.E},
           {"num_hidden_layers", config.L},
           {"num_attention_heads", config.H},
@@ -107,6 +108,8 @@ void printSummary(const engine::ModelInfo& info) {
   printRow("layers", fmt::format("{} ({})", config.L, engine::patternString(config)));
   printRow("width", fmt::format("D {} · R {} · E {} · gate blocks {}", config.D, config.R, config.E,
                                 config.gateBlocks));
+  if (config.rgLru == engine::RgLru::complex)
+    printRow("recurrence", fmt::format("complex, {} channels", config.channels()));
   printRow(
       "attention",
       config.hasKind(engine::BlockKind::localAttention) || config.hasKind(engine::BlockKind::globalAttention)

@@ -93,6 +93,7 @@ int main(int argc, char** argv) {  // NOLINT(bugprone-exception-escape)
   app::addDrawCommand(parser, action);
   app::addInspectCommand(parser, action);
   app::addMakeModelCommand(parser, action);
+  app::addStateCommand(parser, action);
   app::addSessionCommand(parser, action);
   app::addDoctorCommand(parser, action);
   app::addBenchCommand(parser, action);

@@ -2,8 +2,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <algorithm>
-
 #include "app/cli/checks.h"
 #include "app/cli/command.h"
 #include "app/cli/console.h"
@@ -26,11 +24,6 @@ kernels::DType dtypeOf(const std::string& name) {
 }
 
 int makeModel(const MakeModelCommandOptions& options) {
-  const auto presets = engine::modelPresets();
-  if (std::find(presets.begin(), presets.end(), options.preset) == presets.end()) {
-    wrongUsage(
-        fmt::format("--preset: expected one of {}; found '{}'", fmt::join(presets, ", "), options.preset));
-  }
   Interrupt interrupt;
   engine::MakeModelOptions make;
   make.seed = options.seed;
@@ -56,6 +49,7 @@ void addMakeModelCommand(CLI::App& parser, Action& action) {
       ->add_option("--preset", options->preset,
                    fmt::format("Size: {}", fmt::join(engine::modelPresets(), ", ")))
       ->required()
+      ->check(presetName())
       ->type_name("NAME");
   command->add_option("--seed", options->seed, "Seed of the weights [0]")
       ->check(wholeNumber(0, UINT64_MAX))

@@ -156,6 +156,12 @@ void ModelOptions::addTo(CLI::App& command) {
       ->required()
       ->check(filled())
       ->type_name("M");
+  command
+      .add_option("--preset", preset,
+                  "What tensors with DeepMind's names do not tell (window, soft cap, embedding scale): a "
+                  "name that make-model knows [config.json]")
+      ->check(presetName())
+      ->type_name("NAME");
   command.add_option("--backend", backend, "auto, cpu, reference or cuda [auto]")
       ->check(CLI::IsMember({"auto", "cpu", "reference", "cuda"}))
       ->type_name("NAME");
@@ -180,22 +186,21 @@ engine::BackendKind backendKind(const std::string& name) {
 engine::ModelInfo openModel(const ModelOptions& options,
                             std::shared_ptr<const engine::Checkpoint>& checkpoint) {
   const auto location = engine::locateModel(options.model);
-  checkpoint = engine::Checkpoint::open(location.folder);
+  checkpoint = engine::Checkpoint::open(location.folder, options.preset);
   engine::ModelInfo info;
   info.name = location.name;
   info.folder = location.folder;
-  info.summary = engine::summarise(*checkpoint);
+  info.summary = engine::summarise(*checkpoint, weightsFor(options.dtype));
   info.fingerprint = checkpoint->fingerprint();
   info.tokenizer = engine::Tokenizer::loadFor(location.folder, info.summary.config.V);
-  if (info.tokenizer) info.chat = engine::chatFormatOf(info.summary.config, *info.tokenizer);
+  if (info.tokenizer) info.chat = engine::chatFormatOf(info.summary.config, *info.tokenizer, location.folder);
   return info;
 }
 
 std::shared_ptr<const engine::InterventionPlan> readInterventions(const ModelOptions& options,
                                                                   const engine::ModelConfig& config) {
   auto plan = engine::planInterventions(engine::parseInterventions(options.intervene), config);
-  if (plan == nullptr) return plan;
-  for (const engine::Intervention& rule : plan->rules()) {
+  for (const engine::Intervention& rule : engine::rulesOf(plan)) {
     note(fmt::format("[intervention: {}]", engine::printIntervention(rule)));
   }
   return plan;
@@ -203,8 +208,7 @@ std::shared_ptr<const engine::InterventionPlan> readInterventions(const ModelOpt
 
 Json interventionsJson(const std::shared_ptr<const engine::InterventionPlan>& plan) {
   Json lines = Json::array();
-  if (plan == nullptr) return lines;
-  for (const engine::Intervention& rule : plan->rules()) lines.push_back(engine::printIntervention(rule));
+  for (const auto& rule : engine::rulesOf(plan)) lines.push_back(engine::printIntervention(rule));
   return lines;
 }
 
@@ -221,9 +225,21 @@ LoadedModel loadModel(const ModelOptions& options, std::stop_token stop) {
   load.weightCache = engine::weightCacheFolder();
   loaded.model = engine::Model::load(std::move(checkpoint), load);
   loaded.info.backend = loaded.model->backendName();
-  loaded.info.summary = loaded.model->summary();
   loaded.info.fingerprint = loaded.model->fingerprint();
   return loaded;
+}
+
+engine::SavedState savedState(const LoadedModel& loaded, std::vector<std::int32_t> tokens,
+                              engine::HostState state) {
+  engine::SavedState saved;
+  saved.model = loaded.info.name;
+  saved.fingerprint = loaded.info.fingerprint;
+  saved.origin = "read";
+  if (loaded.info.tokenizer) saved.text = loaded.info.tokenizer->decode(tokens);
+  saved.tokens = std::move(tokens);
+  saved.config = loaded.model->config();
+  saved.state = std::move(state);
+  return saved;
 }
 
 void InputOptions::addTokensTo(CLI::App& command) {
@@ -250,15 +266,27 @@ void InputOptions::addTextTo(CLI::App& command) {
   addTokensTo(command);
 }
 
-void InputOptions::check() const {
-  std::size_t sources = 0;
-  std::string names;
+std::vector<const CLI::Option*> InputOptions::sources() const {
+  std::vector<const CLI::Option*> sources;
   for (const CLI::Option* option : {textOption_, textFileOption_, tokensOption_, tokensFileOption_}) {
-    if (option == nullptr) continue;
-    sources += option->count() > 0 ? 1 : 0;
+    if (option != nullptr) sources.push_back(option);
+  }
+  return sources;
+}
+
+bool InputOptions::given() const {
+  const auto options = sources();
+  return std::any_of(options.begin(), options.end(), [](const auto* option) { return option->count() > 0; });
+}
+
+void InputOptions::check() const {
+  std::size_t given = 0;
+  std::string names;
+  for (const CLI::Option* option : sources()) {
+    given += option->count() > 0 ? 1 : 0;
     names += (names.empty() ? "" : ", ") + option->get_name();
   }
-  if (sources != 1) wrongUsage(fmt::format("expected one of {}, found {}", names, sources));
+  if (given != 1) wrongUsage(fmt::format("expected one of {}, found {}", names, given));
   if (chat && !isText()) wrongUsage("--chat goes with text, not with a token list");
   if (tokensOption_->count() > 0) parseTokenList(tokens);  // wrong usage before a model is loaded
   // Read while Ctrl-C still ends the program at once: nothing is begun yet that could be left half done.
@@ -269,19 +297,23 @@ std::string InputOptions::readText() const {
   return textOption_ != nullptr && textOption_->count() > 0 ? text : readInput(textFile);
 }
 
-Input InputOptions::read(const engine::ModelInfo& info) const {
+Input InputOptions::read(const engine::ModelInfo& info, bool goesOn) const {
   Input input;
   if (!isText()) {
     input.tokens = tokensOption_->count() > 0 ? parseTokenList(tokens) : parseTokenFile(tokensFile);
   } else if (info.tokenizer == nullptr) {
-    throw Error(ErrorCode::notFound,
-                fmt::format("{}: no tokenizer.model, so text cannot be read; give --tokens or --tokens-file",
-                            info.name));
+    throw Error(ErrorCode::notFound, fmt::format("{}: no tokenizer.model or tokenizer.json, so text cannot "
+                                                 "be read; give --tokens or --tokens-file",
+                                                 info.name));
   } else {
     const std::string words = readText();
     input.textBytes = words.size();
-    const engine::ChatMessage message{chat ? engine::Role::user : engine::Role::text, words};
-    input.tokens = engine::renderChat(info.chat, *info.tokenizer, {message}, chat);
+    if (goesOn) {
+      input.tokens = info.tokenizer->encode(words);
+    } else {
+      const engine::ChatMessage message{chat ? engine::Role::user : engine::Role::text, words};
+      input.tokens = engine::renderChat(info.chat, *info.tokenizer, {message}, chat);
+    }
   }
   checkVocabulary(input.tokens, info);
   return input;

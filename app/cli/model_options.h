@@ -13,11 +13,13 @@
 #include "engine/intervention_plan.h"
 #include "engine/model.h"
 #include "engine/sampler.h"
+#include "engine/state_file.h"
 
 namespace eyrie::app {
 
 struct ModelOptions {
   std::string model;
+  std::string preset;  // for tensors with DeepMind's names; "" for none
   std::string backend = "auto";
   int threads = 0;  // 0: all cores
   std::string dtype = "auto";
@@ -35,6 +37,10 @@ struct LoadedModel {
   engine::SequenceState newState() const;
   engine::SequenceState restoreState(const engine::HostState& saved) const;
 };
+
+// A state with all that its file says: `tokens` made it, of which the last may still be unread.
+engine::SavedState savedState(const LoadedModel& loaded, std::vector<std::int32_t> tokens,
+                              engine::HostState state);
 
 engine::BackendKind backendKind(const std::string& name);  // one of auto, cpu, reference, cuda
 // Of --intervene, listed on stderr; null for none. Throws engine::Error for what the model does not have.
@@ -66,15 +72,18 @@ struct InputOptions {
   void addPromptTo(CLI::App& command);
   void addTextTo(CLI::App& command);
   void check() const;  // wrong usage unless exactly one source is given
+  bool given() const;  // at least one is
   bool isText() const { return tokensOption_->count() == 0 && tokensFileOption_->count() == 0; }
   // The text of --prompt or the file's. Throws engine::Error.
   std::string readText() const;
   // At least one token, all in the vocabulary. Throws engine::Error, also where text meets a model without
   // tokenizer.
-  Input read(const engine::ModelInfo& info) const;
+  // `goesOn`: text gets no BOS, since it follows what was read.
+  Input read(const engine::ModelInfo& info, bool goesOn = false) const;
 
  private:
   void addTokensTo(CLI::App& command);
+  std::vector<const CLI::Option*> sources() const;
   CLI::Option* textOption_ = nullptr;
   CLI::Option* textFileOption_ = nullptr;
   CLI::Option* tokensOption_ = nullptr;

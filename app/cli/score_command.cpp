@@ -10,10 +10,10 @@
 #include "app/cli/command.h"
 #include "app/cli/console.h"
 #include "app/cli/model_options.h"
-#include "app/cli/state_file.h"
 #include "engine/checkpoint/file_io.h"
 #include "engine/checkpoint/npy.h"
 #include "engine/score.h"
+#include "engine/state_file.h"
 
 namespace eyrie::app {
 namespace {
@@ -106,7 +106,9 @@ int score(const ScoreOptions& options) {
   const auto totals =
       engine::scoreTokens(*loaded.model, state, input.tokens, scorer, options.chunk, interrupt.token());
   if (totals.complete) {
-    if (!options.state.empty()) writeStateFile(options.state, state.download(), loaded.model->config());
+    if (!options.state.empty()) {
+      engine::writeStateFile(options.state, savedState(loaded, input.tokens, state.download()));
+    }
     scorer.commit();
   } else if (!options.logits.empty() || !options.state.empty() || !options.perToken.empty()) {
     complain("cancelled; no files were written");

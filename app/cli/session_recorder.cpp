@@ -181,9 +181,7 @@ std::vector<std::int32_t> SessionRecorder::begin(const InputOptions& input) {
 
 // A state read with interventions is none of the model's own.
 std::string SessionRecorder::stateFingerprint() const {
-  const auto& plan = loaded_.interventions;
-  return engine::stateFingerprint(loaded_.info.fingerprint,
-                                  plan == nullptr ? engine::Interventions() : plan->rules());
+  return engine::stateFingerprint(loaded_.info.fingerprint, engine::rulesOf(loaded_.interventions));
 }
 
 engine::SequenceState SessionRecorder::stateFor(const std::vector<std::int32_t>& context) {

@@ -60,6 +60,7 @@ engine::ModelConfig configOf(const std::filesystem::path& file, const nlohmann::
   engine::ModelConfig config;
   config.D = number(file, metadata, "width");
   config.R = number(file, metadata, "recurrent_width");
+  if (text(metadata, "rg_lru") == "complex") config.rgLru = engine::RgLru::complex;
   config.H = number(file, metadata, "heads");
   config.V = number(file, metadata, "vocabulary");
   config.W = number(file, metadata, "window");

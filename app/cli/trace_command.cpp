@@ -125,7 +125,7 @@ int trace(TraceCommandOptions& options) {
   const auto most = static_cast<std::int64_t>(context.size()) + options.writing.maxTokens;
   const engine::TraceOptions taps = traceOptions(options, loaded.model->config(), most);
 
-  file.interventions = engine::parseInterventions(options.model.intervene);
+  file.interventions = engine::rulesOf(loaded.interventions);
   const auto sink = sessions::makeTraceWriter(options.out, file);
   Recorder recorder(*sink);
   engine::SequenceState state = loaded.newState();

@@ -4,12 +4,12 @@
 
 #include <algorithm>
 #include <cstring>
-#include <map>
 #include <mutex>
 #include <set>
 #include <unordered_map>
 #include <utility>
 
+#include "engine/checkpoint/deepmind_names.h"
 #include "engine/checkpoint/file_io.h"
 #include "engine/checkpoint/fingerprint.h"
 #include "engine/checkpoint/safetensors.h"
@@ -33,13 +33,6 @@ constexpr std::size_t kQuickCompareBytes = 1U << 22U;
   throw Error(ErrorCode::badTensor, fmt::format("{}: tensor {}: {}", file, printable(tensor), what));
 }
 
-// A tensor as the files have it, before the registry has looked at it.
-struct FoundTensor {
-  SafetensorsTensor tensor;
-  std::string file;  // full path
-};
-using FoundTensors = std::map<std::string, FoundTensor, std::less<>>;
-
 // The mapped files of a checkpoint and what they contain.
 struct Shards {
   std::vector<MappedFile> files;
@@ -51,7 +44,8 @@ void addFile(Shards& shards, const fs::path& path) {
   SafetensorsFile parsed = parseSafetensors(file.bytes(), file.bytes().size(), path.string());
   for (SafetensorsTensor& tensor : parsed.tensors) {
     const std::string name = tensor.name;
-    const auto [place, added] = shards.found.try_emplace(name, FoundTensor{std::move(tensor), path.string()});
+    const auto [place, added] =
+        shards.found.try_emplace(name, FoundTensor{std::move(tensor), path.string(), false});
     if (!added)
       failTensor(path.string(), name,
                  fmt::format("expected it once, found it also in {}", place->second.file));
@@ -75,6 +69,18 @@ void checkAgainstIndex(const Shards& shards, const ShardIndex& index, const fs::
       failTensor(found.file, name, fmt::format("expected it in {}, it is not there", kIndexFile));
 }
 
+// The one *.safetensors of the folder, whatever it is called; empty where there is none or there are several.
+fs::path onlySafetensors(const fs::path& folder) {
+  fs::path only;
+  std::error_code failed;
+  for (fs::directory_iterator entry(folder, failed), end; !failed && entry != end; entry.increment(failed)) {
+    if (entry->path().extension() != ".safetensors") continue;
+    if (!only.empty()) return {};
+    only = entry->path();
+  }
+  return only;
+}
+
 Shards openShards(const fs::path& folder) {
   Shards shards;
   std::error_code ignored;
@@ -93,16 +99,19 @@ Shards openShards(const fs::path& folder) {
       addFile(shards, folder / name);
     }
     checkAgainstIndex(shards, index, folder, indexPath.string());
+  } else if (const fs::path only = onlySafetensors(folder); !only.empty()) {
+    addFile(shards, only);
   } else {
-    throw Error(ErrorCode::notFound, fmt::format("{}: expected {} or {}, found neither", folder.string(),
-                                                 kSingleFile, kIndexFile));
+    throw Error(ErrorCode::notFound,
+                fmt::format("{}: expected {}, {} or a single other .safetensors file, found none of them",
+                            folder.string(), kSingleFile, kIndexFile));
   }
   return shards;
 }
 
 class OpenCheckpoint final : public Checkpoint {
  public:
-  explicit OpenCheckpoint(const fs::path& folder);
+  OpenCheckpoint(const fs::path& folder, const std::string& preset);
 
   const fs::path& folder() const override { return folder_; }
   const ModelConfig& config() const override { return config_; }
@@ -111,9 +120,14 @@ class OpenCheckpoint final : public Checkpoint {
   const StoredTensor* find(std::string_view name) const override;
   const StoredTensor& outputHead() const override;
   const std::string& fingerprint() const override { return fingerprint_; }
+  void dropPages(const void* data, std::uint64_t bytes) const override {
+    for (const MappedFile& file : shards_.files) file.dropPages(data, bytes);
+  }
 
  private:
+  void readConfig(const std::string& preset);
   void countBlocks();
+  std::string fileName(const std::string& tensor) const;
   void take(const ExpectedTensor& expected);
   void takeHead();
   [[noreturn]] void failHead() const;
@@ -124,6 +138,7 @@ class OpenCheckpoint final : public Checkpoint {
   std::string configFile_;
   ModelConfig config_;
   Shards shards_;
+  bool deepMind_ = false;  // the files have DeepMind's names
   std::vector<StoredTensor> tensors_;
   std::unordered_map<std::string_view, std::size_t> byName_;
   std::vector<std::vector<std::byte>> aligned_;  // copies of tensors that lie unaligned in their file
@@ -134,7 +149,7 @@ class OpenCheckpoint final : public Checkpoint {
   mutable bool headCompared_ = false;
 };
 
-OpenCheckpoint::OpenCheckpoint(const fs::path& folder) : folder_(folder) {
+OpenCheckpoint::OpenCheckpoint(const fs::path& folder, const std::string& preset) : folder_(folder) {
   std::error_code ignored;
   if (!fs::exists(folder, ignored))
     throw Error(ErrorCode::notFound,
@@ -142,10 +157,7 @@ OpenCheckpoint::OpenCheckpoint(const fs::path& folder) : folder_(folder) {
   if (!fs::is_directory(folder, ignored))
     throw Error(ErrorCode::notFound,
                 fmt::format("{}: expected a model folder, found a file", folder.string()));
-  const fs::path configPath = folder / "config.json";
-  configFile_ = configPath.string();
-  config_ = parseConfig(readFile(configPath, kMaxConfigBytes), configFile_);
-  shards_ = openShards(folder);
+  readConfig(preset);
   if (shards_.found.size() < static_cast<std::size_t>(config_.L))
     throw Error(
         ErrorCode::badTensor,
@@ -162,12 +174,38 @@ OpenCheckpoint::OpenCheckpoint(const fs::path& folder) : folder_(folder) {
   fingerprint_ = fingerprintOf(config_, tensors_);
 }
 
+void OpenCheckpoint::readConfig(const std::string& preset) {
+  const fs::path path = folder_ / "config.json";
+  configFile_ = path.string();
+  std::error_code ignored;
+  const bool present = fs::exists(path, ignored);
+  const auto text = [&] { return readFile(path, kMaxConfigBytes); };
+  shards_ = openShards(folder_);
+  deepMind_ = hasDeepMindNames(shards_.found);
+  if (deepMind_) {
+    shards_.found = toHuggingFaceNames(std::move(shards_.found));
+    config_ = deepMindConfig(shards_.found, present ? text() : "", configFile_, preset);
+    return;
+  }
+  if (!preset.empty())
+    throw Error(ErrorCode::badArgument,
+                fmt::format("{}: preset {}: expected tensors with DeepMind's names, found others, whose "
+                            "configuration is config.json",
+                            folder_.string(), printable(preset)));
+  config_ = parseConfig(text(), configFile_);
+}
+
+// What a tensor is called in the files.
+std::string OpenCheckpoint::fileName(const std::string& tensor) const {
+  return deepMind_ ? deepMindName(tensor) : tensor;
+}
+
 void OpenCheckpoint::countBlocks() {
   const std::string witness = gateBlocksWitness(config_);
   if (witness.empty()) return;
   const auto found = shards_.found.find(witness);
   if (found == shards_.found.end())
-    failTensor(folder_.string(), witness, "expected it, found no such tensor");
+    failTensor(folder_.string(), fileName(witness), "expected it, found no such tensor");
   config_.gateBlocks = countGateBlocks(config_, found->second.tensor.shape, found->second.file);
 }
 
@@ -183,21 +221,24 @@ StoredTensor OpenCheckpoint::stored(const FoundTensor& found) {
     std::memcpy(copy.data(), data, tensor.bytes);
     data = copy.data();
   }
-  return {tensor.name, *dtype, tensor.shape, data, tensor.bytes, fs::path(found.file).filename().string()};
+  return {tensor.name,     *dtype, tensor.shape, data, tensor.bytes, fs::path(found.file).filename().string(),
+          found.transposed};
 }
 
 void OpenCheckpoint::take(const ExpectedTensor& expected) {
   const auto found = shards_.found.find(expected.name);
   if (found == shards_.found.end())
     failTensor(
-        folder_.string(), expected.name,
+        folder_.string(), fileName(expected.name),
         fmt::format("expected {} = {}, found no such tensor", shapeText(expected.shape), expected.formula));
   const SafetensorsTensor& tensor = found->second.tensor;
   if (tensor.shape != expected.shape)
-    failTensor(found->second.file, expected.name,
-               fmt::format("expected shape {} = {} by config.json, found {}", shapeText(expected.shape),
-                           expected.formula, shapeText(tensor.shape)));
+    failTensor(
+        found->second.file, tensor.name,
+        fmt::format("expected shape {} = {} by {}, found {}", shapeText(expected.shape), expected.formula,
+                    deepMind_ ? "config.json or the other tensors" : "config.json", shapeText(tensor.shape)));
   tensors_.push_back(stored(found->second));
+  tensors_.back().name = expected.name;
   shards_.found.erase(found);
 }
 
@@ -276,11 +317,36 @@ const StoredTensor& OpenCheckpoint::tensor(std::string_view name) const {
   failTensor(folder_.string(), std::string(name), "expected it, found no such tensor");
 }
 
+// Row strips, so that what is read lies together and what is written does so soon after.
+template <std::size_t kElement>
+void copyTransposed(const StoredTensor& tensor, std::uint64_t first, std::uint64_t count, std::byte* out) {
+  constexpr std::uint64_t kStrip = 32;
+  const auto cols = static_cast<std::uint64_t>(tensor.shape.back());
+  const std::uint64_t rows = tensor.bytes / kElement / cols;
+  const auto* const from = static_cast<const std::byte*>(tensor.data);
+  const std::uint64_t end = first + count;
+  for (std::uint64_t top = first / cols; top * cols < end; top += kStrip)
+    for (std::uint64_t c = 0; c < cols; ++c)
+      for (std::uint64_t r = top; r < std::min(rows, top + kStrip); ++r)
+        if (const std::uint64_t at = r * cols + c; at >= first && at < end)
+          std::memcpy(out + (at - first) * kElement, from + (c * rows + r) * kElement, kElement);
+}
+
 }  // namespace
 
-std::shared_ptr<const Checkpoint> Checkpoint::open(const fs::path& folder) {
+void copyElements(const StoredTensor& tensor, std::uint64_t first, std::uint64_t count, std::byte* out) {
+  const std::size_t element = kernels::dtypeSize(tensor.dtype);
+  if (!tensor.transposed)
+    std::memcpy(out, static_cast<const std::byte*>(tensor.data) + first * element, count * element);
+  else if (element == 2)
+    copyTransposed<2>(tensor, first, count, out);
+  else
+    copyTransposed<4>(tensor, first, count, out);
+}
+
+std::shared_ptr<const Checkpoint> Checkpoint::open(const fs::path& folder, const std::string& preset) {
   try {
-    return std::make_shared<const OpenCheckpoint>(folder);
+    return std::make_shared<const OpenCheckpoint>(folder, preset);
   } catch (const std::bad_alloc&) {
     throw Error(ErrorCode::outOfMemory,
                 fmt::format("{}: not enough memory to open the model", folder.string()));

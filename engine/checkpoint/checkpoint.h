@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -20,14 +21,22 @@ struct StoredTensor {
   const void* data = nullptr;  // in the mapping; lives as long as the Checkpoint; aligned to the element
   std::uint64_t bytes = 0;
   std::string file;  // the shard's file name
+  // The data is the transpose of the matrix (all extents but the last, last): read by copying it round.
+  bool transposed = false;
 };
+
+// `count` elements of the tensor from `first` on, in the order of its shape, into `out`.
+void copyElements(const StoredTensor& tensor, std::uint64_t first, std::uint64_t count, std::byte* out);
 
 // Immutable, shareable between threads.
 class Checkpoint {
  public:
-  // `folder` holds config.json and model.safetensors or an index with shards. Checks headers, names, shapes
-  // and dtypes against the tensor registry before any weight is read. Throws Error.
-  static std::shared_ptr<const Checkpoint> open(const std::filesystem::path& folder);
+  // `folder` holds config.json and model.safetensors, an index with shards, or one other *.safetensors.
+  // Checks headers, names, shapes and dtypes against the tensor registry before any weight is read. Tensors
+  // may have DeepMind's names, and then `preset` may say what they do not (deepmind_names.h); here all have
+  // Hugging Face's. Throws Error.
+  static std::shared_ptr<const Checkpoint> open(const std::filesystem::path& folder,
+                                                const std::string& preset = {});
   virtual ~Checkpoint() = default;
 
   virtual const std::filesystem::path& folder() const = 0;
@@ -44,6 +53,12 @@ class Checkpoint {
   // Hex digest of configuration, names, shapes and sampled bytes of every tensor: the same model, the same
   // string.
   virtual const std::string& fingerprint() const = 0;
+  // These bytes of a tensor are not needed in this process's memory for now: where they are mapped, reading
+  // them again brings them back from the file. Any thread.
+  virtual void dropPages(const void* data, std::uint64_t bytes) const {
+    (void)data;
+    (void)bytes;
+  }
 };
 
 // Positions assumed for the state of global attention, which grows with the text.
@@ -61,6 +76,7 @@ struct ModelSummary {
   bool hasTokenizer = false;
   bool hasChatTemplate = false;
 };
-ModelSummary summarise(const Checkpoint& checkpoint);
+// `as`: with the large matrices converted to that type (converted_weights.h).
+ModelSummary summarise(const Checkpoint& checkpoint, std::optional<kernels::DType> as = std::nullopt);
 
 }  // namespace eyrie::engine

@@ -72,6 +72,16 @@ MappedFile::~MappedFile() {
   if (data_ != nullptr) ::munmap(data_, size_);
 }
 
+void MappedFile::dropPages(const void* data, std::uint64_t bytes) const {
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto from = reinterpret_cast<std::uintptr_t>(data);
+  const auto file = reinterpret_cast<std::uintptr_t>(data_);
+  if (from < file || from + bytes > file + size_) return;
+  const std::uintptr_t begin = (from + page - 1) / page * page;
+  const std::uintptr_t end = (from + bytes) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
 
@@ -165,7 +175,18 @@ void OutputFile::put(std::string_view bytes) {
     if (done < 0 && errno == EINTR) continue;
     if (done < 0) fail("cannot be written");
     bytes.remove_prefix(static_cast<std::size_t>(done));
+    handedOver_ += static_cast<std::uint64_t>(done);
   }
+  startWriteOut();
+}
+
+// The disk works while more is computed, and commit() waits for little. Only a hint: a failure is no error.
+void OutputFile::startWriteOut() {
+  constexpr std::uint64_t kStep = 8U << 20U;
+  if (isDirect() || handedOver_ < startedOut_ + kStep) return;
+  ::sync_file_range(descriptor_, static_cast<off_t>(startedOut_),
+                    static_cast<off_t>(handedOver_ - startedOut_), SYNC_FILE_RANGE_WRITE);
+  startedOut_ = handedOver_;
 }
 
 void OutputFile::commit() {

@@ -21,6 +21,9 @@ class MappedFile {
   MappedFile& operator=(MappedFile&& other) noexcept;
 
   std::span<const std::byte> bytes() const { return {static_cast<const std::byte*>(data_), size_}; }
+  // The whole pages of [data, data + bytes), where that lies in this file, leave the process's memory until
+  // they are read again.
+  void dropPages(const void* data, std::uint64_t bytes) const;
 
  private:
   void* data_ = nullptr;
@@ -53,12 +56,15 @@ class OutputFile {
  private:
   bool isDirect() const { return temporary_.empty(); }
   void put(std::string_view bytes);
+  void startWriteOut();
   [[noreturn]] void fail(const char* what) const;
 
   std::filesystem::path path_;
   std::filesystem::path temporary_;  // empty: written directly
   std::string buffer_;
   std::uint64_t written_ = 0;
+  std::uint64_t handedOver_ = 0;  // to the system
+  std::uint64_t startedOut_ = 0;  // of these, asked to go to the disk
   int descriptor_ = -1;
 };
 

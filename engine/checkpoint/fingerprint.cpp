@@ -12,15 +12,28 @@ namespace {
 constexpr std::size_t kSampleBytes = 4096;
 constexpr std::size_t kSamples = 8;
 
+// The bytes as they would lie in Hugging Face's layout; `copy` holds them where they lie otherwise.
+const std::byte* bytesOf(const StoredTensor& tensor, std::uint64_t begin, std::size_t bytes,
+                         std::vector<std::byte>& copy) {
+  if (!tensor.transposed) return static_cast<const std::byte*>(tensor.data) + begin;
+  const std::size_t element = kernels::dtypeSize(tensor.dtype);
+  const std::uint64_t first = begin / element;
+  const std::uint64_t count = (begin + bytes + element - 1) / element - first;
+  copy.resize(count * element);
+  copyElements(tensor, first, count, copy.data());
+  return copy.data() + begin % element;
+}
+
 // Small tensors whole, large ones by eight samples spread over them.
 void addSampledBytes(Digest& digest, const StoredTensor& tensor) {
-  const auto* data = static_cast<const std::byte*>(tensor.data);
+  std::vector<std::byte> copy;
   if (tensor.bytes <= kSampleBytes * kSamples) {
-    digest.add(data, tensor.bytes);
+    digest.add(bytesOf(tensor, 0, tensor.bytes, copy), tensor.bytes);
     return;
   }
   const std::uint64_t last = tensor.bytes - kSampleBytes;
-  for (std::size_t i = 0; i < kSamples; ++i) digest.add(data + last / (kSamples - 1) * i, kSampleBytes);
+  for (std::size_t i = 0; i < kSamples; ++i)
+    digest.add(bytesOf(tensor, last / (kSamples - 1) * i, kSampleBytes, copy), kSampleBytes);
 }
 
 }  // namespace

@@ -4,7 +4,9 @@
 
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/tensor_registry.h"
+#include "engine/tokenizer/chat_template.h"
 #include "engine/tokenizer/spm_proto.h"
+#include "kernels/packed_matrix.h"
 
 namespace eyrie::engine {
 namespace {
@@ -36,9 +38,42 @@ bool isWidened(TensorRole role) {
   return role != TensorRole::embedding && role != TensorRole::linear && role != TensorRole::gateWeight;
 }
 
+std::string nameOf(kernels::DType dtype) {
+  switch (dtype) {
+    case kernels::DType::f32:
+      return "f32";
+    case kernels::DType::f16:
+      return "f16";
+    case kernels::DType::bf16:
+      return "bf16";
+    case kernels::DType::int8:
+      return "int8";
+    case kernels::DType::int4:
+      return "int4";
+  }
+  return "?";
+}
+
+std::uint64_t bytesAs(const StoredTensor& tensor, kernels::DType dtype) {
+  const std::int64_t cols = tensor.shape.back();
+  const auto count = static_cast<std::int64_t>(tensor.bytes / kernels::dtypeSize(tensor.dtype));
+  return static_cast<std::uint64_t>(kernels::matrixBytes({nullptr, dtype, count / cols, cols}));
+}
+
+// Linear layers and the head in another type; the embedding stays, for the rows that are looked up.
+std::uint64_t convertedBytes(const Checkpoint& checkpoint, kernels::DType dtype) {
+  std::uint64_t bytes = bytesAs(checkpoint.outputHead(), dtype);
+  const std::vector<ExpectedTensor> expected = expectedTensors(checkpoint.config());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    const StoredTensor& tensor = checkpoint.tensors()[i];
+    bytes += expected[i].role == TensorRole::linear ? bytesAs(tensor, dtype) : tensor.bytes;
+  }
+  return bytes;
+}
+
 }  // namespace
 
-ModelSummary summarise(const Checkpoint& checkpoint) {
+ModelSummary summarise(const Checkpoint& checkpoint, std::optional<kernels::DType> as) {
   ModelSummary summary;
   summary.config = checkpoint.config();
   std::set<kernels::DType> dtypes;
@@ -52,19 +87,20 @@ ModelSummary summarise(const Checkpoint& checkpoint) {
     // Everything but the matrices is widened to f32 at load; the head, if any, comes after the registry's.
     if (index < expected.size() && isWidened(expected[index].role))
       summary.extraBytes += static_cast<std::uint64_t>(count) * sizeof(float);
+    else if (tensor.transposed)
+      summary.extraBytes += tensor.bytes;  // its copy
     ++index;
     dtypes.insert(tensor.dtype);
   }
-  if (dtypes.size() == 1)
-    summary.dtype = *dtypes.begin() == kernels::DType::f32   ? "f32"
-                    : *dtypes.begin() == kernels::DType::f16 ? "f16"
-                                                             : "bf16";
-  else
-    summary.dtype = "mixed";
+  summary.dtype = dtypes.size() == 1 ? nameOf(*dtypes.begin()) : "mixed";
+  if (as && *as != kernels::DType::f32 && nameOf(*as) != summary.dtype) {
+    summary.dtype = nameOf(*as);
+    summary.weightBytes = convertedBytes(checkpoint, *as);
+  }
   summary.stateBytes = sequenceBytes(summary.config);
-  const TokenizerFacts facts = inspectTokenizer(checkpoint.folder() / "tokenizer.model");
+  const TokenizerFacts facts = inspectTokenizer(checkpoint.folder());
   summary.hasTokenizer = facts.present;
-  summary.hasChatTemplate = facts.turns;
+  summary.hasChatTemplate = facts.turns && !isBaseModel(checkpoint.folder());
   return summary;
 }
 

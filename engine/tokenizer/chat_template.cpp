@@ -1,6 +1,11 @@
 #include "engine/tokenizer/chat_template.h"
 
 #include <algorithm>
+#include <string_view>
+
+#include "engine/checkpoint/file_io.h"
+#include "engine/checkpoint/strict_json.h"
+#include "engine/error.h"
 
 namespace eyrie::engine {
 namespace {
@@ -84,6 +89,34 @@ ChatFormat chatFormatOf(const ModelConfig& config, const Tokenizer& tokenizer) {
     format.endOfTurn = *end;
   }
   return format;
+}
+
+bool isBaseModel(const std::filesystem::path& folder) {
+  constexpr std::uint64_t kMaxBytes = 64U << 20U;
+  constexpr std::string_view kTurn = "<start_of_turn>";
+  std::error_code ignored;
+  const std::filesystem::path config = folder / "tokenizer_config.json";
+  if (!std::filesystem::exists(config, ignored)) return false;
+  try {
+    for (const char* name : {"chat_template.jinja", "chat_template.json"})
+      if (std::filesystem::exists(folder / name, ignored) &&
+          readFile(folder / name, kMaxBytes).find(kTurn) != std::string::npos)
+        return false;
+    const nlohmann::json root = parseStrictJson(readFile(config, kMaxBytes), config.string());
+    const auto chat = root.find("chat_template");  // a text, or a list of several
+    return chat == root.end() || chat->dump().find(kTurn) == std::string::npos;
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+ChatFormat chatFormatOf(const ModelConfig& config, const Tokenizer& tokenizer,
+                        const std::filesystem::path& folder) {
+  const ChatFormat format = chatFormatOf(config, tokenizer);
+  if (!format.turns || !isBaseModel(folder)) return format;
+  ChatFormat plain;
+  plain.bos = format.bos;
+  return plain;
 }
 
 std::vector<std::int32_t> stopTokens(const ModelConfig& config, const ChatFormat& format) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,12 @@ struct ChatFormat {
 };
 
 ChatFormat chatFormatOf(const ModelConfig& config, const Tokenizer& tokenizer);
+// The same for the model of a folder, which knows whether it was taught turns: none in a base model.
+ChatFormat chatFormatOf(const ModelConfig& config, const Tokenizer& tokenizer,
+                        const std::filesystem::path& folder);
+// Whether a folder has a tokenizer_config.json and no chat template with Gemma's turns, there or in a file of
+// its own: a base model, whose tokenizer knows the markers all the same. An unreadable file says nothing.
+bool isBaseModel(const std::filesystem::path& folder);
 // Tokens that end a reply: the configuration's EOS and, with turns, <end_of_turn>.
 std::vector<std::int32_t> stopTokens(const ModelConfig& config, const ChatFormat& format);
 

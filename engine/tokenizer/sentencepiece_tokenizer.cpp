@@ -1,18 +1,23 @@
 #include <fmt/format.h>
 #include <sentencepiece_processor.h>
 
+#include <functional>
 #include <unordered_map>
+#include <utility>
 
 #include "engine/checkpoint/file_io.h"
 #include "engine/error.h"
 #include "engine/tokenizer/spm_proto.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "engine/tokenizer/tokenizer_json.h"
 #include "engine/tokenizer/utf8_assembler.h"
 
 namespace eyrie::engine {
 namespace {
 
 constexpr std::string_view kSpaceSymbol = "\xE2\x96\x81";
+constexpr const char* kJsonFile = "tokenizer.json";
+constexpr const char* kConfigFile = "tokenizer_config.json";
 
 std::string withSpaces(std::string_view piece) {
   std::string out;
@@ -29,8 +34,7 @@ std::string withSpaces(std::string_view piece) {
 
 class SentencePieceTokenizer final : public Tokenizer {
  public:
-  SentencePieceTokenizer(std::string_view bytes, const std::string& file)
-      : file_(file), model_(parseSpmModel(bytes, file)) {
+  SentencePieceTokenizer(SpmModel model, const std::string& file) : file_(file), model_(std::move(model)) {
     protectControlPieces(model_);
     const auto status = processor_.LoadFromSerializedProto(serialiseSpmModel(model_));
     if (!status.ok())
@@ -107,11 +111,9 @@ class SentencePieceTokenizer final : public Tokenizer {
   std::unordered_map<std::string, std::int32_t> controls_;
 };
 
-}  // namespace
-
-std::shared_ptr<const Tokenizer> Tokenizer::parse(std::string_view bytes, const std::string& file) {
+std::shared_ptr<const Tokenizer> build(const std::string& file, const std::function<SpmModel()>& read) {
   try {
-    return std::make_shared<const SentencePieceTokenizer>(bytes, file);
+    return std::make_shared<const SentencePieceTokenizer>(read(), file);
   } catch (const Error&) {
     throw;
   } catch (const std::bad_alloc&) {
@@ -122,20 +124,78 @@ std::shared_ptr<const Tokenizer> Tokenizer::parse(std::string_view bytes, const 
   }
 }
 
+// tokenizer.model, else tokenizer.json; empty where a folder has neither.
+std::filesystem::path tokenizerFile(const std::filesystem::path& folder) {
+  std::error_code ignored;
+  for (const char* name : {"tokenizer.model", kJsonFile})
+    if (std::filesystem::exists(folder / name, ignored)) return folder / name;
+  return {};
+}
+
+// The pieces of a folder's tokenizer.json.
+SpmModel readTokenizerJson(std::string_view json, const std::string& file, std::string_view config,
+                           const std::string& configFile) {
+  SpmModel model = parseTokenizerJson(json, file);
+  if (!config.empty()) applyTokenizerConfig(model, config, configFile);
+  return model;
+}
+
+// Its text, empty where there is none.
+std::string configBeside(const std::filesystem::path& jsonFile) {
+  const std::filesystem::path file = jsonFile.parent_path() / kConfigFile;
+  std::error_code ignored;
+  return std::filesystem::exists(file, ignored) ? readFile(file, kMaxTokenizerBytes) : std::string();
+}
+
+SpmModel readModel(const std::filesystem::path& file) {
+  const std::string bytes = readFile(file, kMaxTokenizerBytes);
+  if (file.filename() != kJsonFile) return parseSpmModel(bytes, file.string());
+  return readTokenizerJson(bytes, file.string(), configBeside(file),
+                           (file.parent_path() / kConfigFile).string());
+}
+
+}  // namespace
+
+std::shared_ptr<const Tokenizer> Tokenizer::parse(std::string_view bytes, const std::string& file) {
+  return build(file, [&] { return parseSpmModel(bytes, file); });
+}
+
+std::shared_ptr<const Tokenizer> Tokenizer::parseJson(std::string_view json, const std::string& file,
+                                                      std::string_view config,
+                                                      const std::string& configFile) {
+  return build(file, [&] { return readTokenizerJson(json, file, config, configFile); });
+}
+
 std::shared_ptr<const Tokenizer> Tokenizer::load(const std::filesystem::path& modelFile) {
-  return parse(readFile(modelFile, kMaxTokenizerBytes), modelFile.string());
+  return build(modelFile.string(), [&] { return readModel(modelFile); });
 }
 
 std::shared_ptr<const Tokenizer> Tokenizer::loadFor(const std::filesystem::path& folder,
                                                     std::int64_t vocabulary) {
-  const std::filesystem::path file = folder / "tokenizer.model";
-  std::error_code ignored;
-  if (!std::filesystem::exists(file, ignored)) return nullptr;
+  const std::filesystem::path file = tokenizerFile(folder);
+  if (file.empty()) return nullptr;
   auto tokenizer = load(file);
   if (tokenizer->size() > vocabulary)
     throw Error(ErrorCode::badTokenizer, fmt::format("{}: expected at most {} pieces (vocab_size), found {}",
                                                      file.string(), vocabulary, tokenizer->size()));
   return tokenizer;
+}
+
+TokenizerFacts inspectTokenizer(const std::filesystem::path& folder) {
+  TokenizerFacts facts;
+  try {
+    const std::filesystem::path file = tokenizerFile(folder);
+    if (file.empty()) return facts;
+    const SpmModel model = readModel(file);
+    facts.present = true;
+    int markers = 0;
+    for (const SpmPiece& piece : model.pieces)
+      markers += piece.text == "<start_of_turn>" || piece.text == "<end_of_turn>" ? 1 : 0;
+    facts.turns = markers == 2;
+  } catch (const Error&) {
+    return {};
+  }
+  return facts;
 }
 
 std::string Tokenizer::decode(const std::vector<std::int32_t>& tokens) const {

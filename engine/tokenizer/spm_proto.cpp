@@ -100,6 +100,15 @@ class Fields {
   const char* what_;
 };
 
+void checkPiece(const SpmPiece& piece, const Fields& fields) {
+  if (piece.text.empty()) fields.fail("a piece without text");
+  if (piece.text.size() > kMaxPieceBytes) fields.fail(fmt::format("a piece of {} bytes", piece.text.size()));
+  if (piece.text.find('\0') != std::string::npos) fields.fail("a zero byte in its text");
+  Utf8Assembler utf8;
+  if (utf8.push(piece.text) != piece.text) fields.fail("text that is not UTF-8");
+  if (!std::isfinite(piece.score)) fields.fail(fmt::format("the score {}", piece.score));
+}
+
 SpmPiece parsePiece(std::string_view bytes, const std::string& file, std::size_t index) {
   const std::string what = fmt::format("piece {}", index);
   Fields fields(bytes, file, what.c_str());
@@ -118,12 +127,7 @@ SpmPiece parsePiece(std::string_view bytes, const std::string& file, std::size_t
       piece.type = static_cast<PieceType>(field.value);
     }
   }
-  if (piece.text.empty()) fields.fail("a piece without text");
-  if (piece.text.size() > kMaxPieceBytes) fields.fail(fmt::format("a piece of {} bytes", piece.text.size()));
-  if (piece.text.find('\0') != std::string::npos) fields.fail("a zero byte in its text");
-  Utf8Assembler utf8;
-  if (utf8.push(piece.text) != piece.text) fields.fail("text that is not UTF-8");
-  if (!std::isfinite(piece.score)) fields.fail(fmt::format("the score {}", piece.score));
+  checkPiece(piece, fields);
   return piece;
 }
 
@@ -175,49 +179,6 @@ bool isOneCharacter(std::string_view text) {
                        [](char c) { return (static_cast<unsigned char>(c) & 0xC0U) != 0x80; }) == 1;
 }
 
-std::optional<int> byteOf(std::string_view piece) {
-  unsigned value = 0;
-  if (piece.size() != 6 || !piece.starts_with("<0x") || piece.back() != '>') return std::nullopt;
-  for (const char c : piece.substr(3, 2)) {
-    if (!(c >= '0' && c <= '9') && !(c >= 'A' && c <= 'F')) return std::nullopt;
-    value = value * 16 + static_cast<unsigned>(c <= '9' ? c - '0' : c - 'A' + 10);
-  }
-  return static_cast<int>(value);
-}
-
-// What only all pieces together show.
-void checkPieces(const SpmModel& model, const std::string& file) {
-  const Fields fields({}, file, "pieces");
-  std::unordered_set<std::string_view> texts;
-  std::vector<std::string_view> matched;
-  std::vector<std::string_view> userDefined;
-  std::array<bool, 256> byteFound{};
-  std::size_t unknowns = 0;
-  for (const SpmPiece& piece : model.pieces) {
-    if (!texts.insert(piece.text).second) fields.fail(fmt::format("\"{}\" twice", printable(piece.text)));
-    if (piece.type == PieceType::control && isOneCharacter(piece.text))
-      fields.fail(fmt::format("the control token \"{}\" of one character, which plain text would match",
-                              printable(piece.text)));
-    if (piece.type == PieceType::unknown) ++unknowns;
-    if (piece.type == PieceType::byte) {
-      const auto byte = byteOf(piece.text);
-      if (!byte || !model.byteFallback)
-        fields.fail(fmt::format("the byte piece \"{}\"", printable(piece.text)));
-      byteFound[static_cast<std::size_t>(*byte)] = true;
-    }
-    if (piece.type == PieceType::userDefined) userDefined.push_back(piece.text);
-    if (piece.type == PieceType::normal || piece.type == PieceType::userDefined ||
-        piece.type == PieceType::unused)
-      matched.push_back(piece.text);
-  }
-  if (unknowns != 1) fields.fail(fmt::format("{} pieces of type unknown instead of one", unknowns));
-  if (matched.empty()) fields.fail("none that stands for text");
-  if (model.byteFallback && std::count(byteFound.begin(), byteFound.end(), true) != 256)
-    fields.fail("byte_fallback without all 256 byte pieces");
-  if (deepestNesting(userDefined) > kMaxNestedUserDefined || deepestNesting(matched) > kMaxNestedPieces)
-    fields.fail("too many pieces that begin with each other");
-}
-
 void putVarint(std::string& out, std::uint64_t value) {
   for (; value >= 0x80; value >>= 7U) out += static_cast<char>(value | 0x80U);
   out += static_cast<char>(value);
@@ -236,6 +197,51 @@ void putBytes(std::string& out, std::uint32_t number, std::string_view bytes) {
 
 }  // namespace
 
+std::optional<int> byteOfPiece(std::string_view piece) {
+  unsigned value = 0;
+  if (piece.size() != 6 || !piece.starts_with("<0x") || piece.back() != '>') return std::nullopt;
+  for (const char c : piece.substr(3, 2)) {
+    if (!(c >= '0' && c <= '9') && !(c >= 'A' && c <= 'F')) return std::nullopt;
+    value = value * 16 + static_cast<unsigned>(c <= '9' ? c - '0' : c - 'A' + 10);
+  }
+  return static_cast<int>(value);
+}
+
+void checkSpmModel(const SpmModel& model, const std::string& file) {
+  if (model.pieces.size() > kMaxPieces)
+    Fields({}, file, "tokenizer").fail(fmt::format("more than {} pieces", kMaxPieces));
+  const Fields fields({}, file, "pieces");
+  for (const SpmPiece& piece : model.pieces) checkPiece(piece, fields);
+  std::unordered_set<std::string_view> texts;
+  std::vector<std::string_view> matched;
+  std::vector<std::string_view> userDefined;
+  std::array<bool, 256> byteFound{};
+  std::size_t unknowns = 0;
+  for (const SpmPiece& piece : model.pieces) {
+    if (!texts.insert(piece.text).second) fields.fail(fmt::format("\"{}\" twice", printable(piece.text)));
+    if (piece.type == PieceType::control && isOneCharacter(piece.text))
+      fields.fail(fmt::format("the control token \"{}\" of one character, which plain text would match",
+                              printable(piece.text)));
+    if (piece.type == PieceType::unknown) ++unknowns;
+    if (piece.type == PieceType::byte) {
+      const auto byte = byteOfPiece(piece.text);
+      if (!byte || !model.byteFallback)
+        fields.fail(fmt::format("the byte piece \"{}\"", printable(piece.text)));
+      byteFound[static_cast<std::size_t>(*byte)] = true;
+    }
+    if (piece.type == PieceType::userDefined) userDefined.push_back(piece.text);
+    if (piece.type == PieceType::normal || piece.type == PieceType::userDefined ||
+        piece.type == PieceType::unused)
+      matched.push_back(piece.text);
+  }
+  if (unknowns != 1) fields.fail(fmt::format("{} pieces of type unknown instead of one", unknowns));
+  if (matched.empty()) fields.fail("none that stands for text");
+  if (model.byteFallback && std::count(byteFound.begin(), byteFound.end(), true) != 256)
+    fields.fail("byte_fallback without all 256 byte pieces");
+  if (deepestNesting(userDefined) > kMaxNestedUserDefined || deepestNesting(matched) > kMaxNestedPieces)
+    fields.fail("too many pieces that begin with each other");
+}
+
 SpmModel parseSpmModel(std::string_view bytes, const std::string& file) {
   Fields fields(bytes, file, "tokenizer");
   SpmModel model;
@@ -250,7 +256,7 @@ SpmModel parseSpmModel(std::string_view bytes, const std::string& file) {
     if (field.number == 2) parseTrainerSpec(field.bytes, file, model);
     if (field.number == 3) parseNormalizerSpec(field.bytes, file, model);
   }
-  checkPieces(model, file);
+  checkSpmModel(model, file);
   return model;
 }
 
@@ -305,21 +311,6 @@ void protectControlPieces(SpmModel& model) {
         (piece.text == "<start_of_turn>" || piece.text == "<end_of_turn>" || piece.text == "<bos>" ||
          piece.text == "<eos>" || piece.text == "<pad>"))
       piece.type = PieceType::control;
-}
-
-TokenizerFacts inspectTokenizer(const std::filesystem::path& modelFile) {
-  TokenizerFacts facts;
-  try {
-    const SpmModel model = parseSpmModel(readFile(modelFile, kMaxTokenizerBytes), modelFile.string());
-    facts.present = true;
-    int markers = 0;
-    for (const SpmPiece& piece : model.pieces)
-      markers += piece.text == "<start_of_turn>" || piece.text == "<end_of_turn>" ? 1 : 0;
-    facts.turns = markers == 2;
-  } catch (const Error&) {
-    return {};
-  }
-  return facts;
 }
 
 }  // namespace eyrie::engine

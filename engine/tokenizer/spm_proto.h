@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -40,6 +41,11 @@ struct SpmModel {
 
 // Throws Error(badTokenizer) naming `file` and what is wrong.
 SpmModel parseSpmModel(std::string_view bytes, const std::string& file);
+// What all pieces together, and the text and score of each, must be for SentencePiece to use them safely.
+// Throws Error(badTokenizer).
+void checkSpmModel(const SpmModel& model, const std::string& file);
+// The byte that "<0xE4>" stands for.
+std::optional<int> byteOfPiece(std::string_view piece);
 // A ModelProto with just these fields: no self test, no training record.
 std::string serialiseSpmModel(const SpmModel& model);
 
@@ -50,12 +56,13 @@ bool looksLikeControl(std::string_view piece);
 // matches in text (trap 46).
 void protectControlPieces(SpmModel& model);
 
-// Facts for a summary, without building a tokenizer. An unreadable or damaged file counts as absent.
+// Facts of a model folder for a summary, without building a tokenizer. An unreadable or damaged file counts
+// as absent.
 struct TokenizerFacts {
   bool present = false;
   bool turns = false;  // <start_of_turn> and <end_of_turn> exist
 };
-TokenizerFacts inspectTokenizer(const std::filesystem::path& modelFile);
+TokenizerFacts inspectTokenizer(const std::filesystem::path& folder);
 
 inline constexpr std::uint64_t kMaxTokenizerBytes = 64U << 20U;
 

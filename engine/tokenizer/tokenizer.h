@@ -1,4 +1,5 @@
-// SentencePiece tokenizer of a model folder. Typed text never becomes a control token (trap 46).
+// SentencePiece tokenizer of a model folder, from its tokenizer.model or else its tokenizer.json. Typed text
+// never becomes a control token (trap 46).
 #pragma once
 
 #include <cstdint>
@@ -14,13 +15,18 @@ namespace eyrie::engine {
 // Immutable, shareable between threads.
 class Tokenizer {
  public:
-  // Reads tokenizer.model. User-defined pieces that look like control tokens (<start_of_turn> …) no longer
-  // match in plain text. Throws Error(badTokenizer).
+  // Reads tokenizer.model, or a file called tokenizer.json. User-defined pieces that look like control tokens
+  // (<start_of_turn> …) no longer match in plain text. Throws Error(badTokenizer).
   static std::shared_ptr<const Tokenizer> load(const std::filesystem::path& modelFile);
   // The same from the file's bytes; `file` names it in errors.
   static std::shared_ptr<const Tokenizer> parse(std::string_view bytes, const std::string& file);
-  // The tokenizer of a model folder: null where there is no tokenizer.model. Throws Error(badTokenizer) also
-  // where it has more pieces than the model's vocabulary (fewer is fine).
+  // From a tokenizer.json and, unless empty, the tokenizer_config.json that goes with it (tokenizer_json.h).
+  static std::shared_ptr<const Tokenizer> parseJson(std::string_view json, const std::string& file,
+                                                    std::string_view config = {},
+                                                    const std::string& configFile = {});
+  // The tokenizer of a model folder: tokenizer.model, else tokenizer.json with tokenizer_config.json, else
+  // null. Throws Error(badTokenizer) also where it has more pieces than the model's vocabulary (fewer is
+  // fine).
   static std::shared_ptr<const Tokenizer> loadFor(const std::filesystem::path& folder,
                                                   std::int64_t vocabulary);
   virtual ~Tokenizer() = default;

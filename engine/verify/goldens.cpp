@@ -146,6 +146,13 @@ std::string swapMlpHalves(const std::string& name) {
   return swapped;
 }
 
+// The real parts of a where its angles belong.
+std::string wrongAngles(const std::string& name) {
+  constexpr std::string_view kImag = "rg_lru.recurrent_imag_param";
+  if (!name.ends_with(kImag)) return name;
+  return name.substr(0, name.size() - kImag.size()) + "rg_lru.recurrent_param";
+}
+
 // One mistake at a time, of those that still give plausible text.
 std::vector<CheckResult> checkBentVariants(const Golden& golden, const LoadOptions& options) {
   const ModelConfig& right = golden.checkpoint->config();
@@ -158,10 +165,12 @@ std::vector<CheckResult> checkBentVariants(const Golden& golden, const LoadOptio
   };
   ModelConfig bent = right;
   if (right.hasKind(BlockKind::localAttention) && T > right.W) {
-    bent.windowCounting = WindowCounting::hf;
+    bent.windowCounting =
+        right.windowCounting == WindowCounting::dm ? WindowCounting::hf : WindowCounting::dm;
     bend(bent, "a window shifted by one (trap 22)");
   }
   if (right.hasKind(BlockKind::recurrent)) bend(right, "swapped gates (trap 3)", swapGates);
+  if (right.rgLru == RgLru::complex) bend(right, "angles of another tensor", wrongAngles);
   bent = right;
   bent.scaleEmbedding = !right.scaleEmbedding;
   bend(bent, "the other embedding scale (trap 17)");

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "engine/state_log.h"
 #include "engine/verify/model_run.h"
 #include "engine/verify/test_models.h"
 
@@ -16,7 +17,7 @@ constexpr std::int64_t kTokens = 40;  // more than five windows
 
 class InvariantSuite {
  public:
-  InvariantSuite(const std::string& pattern, std::int64_t layers, BackendKind backend, int threads);
+  InvariantSuite(const ModelConfig& config, BackendKind backend, int threads);
   std::vector<CheckResult> run();
 
  private:
@@ -24,6 +25,7 @@ class InvariantSuite {
   void prefillEqualsSteps();
   void anyChunking();
   void saveRestoreContinue();
+  void rewound();
   void interleaved();
   void shortPrompts();
   void positionZeroForgets();
@@ -38,16 +40,16 @@ class InvariantSuite {
   std::vector<CheckResult> results_;
 };
 
-InvariantSuite::InvariantSuite(const std::string& pattern, std::int64_t layers, BackendKind backend,
-                               int threads) {
+InvariantSuite::InvariantSuite(const ModelConfig& config, BackendKind backend, int threads) {
   const bool exact = backend == BackendKind::reference;
   logits_ = exact ? kSameBits : kSameLogits;
   state_ = exact ? kSameBits : kSameState;
   LoadOptions options;
   options.backend = backend;
   options.threads = threads;
-  model_ = Model::load(randomCheckpoint(tinyConfig(pattern, layers), 7), options);
-  name_ = fmt::format("{} · {}", pattern, model_->backendName());
+  model_ = Model::load(randomCheckpoint(config, 7), options);
+  name_ = fmt::format("{}{} · {}", patternString(config), config.rgLru == RgLru::complex ? " complex" : "",
+                      model_->backendName());
   TestRandom random(3);
   tokens_ = random.tokens(kTokens, model_->config().V);
 }
@@ -80,6 +82,30 @@ void InvariantSuite::saveRestoreContinue() {
     SequenceState restored = model_->restoreState(parseState(saved, model_->config(), "model"));
     feed(*model_, restored, tokens.subspan(split), kSteps, nullptr, run);
     add(fmt::format("saved and restored after {} (trap 42)", split), run, whole_);
+  }
+}
+
+// To the bit on every backend: the replay feeds as the sequence was fed.
+void InvariantSuite::rewound() {
+  const std::span<const std::int32_t> tokens = tokens_;
+  const auto goOn = [&](SequenceState& state, ModelRun& run) {
+    feed(*model_, state, tokens.subspan(30), kSteps, nullptr, run);
+  };
+  StateLog log(model_->config(), {6, std::uint64_t{1} << 30});
+  SequenceState state = model_->newState();
+  state.watch(&log);
+  ModelRun ignored;
+  feed(*model_, state, tokens.first(13), {"chunk", 13}, nullptr, ignored);
+  feed(*model_, state, tokens.subspan(13, 9), kSteps, nullptr, ignored);
+  feed(*model_, state, tokens.subspan(22, 8), {"chunks", 4}, nullptr, ignored);
+  ModelRun whole;
+  goOn(state, whole);
+  ModelRun again;
+  Rewound back = log.rewind(*model_, 30);
+  goOn(back.state, again);
+  for (CheckResult& result : compareRuns(name_ + " · rewound to a token, then as before (trap 43)", again,
+                                         whole, kSameBits, kSameBits)) {
+    results_.push_back(std::move(result));
   }
 }
 
@@ -163,6 +189,7 @@ std::vector<CheckResult> InvariantSuite::run() {
   prefillEqualsSteps();
   anyChunking();
   saveRestoreContinue();
+  rewound();
   interleaved();
   shortPrompts();
   positionZeroForgets();
@@ -173,10 +200,14 @@ std::vector<CheckResult> InvariantSuite::run() {
 }  // namespace
 
 std::vector<CheckResult> checkInvariants(BackendKind backend, int threads) {
+  std::vector<ModelConfig> configs;
+  for (const char* pattern : {"R", "A", "G", "RG"}) configs.push_back(tinyConfig(pattern, 2));
+  configs.push_back(tinyConfig("RRA", 4));
+  configs.push_back(tinyConfig("R", 2, RgLru::complex));
+  configs.push_back(tinyConfig("RRA", 4, RgLru::complex));
   std::vector<CheckResult> results;
-  for (const char* pattern : {"R", "A", "G", "RRA", "RG"}) {
-    const std::int64_t layers = std::string(pattern) == "RRA" ? 4 : 2;
-    std::vector<CheckResult> more = InvariantSuite(pattern, layers, backend, threads).run();
+  for (const ModelConfig& config : configs) {
+    std::vector<CheckResult> more = InvariantSuite(config, backend, threads).run();
     std::move(more.begin(), more.end(), std::back_inserter(results));
   }
   return results;

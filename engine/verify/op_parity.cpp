@@ -70,20 +70,20 @@ OpCase linearCase(TestRandom& random, std::int64_t T, DType dtype) {
   return {fmt::format("linear, {} rows, {}", T, kernels::dtypeName(dtype)), kOpSum, run};
 }
 
-OpCase blockLinearCase(TestRandom& random, std::int64_t T, DType dtype) {
+OpCase blockLinearCase(TestRandom& random, std::int64_t T, std::int64_t N, DType dtype) {
   const std::int64_t G = 3;
-  const std::int64_t B = 21;
-  const auto weight = randomMatrix(random, G * B, B, dtype);
+  const std::int64_t B = 22;
+  const auto weight = randomMatrix(random, G * B, N, dtype);
   const Values x = random.normals(T * G * B);
-  const Values bias = random.normals(G * B);
+  const Values bias = random.normals(G * N);
   // Broken: every output one channel too far.
   const auto run = [=](const CpuOps& ops, kernels::ThreadPool& pool, bool broken) {
-    Values out(count(T * G * B));
+    Values out(count(T * G * N));
     ops.blockLinear({x.data(), weight->view, bias.data(), T, G, B, out.data()}, pool);
     if (broken) std::rotate(out.begin(), out.begin() + 1, out.end());
     return out;
   };
-  return {fmt::format("blockLinear, {} rows, {}", T, kernels::dtypeName(dtype)), kOpSum, run};
+  return {fmt::format("blockLinear, {} rows, {} to {}, {}", T, B, N, kernels::dtypeName(dtype)), kOpSum, run};
 }
 
 OpCase embedCase(TestRandom& random, DType dtype) {
@@ -167,6 +167,45 @@ OpCase rgLruCase(TestRandom& random, std::int64_t T, bool starts) {
   return {fmt::format("rgLru, {} rows{} (traps 3, 5, 7)", T, starts ? " from position 0" : ""), kOpScan, run};
 }
 
+OpCase complexRgLruCase(TestRandom& random, std::int64_t T, bool starts) {
+  const std::int64_t C = 23;
+  const Values x = random.normals(2 * T * C);
+  const Values recurrence = random.normals(T * C, 2);
+  const Values input = random.normals(T * C, 2);
+  const Values state = random.normals(2 * C);
+  const Values angle = random.normals(C);
+  Values rate(count(C));
+  for (float& value : rate) value = kernels::decayRateOf(-4 + 2 * random.normal());
+  const auto run = [=](const CpuOps& ops, kernels::ThreadPool& pool, bool broken) {
+    Values h = state;
+    Values out(count(11 * T * C));
+    kernels::ComplexRgLruArgs args;
+    args.x = x.data();
+    args.recurrencePre = broken ? input.data() : recurrence.data();
+    args.inputPre = broken ? recurrence.data() : input.data();
+    args.decayRate = rate.data();
+    args.angleRate = angle.data();
+    args.state = h.data();
+    args.startsSequence = starts;
+    args.T = T;
+    args.C = C;
+    args.out = out.data();
+    float* tap = out.data() + 2 * T * C;
+    for (float** slot : {&args.taps.recurrenceGate, &args.taps.inputGate, &args.taps.logDecay,
+                         &args.taps.decay, &args.taps.angle}) {
+      *slot = tap;
+      tap += T * C;
+    }
+    args.taps.write = tap;
+    args.taps.keep = tap + 2 * T * C;
+    ops.complexRgLru(args, pool);
+    out.insert(out.end(), h.begin(), h.end());
+    return out;
+  };
+  return {fmt::format("complexRgLru, {} rows{} (traps 3, 5, 7)", T, starts ? " from position 0" : ""),
+          kOpScan, run};
+}
+
 OpCase activationCase(TestRandom& random, kernels::Activation activation) {
   const std::int64_t n = 157;
   const Values gate = random.normals(n, 3);
@@ -242,7 +281,8 @@ OpCase softCapCase(TestRandom& random) {
 }
 
 OpCase statsCase(TestRandom& random) {
-  const Values logits = random.normals(1003, 3);
+  Values logits = random.normals(1003, 3);
+  logits.back() = 6;  // heavy enough that losing it shows
   const auto run = [=](const CpuOps& ops, kernels::ThreadPool& pool, bool broken) {
     const kernels::LogitStats stats = ops.logitStats(logits.data(), broken ? 1002 : 1003, pool);
     return Values{stats.max, stats.logSumExp, stats.entropy};
@@ -268,7 +308,7 @@ std::vector<OpCase> allCases() {
   for (const DType dtype : {DType::f32, DType::f16, DType::bf16}) {
     for (const std::int64_t T : {1, 3, 35}) {
       cases.push_back(linearCase(random, T, dtype));
-      cases.push_back(blockLinearCase(random, T, dtype));
+      for (const std::int64_t N : {22, 11}) cases.push_back(blockLinearCase(random, T, N, dtype));
     }
     cases.push_back(embedCase(random, dtype));
   }
@@ -277,6 +317,8 @@ std::vector<OpCase> allCases() {
   for (const std::int64_t T : {1, 2, 70}) {
     cases.push_back(rgLruCase(random, T, true));
     cases.push_back(rgLruCase(random, T, false));
+    cases.push_back(complexRgLruCase(random, T, true));
+    cases.push_back(complexRgLruCase(random, T, false));
   }
   for (const auto kind : {kernels::Activation::geluTanh, kernels::Activation::silu, kernels::Activation::gelu,
                           kernels::Activation::relu}) {

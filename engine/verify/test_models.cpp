@@ -52,6 +52,8 @@ float randomValue(TestRandom& random, const ExpectedTensor& tensor) {
       const double radius = 0.9 + 0.0999 * random.uniform();
       return static_cast<float>(std::log(std::expm1(-std::log(radius))));
     }
+    case TensorRole::recurrentImagParam:
+      return 0.5F * random.normal();
   }
   return 0;
 }
@@ -183,7 +185,7 @@ std::vector<std::int32_t> TestRandom::tokens(std::int64_t n, std::int64_t V) {
   return tokens;
 }
 
-ModelConfig tinyConfig(const std::string& pattern, std::int64_t layers) {
+ModelConfig tinyConfig(const std::string& pattern, std::int64_t layers, RgLru rgLru) {
   ModelConfig config;
   config.D = 24;
   config.R = 20;
@@ -196,6 +198,7 @@ ModelConfig tinyConfig(const std::string& pattern, std::int64_t layers) {
   config.W = 7;
   config.K = 4;
   config.gateBlocks = 5;
+  config.rgLru = rgLru;
   config.rotary = 4;
   for (std::int64_t i = 0; i < layers; ++i) {
     config.blocks.push_back(kindOf(pattern[static_cast<std::size_t>(i) % pattern.size()]));

@@ -14,7 +14,7 @@ namespace eyrie::engine::verify {
 
 // A configuration of odd small shapes (R ≠ D, R / gate blocks ≠ Dh, odd window) for a pattern such as "RRA",
 // "R", "A" or "G", repeated to `layers`.
-ModelConfig tinyConfig(const std::string& pattern, std::int64_t layers);
+ModelConfig tinyConfig(const std::string& pattern, std::int64_t layers, RgLru rgLru = RgLru::real);
 
 // Random f32 weights for `config`, the same for the same seed on every platform. Half-lives from a few tokens
 // to thousands, as trained models have them.

@@ -20,15 +20,15 @@ namespace {
 // out[j] for kVecs vectors of columns: a walk down the block's rows, because the contraction is over the
 // first matrix index. `count` lanes of the last vector are columns.
 template <int kVecs, class Stored>
-HWY_INLINE void blockColumns(const float* x, const Stored* w, const float* bias, std::int64_t B, float* out,
-                             std::int64_t count) {
+HWY_INLINE void blockColumns(const float* x, const Stored* w, const float* bias, std::int64_t B,
+                             std::int64_t N, float* out, std::int64_t count) {
   const std::int64_t lanes = laneCount();
   FloatVec acc[kVecs];
   for (int v = 0; v < kVecs; ++v) acc[v] = hn::Zero(FloatTag());
   for (std::int64_t k = 0; k < B; ++k) {
     const FloatVec in = hn::Set(FloatTag(), x[k]);
     for (int v = 0; v < kVecs; ++v) {
-      const Stored* from = w + k * B + v * lanes;
+      const Stored* from = w + k * N + v * lanes;
       acc[v] = hn::MulAdd(v + 1 < kVecs ? loadWide(from) : loadUpTo(from, count), in, acc[v]);
     }
   }
@@ -40,28 +40,30 @@ HWY_INLINE void blockColumns(const float* x, const Stored* w, const float* bias,
 }
 
 template <class Stored>
-void oneBlock(const float* x, const Stored* w, const float* bias, std::int64_t B, float* out) {
+void oneBlock(const float* x, const Stored* w, const float* bias, std::int64_t B, std::int64_t N,
+              float* out) {
   constexpr int kVecs = 8;
   const std::int64_t lanes = laneCount();
   const auto biasAt = [&](std::int64_t j) { return bias == nullptr ? nullptr : bias + j; };
   std::int64_t j = 0;
-  for (; j + kVecs * lanes <= B; j += kVecs * lanes) {
-    blockColumns<kVecs>(x, w + j, biasAt(j), B, out + j, lanes);
+  for (; j + kVecs * lanes <= N; j += kVecs * lanes) {
+    blockColumns<kVecs>(x, w + j, biasAt(j), B, N, out + j, lanes);
   }
-  for (; j < B; j += lanes) {
-    blockColumns<1>(x, w + j, biasAt(j), B, out + j, std::min(lanes, B - j));
+  for (; j < N; j += lanes) {
+    blockColumns<1>(x, w + j, biasAt(j), B, N, out + j, std::min(lanes, N - j));
   }
 }
 
 template <class Stored>
 void blocksOf(const BlockLinearArgs& args, std::int64_t begin, std::int64_t end) {
   const std::int64_t B = args.B;
+  const std::int64_t N = args.weight.cols;
   const auto* weights = static_cast<const Stored*>(args.weight.data);
   for (std::int64_t g = begin; g < end; ++g) {
-    const float* bias = args.bias == nullptr ? nullptr : args.bias + g * B;
+    const float* bias = args.bias == nullptr ? nullptr : args.bias + g * N;
     for (std::int64_t t = 0; t < args.T; ++t) {
-      const std::int64_t at = (t * args.G + g) * B;
-      oneBlock(args.x + at, weights + g * B * B, bias, B, args.out + at);
+      const std::int64_t row = t * args.G + g;
+      oneBlock(args.x + row * B, weights + g * B * N, bias, B, N, args.out + row * N);
     }
   }
 }
@@ -97,24 +99,24 @@ constexpr std::int64_t kGemmTokens = 16;  // as in linear.cpp
 void productOfBlock(const BlockLinearArgs& args, const float* w, std::int64_t g, std::int64_t first,
                     std::int64_t last) {
   const std::int64_t B = args.B;
-  const std::int64_t width = args.G * B;
+  const std::int64_t N = args.weight.cols;
   for (std::int64_t t = first; args.bias != nullptr && t < last; ++t) {
-    std::copy_n(args.bias + g * B, B, args.out + t * width + g * B);
+    std::copy_n(args.bias + g * N, N, args.out + (t * args.G + g) * N);
   }
   gemm({.m = last - first,
-        .n = B,
+        .n = N,
         .k = B,
-        .a = args.x + first * width + g * B,
-        .lda = width,
+        .a = args.x + (first * args.G + g) * B,
+        .lda = args.G * B,
         .b = w,
-        .ldb = B,
+        .ldb = N,
         .beta = args.bias == nullptr ? 0.0F : 1.0F,
-        .c = args.out + first * width + g * B,
-        .ldc = width});
+        .c = args.out + (first * args.G + g) * N,
+        .ldc = args.G * N});
 }
 
 const float* widenedBlock(const BlockLinearArgs& args, std::int64_t g) {
-  const std::int64_t size = args.B * args.B;
+  const std::int64_t size = args.B * args.weight.cols;
   if (args.weight.dtype == DType::f32) return static_cast<const float*>(args.weight.data) + g * size;
   thread_local std::vector<float> scratch;
   scratch.resize(static_cast<std::size_t>(size));
@@ -126,7 +128,7 @@ void products(const BlockLinearArgs& args, ThreadPool& pool) {
   // Fewer blocks than threads: cut the tokens as well.
   const std::int64_t slices = args.G >= pool.size() ? 1 : (pool.size() + args.G - 1) / args.G;
   const std::int64_t sliceRows = (args.T + slices - 1) / slices;
-  const double perItem = 0.03 * static_cast<double>(sliceRows * args.B * args.B);
+  const double perItem = 0.03 * static_cast<double>(sliceRows * args.B * args.weight.cols);
   const auto items = [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t item = begin; item < end; ++item) {
       const std::int64_t first = std::min(args.T, item % slices * sliceRows);
@@ -140,10 +142,10 @@ void products(const BlockLinearArgs& args, ThreadPool& pool) {
 }  // namespace
 
 void blockLinear(const BlockLinearArgs& args, ThreadPool& pool) {
-  if (args.T == 0 || args.G == 0 || args.B == 0) return;
+  if (args.T == 0 || args.G == 0 || args.weight.cols == 0) return;
   if (args.T >= kGemmTokens) return products(args, pool);
   const auto blocks = HWY_DYNAMIC_DISPATCH(blockLinearBlocks);
-  pool.parallelFor(args.G, grainFor(0.1 * static_cast<double>(args.T * args.B * args.B)),
+  pool.parallelFor(args.G, grainFor(0.1 * static_cast<double>(args.T * args.B * args.weight.cols)),
                    [&](std::int64_t begin, std::int64_t end, int) { blocks(args, begin, end); });
 }
 

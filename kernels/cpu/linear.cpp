@@ -134,7 +134,10 @@ void productByPanels(const LinearArgs& args, std::int64_t begin, std::int64_t en
     productOfRows(args, static_cast<const float*>(args.weight.data) + begin * cols, begin, end - begin);
     return;
   }
-  const std::int64_t panel = std::clamp<std::int64_t>(kPanelElements / cols / 16 * 16, 16, 512);
+  const std::int64_t widest = std::clamp<std::int64_t>(kPanelElements / cols / 16 * 16, 16, 512);
+  const std::int64_t panels = (end - begin + widest - 1) / widest;
+  const std::int64_t panel =
+      ((end - begin + panels - 1) / panels + 15) / 16 * 16;  // about as wide as one another
   thread_local std::vector<float> scratch;
   scratch.resize(static_cast<std::size_t>(panel * cols));
   for (std::int64_t row = begin; row < end; row += panel) {

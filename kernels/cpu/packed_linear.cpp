@@ -33,6 +33,7 @@ constexpr float kSmallestRow = 1e-30F;
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/packed_linear.cpp"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
 
 #include "kernels/cpu/simd-inl.h"
@@ -108,7 +109,9 @@ HWY_INLINE IntVec addProducts(IntVec sum, Pairs weights, Pairs x) {
   return added;
 #else
   const IntTag d;
-  const auto first = [d](Pairs pairs) { return hn::ShiftRight<16>(hn::ShiftLeft<16>(hn::BitCast(d, pairs))); };
+  const auto first = [d](Pairs pairs) {
+    return hn::ShiftRight<16>(hn::ShiftLeft<16>(hn::BitCast(d, pairs)));
+  };
   const auto second = [d](Pairs pairs) { return hn::ShiftRight<16>(hn::BitCast(d, pairs)); };
   return hn::Add(sum, hn::Add(hn::Mul(first(weights), first(x)), hn::Mul(second(weights), second(x))));
 #endif
@@ -131,6 +134,13 @@ HWY_INLINE void addNibbles(const Pairs (&words)[kVecs], const std::int16_t* x, s
   Pairs pairs[kVecs];
   for (int v = 0; v < kVecs; ++v) pairs[v] = nibbles<j>(words[v]);
   addPairs<kTokens>(pairs, x + 2 * j, stride, sums);
+}
+
+// Weights needed a little later: the processor's own look-ahead ends at each page of 4096 bytes.
+template <std::int64_t kBytes>
+HWY_INLINE void prefetchAhead(const std::uint8_t* w) {
+  constexpr std::int64_t kAhead = 1024;
+  for (std::int64_t i = 0; i < kBytes; i += 64) hwy::Prefetch(w + kAhead + i);
 }
 
 // sums += the products of 8 columns of 16 rows.
@@ -170,6 +180,7 @@ HWY_NOINLINE void addTile(const std::uint8_t* w, std::int64_t columns, const std
       for (int v = 0; v < kVecs; ++v) sums[t][v] = hn::Zero(IntTag());
     }
     for (std::int64_t c = first; c < end; c += kPackedColumns) {
+      prefetchAhead<packedWeightBytes(kType, kPackedColumns)>(w);
       addColumns<kType, kTokens>(w, x + c, stride, sums);
       w += packedWeightBytes(kType, kPackedColumns);
     }
@@ -296,12 +307,14 @@ class Activations {
                      });
   }
   PackedProduct product(const LinearArgs& args) const {
-    return {args.weight.dtype, static_cast<const std::uint8_t*>(args.weight.data), cols_, args.T,
-            codes_.data(),     stride_};
+    return {args.weight.dtype,
+            static_cast<const std::uint8_t*>(args.weight.data),
+            cols_,
+            args.T,
+            codes_.data(),
+            stride_};
   }
-  float scale(std::int64_t t) const {
-    return scales_[static_cast<std::size_t>(t)];
-  }
+  float scale(std::int64_t t) const { return scales_[static_cast<std::size_t>(t)]; }
 
  private:
   // Rows a power of two apart would share the cache's few places.

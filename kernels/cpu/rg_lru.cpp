@@ -11,8 +11,6 @@
 
 #include "kernels/cpu/simd-inl.h"
 
-// Accuracy near a = 1 (trap 7): log_a is exact to 3 ulp (the sigmoid), a to 1 ulp of 1, and m = sqrt(-expm1(2
-// log_a)) to a few ulp of itself, because no 1 - a is ever formed. Test: decayIsAccurateNearOne.
 HWY_BEFORE_NAMESPACE();
 namespace eyrie::kernels::cpu::HWY_NAMESPACE {
 namespace {
@@ -21,44 +19,74 @@ HWY_INLINE void observe(float* tap, std::int64_t at, FloatVec value, std::int64_
   if (tap != nullptr) storeUpTo(value, tap + at, count);
 }
 
-// One step of `count` channels from r on.
-template <bool kTaps>
+// Channels taken through each stage together: a stage's vectors do not wait for one another, while a single
+// channel's chain of exponentials, division and root would keep the processor waiting.
+constexpr std::int64_t kBlock = 64;
+
+// kWhole: `count` is a multiple of the vector's length.
+template <bool kWhole, class Body>
+HWY_INLINE void forVectors(std::int64_t count, const Body& body) {
+  const std::int64_t lanes = laneCount();
+  for (std::int64_t i = 0; i < count; i += lanes) body(i, kWhole ? lanes : std::min(lanes, count - i));
+}
+
+template <bool kWhole>
+HWY_INLINE FloatVec load(const float* from, std::int64_t count) {
+  return kWhole ? loadWide(from) : loadUpTo(from, count);
+}
+
+template <bool kWhole>
+HWY_INLINE void store(FloatVec value, float* to, std::int64_t count) {
+  if (kWhole) {
+    hn::StoreU(value, FloatTag(), to);
+  } else {
+    storeUpTo(value, to, count);
+  }
+}
+
+// One step of `count` <= kBlock channels from r on.
+template <bool kTaps, bool kWhole>
 HWY_INLINE void stepChannels(const RgLruArgs& args, std::int64_t t, std::int64_t r, std::int64_t count) {
   const FloatTag d;
   const std::int64_t at = t * args.R + r;
-  const FloatVec recurrenceGate = sigmoid(loadUpTo(args.recurrencePre + at, count));
-  const FloatVec inputGate = sigmoid(loadUpTo(args.inputPre + at, count));
-  const FloatVec logDecay = hn::Neg(hn::Mul(recurrenceGate, loadUpTo(args.decayRate + r, count)));
-  const FloatVec decay = expOfNonPositive(logDecay);
-  FloatVec write = hn::Mul(inputGate, loadUpTo(args.x + at, count));
-  FloatVec before = hn::Zero(d);
   const bool reset = args.startsSequence && t == 0;
-  if (!reset) {
-    const FloatVec lost = hn::Neg(expm1OfNonPositive(hn::Add(logDecay, logDecay)));  // 1 - a^2
-    write = hn::Mul(hn::Sqrt(lost), write);
-    before = loadUpTo(args.state + r, count);
-  }
-  // One explicit multiply-add: left to the compiler, taps would decide whether it fuses, and change bits.
-  const FloatVec state = hn::MulAdd(decay, before, write);
-  if constexpr (kTaps) {
-    observe(args.taps.recurrenceGate, at, recurrenceGate, count);
-    observe(args.taps.inputGate, at, inputGate, count);
-    observe(args.taps.logDecay, at, logDecay, count);
-    observe(args.taps.decay, at, decay, count);
-    observe(args.taps.write, at, write, count);
-    observe(args.taps.keep, at, hn::Mul(decay, before), count);
-  }
-  storeUpTo(state, args.state + r, count);
-  storeUpTo(state, args.out + at, count);
+  HWY_ALIGN float decays[kBlock];
+  HWY_ALIGN float writes[kBlock];
+  forVectors<kWhole>(count, [&](std::int64_t i, std::int64_t n) {
+    const FloatVec gate = sigmoid(load<kWhole>(args.recurrencePre + at + i, n));
+    if constexpr (kTaps) observe(args.taps.recurrenceGate, at + i, gate, n);
+    hn::Store(hn::Neg(hn::Mul(gate, load<kWhole>(args.decayRate + r + i, n))), d, decays + i);
+  });
+  forVectors<kWhole>(count, [&](std::int64_t i, std::int64_t n) {
+    const FloatVec gate = sigmoid(load<kWhole>(args.inputPre + at + i, n));
+    if constexpr (kTaps) observe(args.taps.inputGate, at + i, gate, n);
+    hn::Store(hn::Mul(gate, load<kWhole>(args.x + at + i, n)), d, writes + i);
+  });
+  forVectors<kWhole>(count, [&](std::int64_t i, std::int64_t n) {
+    const FloatVec logDecay = hn::Load(d, decays + i);
+    const auto [decay, multiplier] = decayOf(logDecay);
+    const FloatVec written = hn::Load(d, writes + i);
+    const FloatVec write = reset ? written : hn::Mul(multiplier, written);
+    const FloatVec before = reset ? hn::Zero(d) : load<kWhole>(args.state + r + i, n);
+    // One explicit multiply-add: left to the compiler, taps would decide whether it fuses, and change bits.
+    const FloatVec state = hn::MulAdd(decay, before, write);
+    if constexpr (kTaps) {
+      observe(args.taps.logDecay, at + i, logDecay, n);
+      observe(args.taps.decay, at + i, decay, n);
+      observe(args.taps.write, at + i, write, n);
+      observe(args.taps.keep, at + i, hn::Mul(decay, before), n);
+    }
+    store<kWhole>(state, args.state + r + i, n);
+    store<kWhole>(state, args.out + at + i, n);
+  });
 }
 
 template <bool kTaps>
 void scan(const RgLruArgs& args, std::int64_t begin, std::int64_t end) {
-  const std::int64_t lanes = laneCount();
+  const std::int64_t whole = begin + (end - begin) / kBlock * kBlock;
   for (std::int64_t t = 0; t < args.T; ++t) {
-    for (std::int64_t r = begin; r < end; r += lanes) {
-      stepChannels<kTaps>(args, t, r, std::min(lanes, end - r));
-    }
+    for (std::int64_t r = begin; r < whole; r += kBlock) stepChannels<kTaps, true>(args, t, r, kBlock);
+    if (whole < end) stepChannels<kTaps, false>(args, t, whole, end - whole);
   }
 }
 

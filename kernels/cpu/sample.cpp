@@ -97,7 +97,7 @@ void sortAll(const TopKArgs& args) {
 void topK(const TopKArgs& args, ThreadPool& pool) {
   constexpr std::int64_t kHeapLimit = 256;  // beyond it a heap loses to selection
   if (args.k > kHeapLimit) return sortAll(args);
-  std::vector<std::vector<Candidate>> parts(static_cast<std::size_t>(pool.size()));
+  std::vector<std::vector<Candidate>> parts(static_cast<std::size_t>(pool.maxParts()));
   const auto body = [&](std::int64_t begin, std::int64_t end, int part) {
     parts[static_cast<std::size_t>(part)] = bestOf(args, begin, end);
   };

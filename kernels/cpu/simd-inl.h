@@ -108,24 +108,64 @@ HWY_INLINE float maxOf(FloatVec value) {
   HWY_INLINE
 #endif
 
-// e^x for x <= 0, within 1 ulp; the clamp keeps -infinity and the conversion to integers in range.
+// e^x for x <= 0, within 1 ulp, down to 0; the clamp keeps -infinity in range.
 EYRIE_SIMD_MATH Vec expOfNonPositive(Vec x) {
   const FloatTag d;
   return hn::Exp(d, hn::Max(x, hn::Set(d, -120.0F)));
 }
 
-// e^x - 1 for x <= 0, within 4 ulp of itself, near 0 too.
-EYRIE_SIMD_MATH Vec expm1OfNonPositive(Vec x) {
+// e^x = scale (1 + rest), rest within 2 ulp of e^f - 1 for the reduced f, also where that is tiny: of both
+// e^x and e^x - 1 follow with one more step each. x is clamped to [-87, 88].
+struct Exponential {
+  FloatVec scale;
+  FloatVec rest;
+};
+
+// (x86's Min and Max return their second argument where one is NaN: it stays.)
+EYRIE_SIMD_MATH Exponential exponentialOf(Vec x) {
   const FloatTag d;
-  return hn::Expm1(d, hn::Max(x, hn::Set(d, -120.0F)));
+  const hn::RebindToSigned<FloatTag> dInt;
+  const FloatVec within = hn::Min(hn::Set(d, 88.0F), hn::Max(hn::Set(d, -87.0F), x));
+  // Adding 1.5 * 2^23 rounds to a whole number and leaves it in the low bits.
+  const FloatVec magic = hn::Set(d, 0x1.8p23F);
+  const FloatVec shifted = hn::MulAdd(within, hn::Set(d, 1.44269504F), magic);
+  const FloatVec whole = hn::Sub(shifted, magic);
+  FloatVec f = hn::NegMulAdd(whole, hn::Set(d, 0x1.62e4p-1F), within);  // ln 2 in two parts
+  f = hn::NegMulAdd(whole, hn::Set(d, 0x1.7f7d1cp-20F), f);
+  FloatVec series = hn::Set(d, 1.0F / 5040.0F);  // f^8/8! is below a tenth of an ulp
+  for (const float c : {1.0F / 720.0F, 1.0F / 120.0F, 1.0F / 24.0F, 1.0F / 6.0F, 0.5F}) {
+    series = hn::MulAdd(series, f, hn::Set(d, c));
+  }
+  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(dInt, shifted));
+  const FloatVec scale = hn::BitCast(d, hn::Add(hn::BitCast(dInt, hn::Set(d, 1.0F)), exponent));
+  return {scale, hn::MulAdd(hn::Mul(f, f), series, f)};
 }
 
-// 1 / (1 + e^-x), relatively accurate on both sides (3 ulp).
+// e^x, within 2 ulp for -87 <= x <= 88; beyond that its value at the bound.
+EYRIE_SIMD_MATH Vec expOf(Vec x) {
+  const Exponential e = exponentialOf(x);
+  return hn::MulAdd(e.scale, e.rest, e.scale);
+}
+
+// a = e^log_a and the RG-LRU's m = sqrt(1 - a^2) from one exponential. Accurate near a = 1 (trap 7): 1 - a^2
+// = (1 - a)(1 + a), and 1 - a = -(e^log_a - 1) is right to a few ulp of itself. Test: decayIsAccurateNearOne.
+struct Decay {
+  FloatVec a;
+  FloatVec multiplier;
+};
+
+EYRIE_SIMD_MATH Decay decayOf(Vec logDecay) {
+  const FloatVec one = hn::Set(FloatTag(), 1.0F);
+  const Exponential e = exponentialOf(logDecay);
+  const FloatVec a = hn::MulAdd(e.scale, e.rest, e.scale);
+  const FloatVec lost = hn::NegMulAdd(e.scale, e.rest, hn::Sub(one, e.scale));  // 1 - a
+  return {a, hn::Sqrt(hn::Mul(lost, hn::Add(one, a)))};
+}
+
+// 1 / (1 + e^-x), relatively accurate on both sides (4 ulp).
 EYRIE_SIMD_MATH Vec sigmoid(Vec x) {
-  const FloatTag d;
-  const FloatVec one = hn::Set(d, 1.0F);
-  const FloatVec e = expOfNonPositive(hn::Neg(hn::Abs(x)));
-  return hn::Div(hn::IfThenElse(hn::Lt(x, hn::Zero(d)), e, one), hn::Add(one, e));
+  const FloatVec one = hn::Set(FloatTag(), 1.0F);
+  return hn::Div(one, hn::Add(one, expOf(hn::Neg(x))));
 }
 
 }  // namespace eyrie::kernels::cpu::HWY_NAMESPACE

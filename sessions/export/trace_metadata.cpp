@@ -36,7 +36,9 @@ Json samplerJson(const engine::SamplingOptions& s) {
 
 Json axesJson() {
   return {{"scalars", "(token)"},
-          {"channels", "(token, channel)"},
+          {"channels",
+           "(token, channel); write, keep and state of a complex recurrence: its real parts, then its "
+           "imaginary parts"},
           {"half_life_quantiles", "(token, quantile): 5, 25, 50, 75, 95 %"},
           {"attention_entropy, attention_first", "(token, head)"},
           {"attention",
@@ -70,6 +72,7 @@ Json traceMetadata(const engine::ModelInfo& model, const engine::FrameLayout& la
               {"layers", patternJson(config)},
               {"width", config.D},
               {"recurrent_width", config.R},
+              {"rg_lru", config.rgLru == engine::RgLru::complex ? "complex" : "real"},
               {"heads", config.H},
               {"vocabulary", config.V},
               {"window", config.W},

@@ -22,7 +22,7 @@ class CliBenchTest : public QObject {
 void CliBenchTest::partsNamedAreMeasured() {
   const CliResult result = cli_.run({"bench", "--model", goldenFolder("griffin-tiny"), "--prefill", "4,8",
                                      "--decode", "3", "--traced", "2", "--scan", "16", "--snapshot",
-                                     "--context", "1000000", "--repeats", "3", "--json"});
+                                     "--rewind", "2000", "--context", "1000000", "--repeats", "3", "--json"});
   COMPARE_CODE(result, 0);
   const QJsonObject report = QJsonDocument::fromJson(result.out).object();
   const QJsonObject machine = report["machine"].toObject();
@@ -35,15 +35,18 @@ void CliBenchTest::partsNamedAreMeasured() {
     const bool isSnapshot = name == "snapshot";
     QCOMPARE(part["batch"].toInt(), 1);
     QCOMPARE(part["runs"].toInt(), 3);
-    QCOMPARE(part["context"].toInt(), name == "scan" ? 0 : 1000000);
-    QCOMPARE(part["tokens_per_s"].isNull(), isSnapshot);
-    QCOMPARE(part["percent_of_ceiling"].isNull(), isSnapshot);
+    const bool isRewind = name == "rewind";
+    const int tokens = part["tokens"].toInt();
+    QCOMPARE(part["context"].toInt(), isRewind ? 1152 + tokens : name == "scan" ? 0 : 1000000);
+    QCOMPARE(part["tokens_per_s"].isNull(), tokens == 0);
+    QCOMPARE(part["percent_of_ceiling"].isNull(), isSnapshot || isRewind);
     QVERIFY2(part["gb_per_s"].toDouble() > 0, qPrintable(name));
     QVERIFY2(part["ms_least"].toDouble() <= part["ms"].toDouble(), qPrintable(name));
     QVERIFY2(part["ms"].toDouble() <= part["ms_most"].toDouble(), qPrintable(name));
   }
-  QCOMPARE(names, (QStringList{"prefill 4", "prefill 8", "decode 3", "decode, no trace 2",
-                               "decode, summary trace 2", "decode, full trace 2", "scan 16", "snapshot 0"}));
+  QCOMPARE(names,
+           (QStringList{"prefill 4", "prefill 8", "decode 3", "decode, no trace 2", "decode, summary trace 2",
+                        "decode, full trace 2", "scan 16", "snapshot 0", "rewind 0", "rewind 63"}));
 }
 
 void CliBenchTest::withoutPartsThereIsASelection() {

@@ -1,4 +1,5 @@
 // score and trace against DeepMind's own numbers, as files a stranger would read; make-model and inspect.
+#include <QDir>
 #include <QFile>
 #include <QJsonArray>
 #include <QJsonDocument>
@@ -101,6 +102,7 @@ class CliScoreTest : public QObject {
   void textHasBytes();
   void sameSeedMakesTheSameModel();
   void inspectListsEveryTensor();
+  void deepMindNamesNeedAPresetOrAConfiguration();
   void existingModelIsNotOverwritten();
 
  private:
@@ -114,7 +116,10 @@ void CliScoreTest::scoreEqualsTheReference_data() {
   QTest::newRow("griffin-bf16-sharded") << true;
   QTest::newRow("griffin-long") << true;
   QTest::newRow("mqa-global") << true;
+  QTest::newRow("griffin-complex") << true;
   QTest::newRow("hf-community") << false;
+  QTest::newRow("deepmind-torch") << true;
+  QTest::newRow("deepmind-flax") << true;
 }
 
 void CliScoreTest::scoreEqualsTheReference() {
@@ -143,7 +148,8 @@ void CliScoreTest::scoreEqualsTheReference() {
   const ArrayFile foundState = readSafetensors(cli_.file("state.safetensors"));
   const ArrayFile expectedState = readSafetensors(folder + "/state.safetensors");
   QCOMPARE(foundState.parsed.metadata.at("position"), expectedState.parsed.metadata.at("position"));
-  QCOMPARE(foundState.parsed.tensors.size(), expectedState.parsed.tensors.size());
+  QCOMPARE(foundState.parsed.tensors.size(), expectedState.parsed.tensors.size() + 1);
+  QVERIFY2(findTensor(foundState, "tokens") != nullptr, "what made it is there too");
   for (const auto& tensor : expectedState.parsed.tensors) {
     const auto* own = findTensor(foundState, tensor.name);
     QVERIFY2(own != nullptr, tensor.name.c_str());
@@ -155,7 +161,8 @@ void CliScoreTest::scoreEqualsTheReference() {
 
 void CliScoreTest::traceEqualsTheReference_data() {
   QTest::addColumn<QString>("ending");
-  for (const char* name : {"griffin-tiny", "hawk-tiny", "mqa-global"}) QTest::newRow(name) << QString("npz");
+  for (const char* name : {"griffin-tiny", "hawk-tiny", "mqa-global", "griffin-complex"})
+    QTest::newRow(name) << QString("npz");
 }
 
 void CliScoreTest::traceEqualsTheReference() {
@@ -351,6 +358,27 @@ void CliScoreTest::inspectListsEveryTensor() {
   COMPARE_CODE(text, 0);
   QVERIFY2(text.out.contains("model.embed_tokens.weight"), text.text());
   verifyColumns(text.out.mid(text.out.indexOf("\ntensor ") + 1));
+}
+
+void CliScoreTest::deepMindNamesNeedAPresetOrAConfiguration() {
+  const QString weights = goldenFolder("deepmind-torch") + "/model.safetensors";
+  QVERIFY(QDir().mkpath(cli_.file("bare")));
+  cli_.write("bare/model.safetensors", wholeFile(weights));
+  const QStringList inspect = {"inspect", "--model", cli_.file("bare")};
+  const CliResult without = cli_.run(inspect);
+  COMPARE_CODE(without, 1);
+  QVERIFY2(without.err.contains("attention_window_size, logits_soft_cap, embeddings_scale_by_sqrt_dim") &&
+               without.err.contains("--preset"),
+           without.text());
+  const CliResult unknown = cli_.run(inspect + QStringList{"--preset", "gpt"});
+  COMPARE_CODE(unknown, 2);
+  const CliResult other = cli_.run(inspect + QStringList{"--preset", "recurrentgemma-2b"});
+  COMPARE_CODE(other, 1);
+  QVERIFY2(other.err.contains("width: expected 2560, found 24"), other.text());
+  const CliResult plain = cli_.run(
+      {"score", "--model", goldenFolder("griffin-tiny"), "--tokens", "2,3", "--preset", "tiny-griffin"});
+  COMPARE_CODE(plain, 1);
+  QVERIFY2(plain.err.contains("expected tensors with DeepMind's names"), plain.text());
 }
 
 void CliScoreTest::existingModelIsNotOverwritten() {

@@ -157,6 +157,31 @@ void rgLruBench(benchmark::State& state) {
   report(state, opCost(args));
 }
 
+void complexRgLruBench(benchmark::State& state) {
+  const std::int64_t T = state.range(1);
+  const std::int64_t C = state.range(2);
+  const std::vector<float> x = randomVector(2 * T * C);
+  const std::vector<float> recurrence = randomVector(T * C, 2.0F);
+  const std::vector<float> input = randomVector(T * C, 1.5F);
+  const std::vector<float> rate(static_cast<std::size_t>(C), decayRateOf(-4.0F));
+  const std::vector<float> angle = randomVector(C, 0.3F);
+  std::vector<float> h(static_cast<std::size_t>(2 * C));
+  std::vector<float> plainState = h;
+  std::vector<float> out(x.size());
+  std::vector<float> expected(x.size());
+  const ComplexRgLruArgs args{
+      x.data(), recurrence.data(), input.data(), rate.data(), angle.data(), h.data(), true, T, C, out.data(),
+      {}};
+  ComplexRgLruArgs plain = args;
+  plain.state = plainState.data();
+  plain.out = expected.data();
+  cpu::complexRgLru(args, poolOf(state));
+  reference::complexRgLru(plain);
+  if (!close(out, expected)) state.SkipWithError("wrong result");
+  for (auto _ : state) cpu::complexRgLru(args, poolOf(state));
+  report(state, opCost(args));
+}
+
 // threads, T, older keys, heads, head size
 void attentionBench(benchmark::State& state) {
   const std::int64_t T = state.range(1);
@@ -264,6 +289,11 @@ void registerAll() {
         ->Args({threads, 1, 160})
         ->Args({threads, 1, 2560})
         ->Args({threads, 512, 2560});
+    add("complexRgLru", complexRgLruBench, threads)
+
+        ->Args({threads, 1, 80})
+        ->Args({threads, 1, 1280})
+        ->Args({threads, 512, 1280});
     add("attention", attentionBench, threads)
 
         ->Args({threads, 1, 128, 5, 32})

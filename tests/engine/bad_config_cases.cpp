@@ -83,7 +83,8 @@ void addWords(std::vector<BadCase>& cases) {
   set(cases, "eos_token_id", Json::array({true}));
   set(cases, "pad_token_id", 1000);
   set(cases, "eyrie", 3);
-  set(cases, "eyrie", {{"rg_lru", "complex"}}, "eyrie: rg_lru");
+  set(cases, "eyrie", {{"rg_lru", "quaternion"}}, "eyrie: rg_lru");
+  set(cases, "eyrie", {{"rg_lru", true}}, "eyrie: rg_lru");
   set(cases, "eyrie", {{"window_counting", "both"}}, "eyrie: window_counting");
   set(cases, "eyrie", {{"windowcounting", "hf"}}, "eyrie: windowcounting");
 }
@@ -111,6 +112,20 @@ void addContradictions(std::vector<BadCase>& cases) {
       {"config: lru_width that no gate block divides",
        {"input_gate_weight", "lru_width 25"},
        [](ModelFiles& files) { editConfig(files, [](Json& config) { config["lru_width"] = 25; }); }});
+  cases.push_back({"config: complex against real tensors",
+                   {"tensor model.layers.0.temporal_block.rg_lru.recurrent_param",
+                    "expected shape [12] = [lru_width / 2]", "found [24]"},
+                   [](ModelFiles& files) {
+                     editConfig(files, [](Json& config) { config["eyrie"]["rg_lru"] = "complex"; });
+                   }});
+  cases.push_back({"config: complex with an odd lru_width",
+                   {"config.json: lru_width", "expected an even number", "found 25"},
+                   [](ModelFiles& files) {
+                     editConfig(files, [](Json& config) {
+                       config["lru_width"] = 25;
+                       config["eyrie"]["rg_lru"] = "complex";
+                     });
+                   }});
   cases.push_back(
       {"config: another pattern than the tensors'",
        {"model.layers.0.temporal_block.q_proj.weight", "found no such tensor"},

@@ -121,7 +121,7 @@ void addWhole(std::vector<BadCase>& cases) {
                      {kFile, "expected", "found"},
                      [part](ModelFiles& files) { files[kFile].resize(files[kFile].size() * part / 100); }});
   cases.push_back({"file: none",
-                   {"expected model.safetensors or model.safetensors.index.json, found neither"},
+                   {"expected model.safetensors, model.safetensors.index.json or a single other"},
                    [](ModelFiles& files) { files.erase(kFile); }});
   cases.push_back(
       {"header: metadata that is no text", {kFile, "__metadata__: format"}, [](ModelFiles& files) {

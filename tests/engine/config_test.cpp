@@ -49,6 +49,7 @@ class ConfigTest : public QObject {
   void endTokensMayBeAList();
   void activationsHaveSeveralNames();
   void ownOptionsStandInOneObject();
+  void complexRecurrenceHalvesTheWidth();
   void goldenConfigurations_data();
   void goldenConfigurations();
   void writtenConfigurationReadsBackEqual();
@@ -213,12 +214,29 @@ void ConfigTest::ownOptionsStandInOneObject() {
   const ModelConfig config = parsedWith({{"eyrie", {{"window_counting", "hf"}, {"rg_lru", "real"}}}});
   QVERIFY(config.windowCounting == WindowCounting::hf);
   QCOMPARE(config.olderKeys(), 2047);
+  QVERIFY(config.rgLru == RgLru::real);
+  QCOMPARE(config.channels(), config.R);
   try {
-    parsedWith({{"eyrie", {{"rg_lru", "complex"}}}});
-    QFAIL("the complex RG-LRU was accepted");
+    parsedWith({{"eyrie", {{"rg_lru", "quaternion"}}}});
+    QFAIL("an RG-LRU of quaternions was accepted");
   } catch (const Error& error) {
     QVERIFY(error.code() == ErrorCode::unsupported);
-    QVERIFY2(QString(error.what()).contains("eyrie: rg_lru: expected real, found \"complex\""), error.what());
+    QVERIFY2(QString(error.what()).contains("eyrie: rg_lru: expected real or complex, found \"quaternion\""),
+             error.what());
+  }
+}
+
+void ConfigTest::complexRecurrenceHalvesTheWidth() {
+  const ModelConfig config = parsedWith({{"eyrie", {{"rg_lru", "complex"}}}, {"lru_width", 80}});
+  QVERIFY(config.rgLru == RgLru::complex);
+  QCOMPARE(config.R, 80);
+  QCOMPARE(config.channels(), 40);
+  try {
+    parsedWith({{"eyrie", {{"rg_lru", "complex"}}}, {"lru_width", 81}});
+    QFAIL("an odd width was halved");
+  } catch (const Error& error) {
+    QVERIFY2(QString(error.what()).contains("lru_width: expected an even number"), error.what());
+    QVERIFY2(QString(error.what()).contains("found 81"), error.what());
   }
 }
 
@@ -234,6 +252,8 @@ void ConfigTest::goldenConfigurations_data() {
                                         << "RRARR" << 1;
   QTest::newRow("mqa-global") << "mqa-global"
                               << "GGGG" << 1;
+  QTest::newRow("griffin-complex") << "griffin-complex"
+                                   << "RRAR" << 1;
   QTest::newRow("hf-community") << "hf-community"
                                 << "RRAR" << 2;
 }

@@ -22,6 +22,9 @@ class EngineTest : public QObject {
   void reusedPrefixGivesTheSameReply();
   void regeneratingReadsOneToken();
   void editingALateMessageRereadsWhatFollows();
+  void editingRereadsOnlyWhatFollows_data();
+  void editingRereadsOnlyWhatFollows();
+  void failedRunLosesNoHistory();
   void rememberedSnapshotServesAnotherEngine();
   void snapshotOfAnotherModelIsRefused();
   void badTokenFailsAndTheNextRunWorks();
@@ -166,6 +169,68 @@ void EngineTest::editingALateMessageRereadsWhatFollows() {
   const RequestId alone = fresh.engine.run(runOf(edited, 12));
   fresh.waitFor(alone);
   QVERIFY(fresh.generated(alone) == client.generated(three));
+}
+
+void EngineTest::editingRereadsOnlyWhatFollows_data() {
+  QTest::addColumn<QByteArray>("set");
+  QTest::newRow("Griffin") << QByteArray("griffin-tiny");
+  QTest::newRow("Hawk") << QByteArray("hawk-tiny");
+}
+
+// Three turns of 100 tokens and 150 written, many windows long; then its history is changed here and there.
+void EngineTest::editingRereadsOnlyWhatFollows() {
+  QFETCH(QByteArray, set);
+  Client client(set);
+  Tokens conversation;
+  for (const std::uint64_t turn : {1, 2, 3}) {
+    conversation = joined(conversation, someTokens(turn, 100));
+    const RequestId id = client.engine.run(runOf(conversation, 150));
+    QCOMPARE(client.waitFor(id).result.contextTokens, std::int64_t{100});
+    conversation = joined(conversation, client.generated(id));
+  }
+  const auto firstTokens = [&](std::int64_t n) {
+    return Tokens(conversation.begin(), conversation.begin() + static_cast<std::ptrdiff_t>(n));
+  };
+  struct Edit {
+    const char* what;
+    std::int64_t kept;      // tokens of the conversation before the edit
+    std::int64_t reread;    // of those, since they were read at once with what is edited
+    std::int64_t replayed;  // fed again, step by step, since the key-frame
+  };
+  // Key-frames: after each prompt but its last token, after each reply, and 64 steps apart.
+  for (const Edit& edit :
+       {Edit{"the third message", 500, 0, 0}, Edit{"the third message's end", 550, 50, 0},
+        Edit{"the third reply's 71st token", 670, 0, 7}, Edit{"the second message", 250, 0, 0},
+        Edit{"nothing but the third reply", 600, 1, 0}}) {
+    const Tokens edited = joined(firstTokens(edit.kept), edit.kept == 600 ? Tokens() : someTokens(9, 30));
+    const RequestId id = client.engine.run(runOf(edited, 20));
+    const EngineEvent finished = client.waitFor(id);
+    const auto fed = static_cast<std::int64_t>(edited.size()) - edit.kept + edit.reread;
+    QVERIFY2(finished.result.contextTokens == fed,
+             qPrintable(QString("%1: %2 fed").arg(edit.what).arg(finished.result.contextTokens)));
+    QVERIFY2(finished.result.replayedTokens == edit.replayed,
+             qPrintable(QString("%1: %2 replayed").arg(edit.what).arg(finished.result.replayedTokens)));
+    QCOMPARE(static_cast<std::int64_t>(client.records(id).size()), fed + 20);
+    Client fresh(set);
+    const RequestId alone = fresh.engine.run(runOf(edited, 20));
+    fresh.waitFor(alone);
+    QVERIFY2(fresh.generated(alone) == client.generated(id), edit.what);
+  }
+  // And back to where it all was before the edits.
+  const EngineEvent back = client.waitFor(client.engine.run(runOf(joined(conversation, {5, 6}), 1)));
+  QCOMPARE(back.result.contextTokens, std::int64_t{2});
+  QCOMPARE(back.result.replayedTokens, std::int64_t{0});
+}
+
+void EngineTest::failedRunLosesNoHistory() {
+  Client client("griffin-tiny");
+  const Tokens context = someTokens(1, 60);
+  const RequestId first = client.engine.run(runOf(context, 80));
+  client.waitFor(first);
+  const Tokens whole = joined(context, client.generated(first));
+  QCOMPARE(client.waitFor(client.engine.run(runOf(joined(whole, {5000, 1}), 5))).kind, EventKind::failed);
+  const EngineEvent next = client.waitFor(client.engine.run(runOf(joined(whole, {3, 4, 5}), 5)));
+  QCOMPARE(next.result.contextTokens, std::int64_t{3});
 }
 
 void EngineTest::rememberedSnapshotServesAnotherEngine() {

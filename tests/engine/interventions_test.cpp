@@ -15,10 +15,6 @@ using namespace eyrie::engine::test;
 
 namespace {
 
-std::string canonical(const std::string& text) {
-  return printInterventions(parseInterventions(text));
-}
-
 // The message of what `act` refuses; empty where it does not.
 std::string refusal(const std::function<void()>& act) {
   try {
@@ -49,6 +45,7 @@ class InterventionsTest : public QObject {
   void fingerprintsTellInterventionsApart();
   void cloneKeepsThem();
   void cachedStatesAreNotMixedUp();
+  void rewindingReplaysThem();
   void runsReuseOnlyTheirOwnStates();
   void snapshotsServeOnlyTheSameInterventions();
   void scoreAndTraceAreChangedToo();
@@ -258,12 +255,12 @@ void InterventionsTest::cloneKeepsThem() {
   const ModelConfig config = verify::tinyConfig("RRA", 3);
   const auto model = Model::load(verify::randomCheckpoint(config, 1));
   SequenceState state = model->newState();
-  QVERIFY(rulesOf(state).empty());
+  QVERIFY(state.interventions() == nullptr && rulesOf(state.interventions()).empty());
   state.intervene(planInterventions(parseInterventions("mlp off"), config));
-  SequenceState copy = state.clone();
-  QCOMPARE(canonical("mlp off"), printInterventions(rulesOf(copy)));
+  const SequenceState copy = state.clone();
+  QCOMPARE(printInterventions(rulesOf(copy.interventions())), std::string("mlp off"));
   state.intervene(nullptr);
-  QVERIFY(rulesOf(state).empty() && !rulesOf(copy).empty());
+  QVERIFY(rulesOf(state.interventions()).empty() && !rulesOf(copy.interventions()).empty());
 }
 
 void InterventionsTest::cachedStatesAreNotMixedUp() {
@@ -271,16 +268,53 @@ void InterventionsTest::cachedStatesAreNotMixedUp() {
   const auto model = Model::load(verify::randomCheckpoint(config, 1));
   const Interventions off = parseInterventions("mlp off");
   const Tokens context{1, 2, 3, 4};
+  const auto logOf = [&](const Interventions& rules) {
+    const auto plan = planInterventions(rules, config);
+    StateLog log(config);
+    log.intervene(plan);
+    SequenceState state = model->newState();
+    state.intervene(plan);
+    state.watch(&log);
+    model->prefill(state, std::span(context).first(2), LogitRows::none);
+    return log;
+  };
   StateCache cache(8, 1 << 20);
-  SequenceState changed = model->newState();
-  changed.intervene(planInterventions(off, config));
-  cache.remember({1, 2}, std::move(changed));
-  QVERIFY(cache.longest(context, 4) == nullptr);
-  cache.remember({1, 2}, model->newState());
+  cache.remember(logOf(off));
+  QVERIFY(cache.furthest(context, 4).log == nullptr);
+  cache.remember(logOf({}));
   QCOMPARE(cache.size(), std::size_t{2});
-  QVERIFY(rulesOf(cache.longest(context, 4)->state).empty());
-  QVERIFY(rulesOf(cache.longest(context, 4, off)->state) == off);
-  QVERIFY(cache.longest(context, 4, parseInterventions("mlp off @3-")) == nullptr);
+  QCOMPARE(cache.furthest(context, 4).position, std::int64_t{2});
+  QVERIFY(cache.furthest(context, 4).log->rules().empty());
+  QVERIFY(cache.furthest(context, 4, off).log->rules() == off);
+  QVERIFY(cache.furthest(context, 4, parseInterventions("mlp off @3-")).log == nullptr);
+}
+
+// Taken back and read again with the same rules, the state has the same bits.
+void InterventionsTest::rewindingReplaysThem() {
+  const ModelConfig config = verify::tinyConfig("RRA", 3);
+  const auto model = Model::load(verify::randomCheckpoint(config, 1));
+  const auto plan =
+      planInterventions(parseInterventions("layer 0 state *= 0.5; window = 3 @5-20; head 1 off"), config);
+  StateLog log(config, {8});
+  log.intervene(plan);
+  SequenceState state = model->newState();
+  state.intervene(plan);
+  state.watch(&log);
+  std::vector<SequenceState> states;
+  states.push_back(state.clone());
+  for (const std::int32_t token : verify::TestRandom(3).tokens(30, config.V)) {
+    model->step(state, token);
+    states.push_back(state.clone());
+  }
+  for (const std::int64_t position : {0, 3, 8, 17, 30}) {
+    const Rewound back = log.rewind(*model, position);
+    QVERIFY(back.exact && back.state.interventions() == plan);
+    const HostState found = back.state.download();
+    const HostState expected = states[static_cast<std::size_t>(position)].download();
+    for (std::size_t i = 0; i < found.layers.size(); ++i) {
+      QVERIFY(found.layers[i].h == expected.layers[i].h && found.layers[i].keys == expected.layers[i].keys);
+    }
+  }
 }
 
 void InterventionsTest::runsReuseOnlyTheirOwnStates() {

@@ -1,10 +1,12 @@
 #include "engine/make_model.h"
 
 #include <QtTest/QtTest>
+#include <algorithm>
 #include <cmath>
 
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/error.h"
+#include "engine/model.h"
 #include "engine/tensor_registry.h"
 #include "tests/engine/model_files.h"
 
@@ -16,9 +18,14 @@ class MakeModelTest : public QObject {
  private slots:
   void tinyPresetsOpen_data();
   void tinyPresetsOpen();
+  void paperSizesHaveTheirParameters_data();
+  void paperSizesHaveTheirParameters();
+  void paperModelsStep_data();
+  void paperModelsStep();
   void sameSeedGivesTheSameBytesWhateverTheThreads();
   void shardsCarryAnIndex();
   void trap1_decaysLieOnTheInitialRing();
+  void anglesLieInTheInitialRange();
   void everyDtypeIsWritten();
   void refusesAFolderThatIsNotEmpty();
   void refusesADiskThatIsTooSmall();
@@ -34,6 +41,7 @@ class MakeModelTest : public QObject {
 void MakeModelTest::tinyPresetsOpen_data() {
   QTest::addColumn<QString>("pattern");
   QTest::newRow("tiny-griffin") << "RRARRA";
+  QTest::newRow("tiny-griffin-complex") << "RRARRA";
   QTest::newRow("tiny-hawk") << "RRRRRR";
   QTest::newRow("tiny-mqa") << "GGGGGG";
   QTest::newRow("tiny-grouped") << "RRA";
@@ -55,6 +63,77 @@ void MakeModelTest::tinyPresetsOpen() {
   QVERIFY(checkpoint->config() == config);
   QCOMPARE(QString::fromStdString(patternString(checkpoint->config())), pattern);
   QCOMPARE(summarise(*checkpoint).weightBytes, modelBytes(config, eyrie::kernels::DType::bf16));
+}
+
+// Millions beside the embedding, by the formula that gives the released RecurrentGemmas' published counts.
+void MakeModelTest::paperSizesHaveTheirParameters_data() {
+  QTest::addColumn<double>("millions");
+  QTest::addColumn<double>("tolerance");
+  QTest::newRow("recurrentgemma-2b") << 2027.50208 << 0.0;
+  QTest::newRow("recurrentgemma-9b") << 7531.401216 << 0.0;
+  struct Row {
+    const char* size;
+    double mqa, hawk, griffin;
+  };
+  constexpr std::array<Row, 7> kRows = {{{"100m", 80, 94, 89},
+                                         {"200m", 142, 174, 163},
+                                         {"400m", 316, 375, 355},
+                                         {"1.3b", 1120, 1300, 1240},
+                                         {"3b", 2510, 3000, 2840},
+                                         {"7b", 5940, 7180, 6790},
+                                         {"14b", 11600, 14800, 13800}}};
+  for (const Row& row : kRows) {  // as rounded there
+    QTest::addRow("mqa-%s", row.size) << row.mqa << 0.006;
+    QTest::addRow("hawk-%s", row.size) << row.hawk << 0.006;
+    QTest::addRow("griffin-%s", row.size) << row.griffin << 0.006;
+  }
+}
+
+void MakeModelTest::paperSizesHaveTheirParameters() {
+  QFETCH(double, millions);
+  QFETCH(double, tolerance);
+  const ModelConfig config = presetConfig(QTest::currentDataTag());
+  const std::uint64_t parameters = modelBytes(config, eyrie::kernels::DType::bf16) / 2;
+  const double found = double(parameters - static_cast<std::uint64_t>(config.V * config.D)) / 1e6;
+  QVERIFY2(std::abs(found - millions) <= tolerance * millions, qPrintable(QString::number(found, 'f', 6)));
+}
+
+void MakeModelTest::paperModelsStep_data() {
+  QTest::addColumn<QString>("pattern");
+  QTest::newRow("griffin-100m") << "RRA";
+  QTest::newRow("hawk-100m") << "RRR";
+  QTest::newRow("mqa-100m") << "GGG";
+}
+
+// A sixteenth of the paper's widths, with all of its other properties; 16 gate blocks for 6 heads.
+void MakeModelTest::paperModelsStep() {
+  QFETCH(QString, pattern);
+  ModelConfig config = presetConfig(QTest::currentDataTag());
+  QCOMPARE(config.gateBlocks, pattern == "GGG" ? 0 : 16);
+  QCOMPARE(config.logitsSoftCap, 0.0F);
+  QVERIFY(!config.scaleEmbedding);
+  for (std::int64_t* width : {&config.D, &config.R, &config.E, &config.Dh, &config.rotary}) *width /= 16;
+  config.L = 3;
+  config.blocks.resize(3);
+  config.V = 64;
+  config.W = 4;
+  const fs::path path = fresh();
+  makeModel(config, path);
+  LoadOptions load;
+  load.backend = BackendKind::reference;
+  const auto model = Model::load(Checkpoint::open(path), load);
+  QVERIFY(model->config() == config);
+  QCOMPARE(QString::fromStdString(patternString(model->config())), pattern);
+  const std::vector<std::int32_t> tokens = {2, 17, 5, 63, 0, 9, 30, 41};
+  SequenceState stepped = model->newState();
+  std::vector<float> last;
+  for (const std::int32_t token : tokens) {
+    const auto logits = model->step(stepped, token);
+    last.assign(logits.begin(), logits.end());
+  }
+  SequenceState read = model->newState();
+  QVERIFY(model->prefill(read, tokens, LogitRows::last) == last);
+  QVERIFY(std::all_of(last.begin(), last.end(), [](float x) { return std::isfinite(x); }));
 }
 
 void MakeModelTest::sameSeedGivesTheSameBytesWhateverTheThreads() {
@@ -90,6 +169,20 @@ void MakeModelTest::trap1_decaysLieOnTheInitialRing() {
     const double radius = std::exp(-std::log1p(std::exp(static_cast<double>(p[i]))));
     QVERIFY2(radius > 0.8999 && radius < 0.9991, qPrintable(QString::number(radius)));
   }
+}
+
+void MakeModelTest::anglesLieInTheInitialRange() {
+  const fs::path path = fresh();
+  MakeModelOptions options;
+  options.dtype = eyrie::kernels::DType::f32;
+  makeModel(presetConfig("tiny-griffin-complex"), path, options);
+  const auto checkpoint = Checkpoint::open(path);
+  const StoredTensor& tensor =
+      checkpoint->tensor("model.layers.0.temporal_block.rg_lru.recurrent_imag_param");
+  const auto* angles = static_cast<const float*>(tensor.data);
+  const auto [least, most] = std::minmax_element(angles, angles + tensor.bytes / 4);
+  QVERIFY2(*least >= 0 && *least < 0.08F, qPrintable(QString::number(double{*least})));
+  QVERIFY2(*most > 0.23F && *most < 0.3142F, qPrintable(QString::number(double{*most})));
 }
 
 void MakeModelTest::everyDtypeIsWritten() {

@@ -59,7 +59,7 @@ void ModelTest::headIsNotScaled() {
   ModelConfig config = tinyConfig("R", 1);
   config.logitsSoftCap = 0;
   const auto weights = loadWeights(randomCheckpoint(config, 1));
-  CpuBackend backend(weights, referenceOps(), 1);
+  CpuBackend backend(weights, referenceOps(), 1, LoadOptions{}.movedFrom);
   const auto state = backend.newState();
   const std::int32_t token = 5;
   backend.begin(*state, 0, std::span(&token, 1), {Observe::nothing, 1});

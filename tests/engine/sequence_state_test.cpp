@@ -10,10 +10,12 @@
 #include "engine/verify/model_run.h"
 #include "engine/verify/test_models.h"
 #include "engine/weights.h"
+#include "tests/engine/states.h"
 #include "tests/sanitized.h"
 
 using namespace eyrie::engine;
 using namespace eyrie::engine::verify;
+using eyrie::engine::test::sameBits;
 
 namespace {
 
@@ -40,20 +42,6 @@ HostState stateAfter(Model& model, std::int64_t tokens) {
   SequenceState state = model.newState();
   model.prefill(state, TestRandom(1).tokens(tokens, model.config().V), LogitRows::none);
   return state.download();
-}
-
-bool sameBits(const HostState& a, const HostState& b) {
-  if (a.position != b.position || a.layers.size() != b.layers.size()) return false;
-  for (std::size_t i = 0; i < a.layers.size(); ++i) {
-    const auto same = [](const std::vector<float>& x, const std::vector<float>& y) {
-      return x.size() == y.size() && (x.empty() || std::memcmp(x.data(), y.data(), x.size() * 4) == 0);
-    };
-    const LayerState& x = a.layers[i];
-    const LayerState& y = b.layers[i];
-    if (!same(x.h, y.h) || !same(x.tail, y.tail) || !same(x.keys, y.keys) || !same(x.values, y.values))
-      return false;
-  }
-  return true;
 }
 
 }  // namespace

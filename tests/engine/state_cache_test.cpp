@@ -1,4 +1,4 @@
-// The small parts under the façade: remembered states and the ring between two threads.
+// The small parts under the façade: remembered logs and the ring between two threads.
 #include "engine/state_cache.h"
 
 #include <QtTest>
@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "engine/spsc_ring.h"
+#include "engine/verify/test_models.h"
 
 using namespace eyrie::engine;
 
@@ -13,20 +14,29 @@ namespace {
 
 using Tokens = std::vector<std::int32_t>;
 
-class SizedState final : public BackendState {
+// Logs of one small Griffin, fed in single steps.
+class Logs {
  public:
-  explicit SizedState(std::uint64_t bytes) : bytes_(bytes) {}
-  std::unique_ptr<BackendState> clone() const override { return std::make_unique<SizedState>(bytes_); }
-  HostState download() const override { return {}; }
-  std::uint64_t bytes() const override { return bytes_; }
+  StateLog of(const Tokens& tokens) {
+    StateLog log(model_->config());
+    SequenceState state = model_->newState();
+    state.watch(&log);
+    for (const std::int32_t token : tokens) model_->step(state, token);
+    log.keep(state);
+    return log;
+  }
+  // Another token after the first `position` of a log.
+  StateLog branch(const StateLog& log, std::int64_t position, std::int32_t token) {
+    StateLog fork = log.until(position);
+    SequenceState state = log.rewind(*model_, position).state;
+    state.watch(&fork);
+    model_->step(state, token);
+    return fork;
+  }
 
  private:
-  std::uint64_t bytes_;
+  std::shared_ptr<Model> model_ = Model::load(verify::randomCheckpoint(verify::tinyConfig("RRA", 3), 5));
 };
-
-void remember(StateCache& cache, const Tokens& tokens, std::uint64_t bytes = 100) {
-  cache.remember(tokens, {std::make_unique<SizedState>(bytes), static_cast<std::int64_t>(tokens.size())});
-}
 
 }  // namespace
 
@@ -34,59 +44,80 @@ class StateCacheTest : public QObject {
   Q_OBJECT
 
  private slots:
-  void findsTheLongestPrefix();
-  void sameTokensReplace();
+  void findsTheLogThatReachesFurthest();
+  void continuationReplacesWhatItContinues();
   void leastRecentlyUsedGoesFirst();
-  void stateLargerThanTheBudgetIsNotKept();
+  void bytesAreBoundedAndSharedOnesCountOnce();
   void ringIsFifoAndBounded();
   void ringCarriesEverythingBetweenThreads();
 };
 
-void StateCacheTest::findsTheLongestPrefix() {
+void StateCacheTest::findsTheLogThatReachesFurthest() {
+  Logs logs;
   StateCache cache(8, 1 << 20);
-  remember(cache, {1});
-  remember(cache, {1, 2, 3});
-  remember(cache, {1, 2});
-  remember(cache, {1, 9, 9, 9});
+  cache.remember(logs.of({1, 2, 3, 7, 7, 7}));
+  cache.remember(logs.of({1, 9, 9, 9}));
   const Tokens context = {1, 2, 3, 4};
-  QVERIFY((cache.longest(context, 4)->tokens == Tokens{1, 2, 3}));
-  QVERIFY((cache.longest(context, 2)->tokens == Tokens{1, 2}));
-  QVERIFY(cache.longest(context, 0) == nullptr);
-  QVERIFY(cache.longest(Tokens{5, 6}, 2) == nullptr);
-  QVERIFY(cache.longest({}, 0) == nullptr);
+  QCOMPARE(cache.furthest(context, 4).position, std::int64_t{3});
+  QVERIFY((cache.furthest(context, 4).log->tokens() == Tokens{1, 2, 3, 7, 7, 7}));
+  QCOMPARE(cache.furthest(context, 2).position, std::int64_t{2});
+  QCOMPARE(cache.furthest(Tokens{1, 9}, 8).position, std::int64_t{2});
+  QVERIFY(cache.furthest(context, 0).log == nullptr);
+  QVERIFY(cache.furthest(Tokens{5, 6}, 2).log == nullptr);
+  QVERIFY(cache.furthest({}, 0).log == nullptr);
 }
 
-void StateCacheTest::sameTokensReplace() {
+void StateCacheTest::continuationReplacesWhatItContinues() {
+  Logs logs;
   StateCache cache(8, 1 << 20);
-  remember(cache, {1, 2}, 100);
-  remember(cache, {1, 2}, 300);
-  QCOMPARE(cache.size(), std::size_t{1});
-  QCOMPARE(cache.bytes(), std::uint64_t{308});
+  cache.remember(logs.of({1, 2}));
+  cache.remember(logs.of({1, 3}));
+  const std::uint64_t two = cache.bytes();
+  cache.remember(logs.of({1, 2}));
+  QCOMPARE(cache.size(), std::size_t{2});
+  QCOMPARE(cache.bytes(), two);
+  cache.remember(logs.of({1, 3, 4}));
+  QCOMPARE(cache.size(), std::size_t{2});
+  QCOMPARE(cache.furthest(Tokens{1, 3, 4}, 3).position, std::int64_t{3});
   cache.clear();
   QCOMPARE(cache.bytes(), std::uint64_t{0});
 }
 
 void StateCacheTest::leastRecentlyUsedGoesFirst() {
+  Logs logs;
   StateCache cache(2, 1 << 20);
-  remember(cache, {1});
-  remember(cache, {2});
-  QVERIFY(cache.longest(Tokens{1, 5}, 1) != nullptr);  // used again
-  remember(cache, {3});
-  QVERIFY(cache.longest(Tokens{1, 5}, 1) != nullptr);
-  QVERIFY(cache.longest(Tokens{2, 5}, 1) == nullptr);
+  cache.remember(logs.of({1}));
+  cache.remember(logs.of({2}));
+  QVERIFY(cache.furthest(Tokens{1, 5}, 1).log != nullptr);  // used again
+  cache.remember(logs.of({3}));
+  QVERIFY(cache.furthest(Tokens{1, 5}, 1).log != nullptr);
+  QVERIFY(cache.furthest(Tokens{2, 5}, 1).log == nullptr);
 }
 
-void StateCacheTest::stateLargerThanTheBudgetIsNotKept() {
-  StateCache cache(8, 1000);
-  remember(cache, {1}, 500);
-  remember(cache, {2}, 400);
-  QCOMPARE(cache.size(), std::size_t{2});
-  remember(cache, {3}, 450);
-  QCOMPARE(cache.size(), std::size_t{2});
-  remember(cache, {4}, 5000);
-  QCOMPARE(cache.size(), std::size_t{2});
-  QVERIFY(cache.longest(Tokens{3}, 1) != nullptr);
-  QCOMPARE(cache.bytes(), std::uint64_t{858});
+void StateCacheTest::bytesAreBoundedAndSharedOnesCountOnce() {
+  Logs logs;
+  const Tokens longer(200, 7);
+  const StateLog log = logs.of(longer);
+  StateCache roomy(8, 1 << 30);
+  roomy.remember(log);
+  const std::uint64_t alone = roomy.bytes();
+  QCOMPARE(alone, log.bytes());
+  roomy.remember(logs.branch(log, 190, 9));
+  QCOMPARE(roomy.size(), std::size_t{2});
+  // The branch shares the key-frames at 64 and 128 and has none of its own yet.
+  QCOMPARE(roomy.bytes(), alone + 191 * 12);
+
+  StateCache small(8, 3 * logs.of({1}).bytes());
+  small.remember(logs.of({1}));
+  small.remember(logs.of({2}));
+  small.remember(logs.of({3}));
+  QCOMPARE(small.size(), std::size_t{3});
+  small.remember(logs.of({4}));
+  QCOMPARE(small.size(), std::size_t{3});
+  QVERIFY(small.furthest(Tokens{1}, 1).log == nullptr);
+  QVERIFY(small.bytes() <= 3 * logs.of({1}).bytes());
+  small.remember(log);
+  QVERIFY2(small.size() == 3, "a log larger than the limit drives nothing out");
 }
 
 void StateCacheTest::ringIsFifoAndBounded() {

@@ -1,6 +1,7 @@
 #include "engine/tensor_registry.h"
 
 #include <QtTest/QtTest>
+#include <map>
 #include <set>
 
 #include "engine/make_model.h"
@@ -29,6 +30,7 @@ class TensorRegistryTest : public QObject {
   void paperSizesMatchTheTable();
   void namesAreUniqueAndOrdered();
   void everyKindOfLayerHasItsTensors();
+  void complexRecurrenceHasHalfAsManyGatesAndAnAngle();
 };
 
 void TensorRegistryTest::releasedModelsHaveTheirPublishedSizes() {
@@ -80,6 +82,24 @@ void TensorRegistryTest::everyKindOfLayerHasItsTensors() {
            std::string("none"));  // trap 13: not invented
   QCOMPARE(shapeOf("model.layers.2.temporal_block.linear_x.weight"), std::string("none"));
   QCOMPARE(shapeOf("model.layers.5.mlp_block.down_proj.bias"), std::string("[64] [hidden_size]"));
+  QCOMPARE(shapeOf("model.layers.0.temporal_block.rg_lru.recurrent_imag_param"), std::string("none"));
+}
+
+void TensorRegistryTest::complexRecurrenceHasHalfAsManyGatesAndAnAngle() {
+  std::map<std::string, std::string> shapes;
+  for (const ExpectedTensor& tensor : expectedTensors(presetConfig("tiny-griffin-complex")))
+    shapes[tensor.name] = shapeText(tensor.shape) + " " + tensor.formula;
+  const std::string prefix = "model.layers.0.temporal_block.";
+  QCOMPARE(shapes[prefix + "rg_lru.recurrent_param"], std::string("[40] [lru_width / 2]"));
+  QCOMPARE(shapes[prefix + "rg_lru.recurrent_imag_param"], std::string("[40] [lru_width / 2]"));
+  for (const char* gate : {"rg_lru.input_gate", "rg_lru.recurrent_gate"}) {
+    QCOMPARE(shapes[prefix + gate + "_weight"],
+             std::string("[5, 16, 8] [gate blocks, lru_width / gate blocks, lru_width / 2 / gate blocks]"));
+    QCOMPARE(shapes[prefix + gate + "_bias"],
+             std::string("[5, 8] [gate blocks, lru_width / 2 / gate blocks]"));
+  }
+  QCOMPARE(shapes[prefix + "linear_out.weight"], std::string("[64, 80] [hidden_size, lru_width]"));
+  QVERIFY(!shapes.contains("model.layers.2.temporal_block.rg_lru.recurrent_imag_param"));
 }
 
 QTEST_GUILESS_MAIN(TensorRegistryTest)

@@ -55,6 +55,7 @@ class TraceTest : public QObject {
 
  private slots:
   void layoutNamesAndShapes();
+  void layoutOfAComplexRecurrence();
   void layoutOfChosenLayers();
   void levelOffHasNoColumns();
   void unknownLayerIsRefused();
@@ -109,6 +110,22 @@ void TraceTest::layoutNamesAndShapes() {
   QVERIFY(layout.find(0, Quantity::attention) == nullptr);
   QVERIFY(layout.find(3, Quantity::state) == nullptr);
   QVERIFY(layout.find(-1, Quantity::state) == nullptr);
+}
+
+void TraceTest::layoutOfAComplexRecurrence() {
+  const ModelConfig config = tinyConfig("RA", 2, RgLru::complex);
+  const FrameLayout layout(config, {TraceLevel::full, {}, 12});
+  const std::vector<std::int64_t> channels{config.R / 2};
+  for (const Quantity quantity : {Quantity::recurrenceGate, Quantity::inputGate, Quantity::logDecay,
+                                  Quantity::decay, Quantity::angle}) {
+    QVERIFY2(layout.find(0, quantity)->shape == channels, quantityName(quantity));
+  }
+  const std::vector<std::int64_t> bothParts{config.R};
+  for (const Quantity quantity : {Quantity::write, Quantity::keep, Quantity::state}) {
+    QVERIFY2(layout.find(0, quantity)->shape == bothParts, quantityName(quantity));
+  }
+  const FrameLayout real(tinyConfig("RA", 2), {TraceLevel::full, {}, 12});
+  QVERIFY(real.find(0, Quantity::angle) == nullptr);
 }
 
 void TraceTest::layoutOfChosenLayers() {

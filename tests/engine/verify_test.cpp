@@ -3,10 +3,12 @@
 #include <QFile>
 #include <QJsonArray>
 #include <QJsonDocument>
+#include <QTemporaryDir>
 #include <QtTest>
 #include <cmath>
 #include <limits>
 
+#include "engine/checkpoint/checkpoint.h"
 #include "engine/config.h"
 #include "engine/verify/goldens.h"
 #include "engine/verify/intervention_checks.h"
@@ -14,6 +16,7 @@
 #include "engine/verify/npy_reader.h"
 #include "engine/verify/op_parity.h"
 #include "kernels/dtype.h"
+#include "tests/engine/model_files.h"
 
 using namespace eyrie::engine;
 using verify::CheckResult;
@@ -44,6 +47,10 @@ class VerifyTest : public QObject {
  private slots:
   void goldensPass_data();
   void goldensPass();
+  void windowMayBeCountedEitherWay_data();
+  void windowMayBeCountedEitherWay();
+  void gatesMayHaveAnyNumberOfBlocks_data();
+  void gatesMayHaveAnyNumberOfBlocks();
   void trap24HuggingFaceIsNoReferenceBeyondTheWindow();
   void trap45ReferencesAreSinglePrecision();
   void invariantsHold_data();
@@ -57,8 +64,8 @@ class VerifyTest : public QObject {
 void VerifyTest::goldensPass_data() {
   QTest::addColumn<QString>("set");
   QTest::addColumn<int>("backend");
-  for (const char* set :
-       {"griffin-tiny", "hawk-tiny", "griffin-bf16-sharded", "griffin-long", "mqa-global", "hf-community"}) {
+  for (const char* set : {"griffin-tiny", "hawk-tiny", "griffin-bf16-sharded", "griffin-long", "mqa-global",
+                          "hf-community", "deepmind-torch", "deepmind-flax"}) {
     QTest::addRow("%s, reference", set) << set << static_cast<int>(BackendKind::reference);
     QTest::addRow("%s, cpu", set) << set << static_cast<int>(BackendKind::cpu);
   }
@@ -70,6 +77,80 @@ void VerifyTest::goldensPass() {
   const std::filesystem::path folder =
       std::filesystem::path(EYRIE_SOURCE_DIR) / "tests/golden" / set.toStdString();
   QVERIFY(allPassed(verify::checkGolden(folder, static_cast<BackendKind>(backend))));
+}
+
+void VerifyTest::windowMayBeCountedEitherWay_data() {
+  QTest::addColumn<int>("window");
+  QTest::addColumn<QString>("counting");
+  QTest::addColumn<bool>("same");
+  QTest::newRow("16 and itself") << 16 << "dm" << true;
+  QTest::newRow("17 with itself") << 17 << "hf" << true;
+  QTest::newRow("16 with itself") << 16 << "hf" << false;
+  QTest::newRow("17 and itself") << 17 << "dm" << false;
+}
+
+// DeepMind's reference with W = 16 sees 17 keys: counted Hugging Face's way that is a window of 17.
+void VerifyTest::windowMayBeCountedEitherWay() {
+  QFETCH(int, window);
+  QFETCH(QString, counting);
+  QFETCH(bool, same);
+  test::ModelFiles files = test::readFolder(EYRIE_SOURCE_DIR "/tests/golden/griffin-tiny");
+  files.erase("trace.npz");  // its rows of attention are as long as the window
+  files.erase("state.safetensors");
+  test::editConfig(files, [&](auto& config) {
+    config["attention_window_size"] = window;
+    config["eyrie"] = {{"window_counting", counting.toStdString()}};
+  });
+  const QTemporaryDir folder;
+  test::writeFolder(folder.path().toStdString(), files);
+  const auto results = verify::checkGolden(folder.path().toStdString(), BackendKind::cpu);
+  if (same) {
+    QVERIFY(allPassed(results));
+  } else {
+    QVERIFY(!results.front().passed);
+  }
+}
+
+void VerifyTest::gatesMayHaveAnyNumberOfBlocks_data() {
+  QTest::addColumn<int>("blocks");
+  QTest::addColumn<int>("backend");
+  for (const int blocks : {1, 2}) {
+    QTest::addRow("%d, reference", blocks) << blocks << static_cast<int>(BackendKind::reference);
+    QTest::addRow("%d, cpu", blocks) << blocks << static_cast<int>(BackendKind::cpu);
+  }
+}
+
+// The reference's four gate blocks of 20 channels, written as fewer with zeros between: the same model.
+void VerifyTest::gatesMayHaveAnyNumberOfBlocks() {
+  QFETCH(int, blocks);
+  QFETCH(int, backend);
+  constexpr std::size_t kOld = 4;
+  constexpr std::size_t kWidth = 20;
+  const std::size_t joined = kOld / static_cast<std::size_t>(blocks);
+  const std::size_t width = kWidth * joined;
+  test::ModelFiles files = test::readFolder(EYRIE_SOURCE_DIR "/tests/golden/griffin-tiny");
+  test::editTensors(files, [&](test::RawSafetensors& raw) {
+    std::vector<std::string> gates;
+    for (const auto& [name, entry] : raw.header.items()) {
+      if (name.ends_with("gate_bias")) raw.header[name]["shape"] = {blocks, width};
+      if (name.ends_with("gate_weight")) gates.push_back(name);
+    }
+    for (const std::string& name : gates) {
+      const std::string old = test::tensorBytes(raw, name);
+      std::string wide(kOld * kWidth * width * sizeof(float), '\0');
+      for (std::size_t channel = 0; channel < kOld * kWidth; ++channel) {
+        const std::size_t at = channel * width + channel / kWidth % joined * kWidth;
+        wide.replace(at * sizeof(float), kWidth * sizeof(float), old, channel * kWidth * sizeof(float),
+                     kWidth * sizeof(float));
+      }
+      test::removeTensor(raw, name);
+      test::addTensor(raw, name, "F32", {blocks, std::int64_t(width), std::int64_t(width)}, wide);
+    }
+  });
+  const QTemporaryDir folder;
+  test::writeFolder(folder.path().toStdString(), files);
+  QCOMPARE(Checkpoint::open(folder.path().toStdString())->config().gateBlocks, blocks);
+  QVERIFY(allPassed(verify::checkGolden(folder.path().toStdString(), static_cast<BackendKind>(backend))));
 }
 
 // transformers drops a key too many once the text is longer than the window: sets made with it must be
@@ -91,7 +172,7 @@ void VerifyTest::trap24HuggingFaceIsNoReferenceBeyondTheWindow() {
 void VerifyTest::trap45ReferencesAreSinglePrecision() {
   const QDir golden(EYRIE_SOURCE_DIR "/tests/golden");
   const QStringList sets = golden.entryList(QDir::Dirs | QDir::NoDotAndDotDot);
-  QCOMPARE(sets.size(), 6);
+  QCOMPARE(sets.size(), 9);
   for (const QString& set : sets) {
     const std::string file = golden.filePath(set + "/logits.npy").toStdString();
     QVERIFY2(bytesOf(QString::fromStdString(file)).left(64).contains("'descr': '<f4'"), file.c_str());

@@ -24,15 +24,16 @@ std::vector<double> exactLinear(const std::vector<float>& x, const std::vector<f
 
 std::vector<double> exactBlocks(const std::vector<float>& x, const std::vector<float>& w,
                                 const std::vector<float>* bias, std::int64_t T, std::int64_t G,
-                                std::int64_t B, bool transposed = false) {
-  std::vector<double> out(asSize(T * G * B));
-  for (std::int64_t at = 0; at < T * G * B; ++at) {
-    const std::int64_t j = at % B;
-    const std::int64_t g = at / B % G;
-    double sum = bias == nullptr ? 0.0 : (*bias)[asSize(g * B + j)];
+                                std::int64_t B, std::int64_t N, bool transposed = false) {
+  std::vector<double> out(asSize(T * G * N));
+  for (std::int64_t at = 0; at < T * G * N; ++at) {
+    const std::int64_t j = at % N;
+    const std::int64_t row = at / N;
+    const std::int64_t g = row % G;
+    double sum = bias == nullptr ? 0.0 : (*bias)[asSize(g * N + j)];
     for (std::int64_t k = 0; k < B; ++k) {
-      const std::int64_t cell = transposed ? j * B + k : k * B + j;
-      sum += double{x[asSize(at - j + k)]} * w[asSize(g * B * B + cell)];
+      const std::int64_t cell = transposed ? j * B + k : k * N + j;
+      sum += double{x[asSize(row * B + k)]} * w[asSize(g * B * N + cell)];
     }
     out[asSize(at)] = sum;
   }
@@ -53,6 +54,7 @@ class LinearTest : public QObject {
   void samePoolSizeGivesTheSameBits();
   void blockLinearMatchesDoubleAtEveryTail();
   void blockLinearMatchesDoubleForManyTokens();
+  void blocksMayHaveFewerOutputsThanInputs();
   void trap2ContractsOverTheFirstIndex();
   void nothingHappensForNoTokens();
 };
@@ -149,7 +151,7 @@ void LinearTest::blockLinearMatchesDoubleAtEveryTail() {
         OffsetArray out(std::vector<float>(x.size()), 1);
         const BlockLinearArgs args{in.data(), w.view, bias.data(), T, G, B, out.data()};
         const std::string name = setup + " " + dtypeName(dtype) + ", B " + std::to_string(B);
-        const std::vector<double> expected = exactBlocks(x, w.values, &bias, T, G, B);
+        const std::vector<double> expected = exactBlocks(x, w.values, &bias, T, G, B, B);
         cpu::blockLinear(args, pool);
         EYRIE_VERIFY_CLOSE(out.values(), expected, toleranceFor("blockLinear", B), name);
         reference::blockLinear(args);
@@ -165,7 +167,7 @@ void LinearTest::blockLinearMatchesDoubleForManyTokens() {
       for (const std::int64_t T : {1, 7, 8, 9, 50}) {
         const StoredMatrix w = randomMatrix(G * B, B, DType::bf16, 34);
         const std::vector<float> x = randomVector(T * G * B, 35);
-        const std::vector<double> expected = exactBlocks(x, w.values, nullptr, T, G, B);
+        const std::vector<double> expected = exactBlocks(x, w.values, nullptr, T, G, B, B);
         for (const int threads : {1, 3}) {
           ThreadPool pool(threads);
           std::vector<float> out(x.size(), NAN);
@@ -175,6 +177,30 @@ void LinearTest::blockLinearMatchesDoubleForManyTokens() {
       }
     }
   }
+}
+
+void LinearTest::blocksMayHaveFewerOutputsThanInputs() {
+  const std::int64_t G = 3;
+  forEachSetup([&](ThreadPool& pool, const std::string& setup) {
+    for (const DType dtype : kDtypes) {
+      for (const std::int64_t N : {1, 5, 16, 70}) {
+        for (const std::int64_t T : {1, 4, 20}) {
+          const std::int64_t B = 2 * N;
+          const StoredMatrix w = randomMatrix(G * B, N, dtype, 38);
+          const std::vector<float> bias = randomVector(G * N, 39);
+          const std::vector<float> x = randomVector(T * G * B, 40);
+          const std::vector<double> expected = exactBlocks(x, w.values, &bias, T, G, B, N);
+          std::vector<float> out(asSize(T * G * N), NAN);
+          const BlockLinearArgs args{x.data(), w.view, bias.data(), T, G, B, out.data()};
+          const std::string name = setup + " " + dtypeName(dtype) + ", N " + std::to_string(N);
+          cpu::blockLinear(args, pool);
+          EYRIE_VERIFY_CLOSE(out, expected, toleranceFor("blockLinear", B), name);
+          reference::blockLinear(args);
+          EYRIE_VERIFY_CLOSE(out, expected, toleranceFor("blockLinear", B), "reference " + name);
+        }
+      }
+    }
+  });
 }
 
 void LinearTest::trap2ContractsOverTheFirstIndex() {
@@ -191,8 +217,8 @@ void LinearTest::trap2ContractsOverTheFirstIndex() {
   reference::blockLinear({oneHot.data(), w.view, nullptr, 1, 1, B, out.data()});
   QCOMPARE(out, (std::vector<float>{10, 11, 12, 13, 14}));
   const std::vector<float> x = randomVector(5, 36);
-  EYRIE_VERIFY_REJECTS(exactBlocks(x, values, nullptr, 1, 1, B, true),
-                       exactBlocks(x, values, nullptr, 1, 1, B), toleranceFor("blockLinear", B),
+  EYRIE_VERIFY_REJECTS(exactBlocks(x, values, nullptr, 1, 1, B, B, true),
+                       exactBlocks(x, values, nullptr, 1, 1, B, B), toleranceFor("blockLinear", B),
                        "transposed block");
 }
 

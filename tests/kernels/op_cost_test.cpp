@@ -11,6 +11,8 @@ class OpCostTest : public QObject {
   void linearCountsWeightsOnceAndTwoFlopsAProduct();
   void attentionCountsVisiblePairs();
   void tapsCostTheirBytes();
+  void complexStatesCostTheirTwoParts();
+  void blocksCostTheirInputsAndOutputs();
 };
 
 void OpCostTest::linearCountsWeightsOnceAndTwoFlopsAProduct() {
@@ -39,6 +41,25 @@ void OpCostTest::tapsCostTheirBytes() {
   float tap = 0;
   args.taps.decay = &tap;
   QCOMPARE(opCost(args).bytes - without, 4.0 * 10 * 8);
+}
+
+void OpCostTest::complexStatesCostTheirTwoParts() {
+  ComplexRgLruArgs args;
+  args.T = 10;
+  args.C = 8;
+  const double without = opCost(args).bytes;
+  QCOMPARE(without,
+           4.0 * (10 * 8 * 6 + 6 * 8));  // gates 2, input 2, output 2; rates 2, state read and written 4
+  float tap = 0;
+  args.taps.angle = &tap;
+  args.taps.keep = &tap;
+  QCOMPARE(opCost(args).bytes - without, 4.0 * 10 * 8 * 3);
+}
+
+void OpCostTest::blocksCostTheirInputsAndOutputs() {
+  const BlockLinearArgs args{nullptr, {nullptr, DType::bf16, 3 * 8, 4}, nullptr, 5, 3, 8, nullptr};
+  QCOMPARE(opCost(args).flops, 2.0 * 5 * 3 * 8 * 4);
+  QCOMPARE(opCost(args).bytes, 2.0 * 3 * 8 * 4 + 4.0 * 5 * 3 * (8 + 4));
 }
 
 QTEST_APPLESS_MAIN(OpCostTest)

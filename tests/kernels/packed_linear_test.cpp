@@ -179,7 +179,8 @@ void PackedLinearTest::largestSumsDoNotOverflow() {
   forEachSetup([](ThreadPool& pool, const std::string& setup) {
     for (const DType to : kPacked) {
       for (const float sign : {1.0F, -1.0F}) {
-        const PackedMatrix w = packed(storeMatrix(std::vector<float>(16 * 2560, sign), 16, 2560, DType::f32).view, to);
+        const PackedMatrix w =
+            packed(storeMatrix(std::vector<float>(16 * 2560, sign), 16, 2560, DType::f32).view, to);
         const std::vector<float> x(2560, 3.0F);
         std::vector<float> out(16);
         cpu::linear({x.data(), w.view, nullptr, 1, out.data()}, pool);

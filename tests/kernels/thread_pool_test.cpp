@@ -49,7 +49,7 @@ void ThreadPoolTest::partsCoverEveryIndexOnce() {
         std::int64_t expectedBegin = 0;
         for (const auto& [begin, end, part] : partsOf(pool, n, grain)) {
           QCOMPARE(begin, expectedBegin);
-          QVERIFY(end > begin && part >= 0 && part < threads);
+          QVERIFY(end > begin && part >= 0 && part < pool.maxParts());
           QVERIFY(end == n || grain < 1 || (end - begin) % grain == 0);
           expectedBegin = end;
         }

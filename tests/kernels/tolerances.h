@@ -16,15 +16,26 @@ struct ToleranceRow {
 };
 
 inline constexpr ToleranceRow kTolerances[] = {
-    {"rmsNorm", 256, 1e-6},     {"rmsNorm", 16384, 1e-5},     {"linear", 256, 4e-6},
+    {"rmsNorm", 256, 1e-6},
+    {"rmsNorm", 16384, 1e-5},
+    {"linear", 256, 4e-6},
     {"packedLinear", 16384, 1e-4},  // inputs of 16 bits
-    {"linear", 4096, 2e-5},     {"linear", 16384, 6e-5},      {"blockLinear", 256, 4e-6},
-    {"conv1d", 16, 6e-7},       {"rgLru", 256, 4e-6},  // steps: each adds a rounding, decays forget it
+    {"linear", 4096, 2e-5},
+    {"linear", 16384, 6e-5},
+    {"blockLinear", 256, 4e-6},
+    {"conv1d", 16, 6e-7},
+    {"rgLru", 256, 4e-6},    // steps: each adds a rounding, decays forget it
     {"rgLru", 16384, 6e-4},  // a = 0.9999 held for 8192 steps: half an ulp of a, 8192 times
     {"rgLruGate", 1, 4e-7},  // one sigmoid, exponential or square root
-    {"rope", 2, 3e-7},          {"attention", 256, 4e-6},  // keys and head size, whichever is more
-    {"attention", 16384, 2e-5}, {"gatedActivation", 1, 6e-7}, {"embed", 1, 1e-7},
-    {"softCap", 1, 6e-7},       {"logitStats", 300000, 4e-6},
+    {"rope", 2, 3e-7},
+    {"attention", 256, 4e-6},  // keys and head size, whichever is more
+    {"attention", 16384, 2e-5},
+    {"gatedActivation", 1, 6e-7},
+    {"embed", 1, 1e-7},
+    {"softCap", 1, 6e-7},
+    {"logitStats", 300000, 4e-6},
+    {"complexRgLru", 256, 4e-6},
+    {"complexRgLru", 16384, 2e-3},
 };
 
 // Bound of the first row that covers `length`; 0 (nothing passes) where there is none.

@@ -43,7 +43,7 @@ class GoldenTraceTest : public QObject {
   void traceFileAgreesWithTheReference_data() {
     QTest::addColumn<QString>("set");
     QTest::addColumn<QString>("name");
-    for (const char* set : {"griffin-tiny", "hawk-tiny", "mqa-global"}) {
+    for (const char* set : {"griffin-tiny", "hawk-tiny", "mqa-global", "griffin-complex"}) {
       for (const char* name : {"t.npz", "t.safetensors"}) QTest::addRow("%s %s", set, name) << set << name;
     }
   }

@@ -39,7 +39,8 @@ std::int64_t HeatMap::framesMissing(const InspectedRun& run) const {
 void HeatMap::reorder(const InspectedRun& run, const HeatMapRequest& request) {
   const std::vector<float> probe =
       channelValues(run, request.layerIdx, request.quantity, std::max<std::int64_t>(0, run.trace.size() - 1));
-  const std::size_t channels = probe.empty() ? static_cast<std::size_t>(run.trace.config().R) : probe.size();
+  const std::size_t channels =
+      probe.empty() ? static_cast<std::size_t>(run.trace.config().channels()) : probe.size();
   order_.resize(channels);
   for (std::size_t i = 0; i < channels; ++i) order_[i] = static_cast<int>(i);
   if (request.sorted) {
@@ -92,7 +93,7 @@ const QImage& HeatMap::update(const InspectedRun& run, const HeatMapRequest& req
       std::max<std::int64_t>(1, (count + request.width - 1) / std::max(1, request.width));
   const std::int64_t first = static_cast<std::int64_t>(request.time.first) / perColumn * perColumn;
   const auto columns = static_cast<int>((count + perColumn - 1) / perColumn);
-  const std::int64_t channels = std::max<std::int64_t>(1, run.trace.config().R);
+  const std::int64_t channels = std::max<std::int64_t>(1, run.trace.config().channels());
   const QSize size(columns, static_cast<int>(std::min<std::int64_t>(channels, std::max(1, request.height))));
   // Sorting again at 16, 32, 64 … tokens: rows settle instead of dancing.
   // A text that is read again gets its frames long after its records.

@@ -29,6 +29,16 @@ std::span<const float> read(const InspectedRun& run, int layerIdx, Quantity quan
   return run.trace.values(*column, token);
 }
 
+// Of complex channels, whose imaginary parts follow the real ones, the lengths.
+std::vector<float> magnitudes(std::span<const float> values, const engine::ModelConfig& config) {
+  if (values.empty()) return {};
+  std::vector<float> result(static_cast<std::size_t>(config.channels()));
+  for (std::size_t c = 0; c < result.size(); ++c)
+    result[c] = config.rgLru == engine::RgLru::complex ? std::hypot(values[c], values[result.size() + c])
+                                                       : std::abs(values[c]);
+  return result;
+}
+
 std::vector<int> descending(const std::vector<float>& keys) {
   std::vector<int> order(keys.size());
   std::iota(order.begin(), order.end(), 0);
@@ -125,7 +135,7 @@ std::vector<float> channelValues(const InspectedRun& run, int layerIdx, GateQuan
     case GateQuantity::halfLife:
       return copy(Quantity::logDecay, halfLife);
     case GateQuantity::write:
-      return copy(Quantity::write, [](float v) { return std::abs(v); });
+      return magnitudes(read(run, layerIdx, Quantity::write, token), run.trace.config());
   }
   return {};
 }

@@ -1,5 +1,6 @@
 // The exact recurrent counterpart of an attention map: what of each past token is in a layer's state now.
-// The recurrence is linear once its gates are known: h_t = Σ_s (∏_{u=s+1..t} a_u)·b_s, b the write.
+// The recurrence is linear once its gates are known: h_t = Σ_s (∏_{u=s+1..t} a_u)·b_s, b the write. Shares
+// are of magnitudes, so a complex a counts by |a|: turning changes no length.
 #include <algorithm>
 #include <cmath>
 #include <numeric>
@@ -10,21 +11,20 @@ namespace eyrie::ui {
 
 std::vector<float> stateShares(const InspectedRun& run, int layerIdx, std::int64_t token) {
   const engine::TraceColumn* decay = run.trace.layout().find(layerIdx, engine::Quantity::logDecay);
-  const engine::TraceColumn* write = run.trace.layout().find(layerIdx, engine::Quantity::write);
-  if (!decay || !write || token < 0) return {};
+  if (!decay || token < 0) return {};
   std::vector<float> shares(static_cast<std::size_t>(token + 1), 0.0F);
   std::vector<double> logKept(static_cast<std::size_t>(decay->size), 0.0);
   // Once every channel has lost all but e^-30 of what was before, older tokens cannot be seen.
   constexpr double kForgotten = -30;
   double total = 0;
   for (std::int64_t s = token; s >= 0; --s) {
-    const std::span<const float> written = run.trace.values(*write, s);
+    const std::vector<float> written = channelValues(run, layerIdx, GateQuantity::write, s);
     const std::span<const float> decays = run.trace.values(*decay, s);
     if (written.empty() || decays.empty()) return {};
     double sum = 0;
     double longest = kForgotten;
     for (std::size_t r = 0; r < logKept.size(); ++r) {
-      if (logKept[r] > kForgotten) sum += std::abs(static_cast<double>(written[r])) * std::exp(logKept[r]);
+      if (logKept[r] > kForgotten) sum += static_cast<double>(written[r]) * std::exp(logKept[r]);
       logKept[r] += static_cast<double>(decays[r]);
       longest = std::max(longest, logKept[r]);
     }

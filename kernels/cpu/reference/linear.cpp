@@ -1,4 +1,5 @@
 #include "kernels/linear.h"
+
 #include "kernels/packed_matrix.h"
 
 namespace eyrie::kernels::reference {

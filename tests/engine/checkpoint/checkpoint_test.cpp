@@ -3,11 +3,13 @@
 #include <sys/stat.h>
 
 #include <QtTest/QtTest>
+#include <cmath>
 #include <cstring>
 
 #include "engine/error.h"
 #include "engine/make_model.h"
 #include "engine/tokenizer/tokenizer.h"
+#include "engine/weights.h"
 #include "tests/engine/model_files.h"
 
 using namespace eyrie::engine;
@@ -41,6 +43,7 @@ class CheckpointTest : public QObject {
   void untiedHeadMustExist();
   void largeHeadIsComparedToItsEnd();
   void gateBlocksAreCountedFromTheTensor();
+  void complexRecurrenceNeedsItsImaginaryParameter();
   void unalignedTensorsAreCopied();
   void symbolicLinksAreFollowed();
   void fingerprintTellsModelsApart();
@@ -68,6 +71,7 @@ void CheckpointTest::opensEveryGoldenSet_data() {
   QTest::newRow("griffin-bf16-sharded") << qint64{8} << qint64{257'408};
   QTest::newRow("griffin-long") << qint64{2} << qint64{34'208};
   QTest::newRow("mqa-global") << qint64{0} << qint64{149'568};
+  QTest::newRow("griffin-complex") << qint64{4} << qint64{38'792};
   QTest::newRow("hf-community") << qint64{4} << qint64{165'312};
 }
 
@@ -205,6 +209,47 @@ void CheckpointTest::gateBlocksAreCountedFromTheTensor() {
       qPrintable(message));
 }
 
+void CheckpointTest::complexRecurrenceNeedsItsImaginaryParameter() {
+  const std::string name = "model.layers.0.temporal_block.rg_lru.recurrent_imag_param";
+  const ModelFiles complex = test::readFolder(EYRIE_SOURCE_DIR "/tests/golden/griffin-complex");
+  const auto messageOf = [&](const std::function<void(ModelFiles&)>& damage) {
+    ModelFiles files = complex;
+    damage(files);
+    return QString::fromStdString(test::errorOf([&] { loadWeights(open(files)); }));
+  };
+  QCOMPARE(messageOf([](ModelFiles&) {}), QString());
+  const QString missing = messageOf([&](ModelFiles& files) {
+    test::editTensors(files, [&](test::RawSafetensors& raw) { test::removeTensor(raw, name); });
+  });
+  QVERIFY2(missing.contains("recurrent_imag_param: expected [20] = [lru_width / 2], found no such tensor"),
+           qPrintable(missing));
+  const QString square = messageOf([](ModelFiles& files) {
+    test::editTensors(files, [](test::RawSafetensors& raw) {
+      raw.header["model.layers.1.temporal_block.rg_lru.recurrent_gate_weight"]["shape"] = {2, 10, 10};
+    });
+  });
+  QVERIFY2(
+      square.contains("recurrent_gate_weight: expected shape [4, 10, 5] = [gate blocks, lru_width / gate "
+                      "blocks, lru_width / 2 / gate blocks] by config.json, found [2, 10, 10]"),
+      qPrintable(square));
+  const QString real = messageOf([](ModelFiles& files) {
+    test::editConfig(files, [](auto& config) { config["eyrie"]["rg_lru"] = "real"; });
+  });
+  QVERIFY2(
+      real.contains("rg_lru.recurrent_param: expected shape [40] = [lru_width] by config.json, found [20]"),
+      qPrintable(real));
+  for (const float angle : {NAN, INFINITY, -4e4F}) {
+    const QString wild = messageOf([&](ModelFiles& files) {
+      test::editTensors(files, [&](test::RawSafetensors& raw) {
+        const auto begin = raw.header[name]["data_offsets"][0].get<std::size_t>();
+        std::memcpy(raw.data.data() + begin, &angle, sizeof angle);
+      });
+    });
+    QVERIFY2(wild.contains("recurrent_imag_param: expected angles of at most 39000 either way, found"),
+             qPrintable(wild));
+  }
+}
+
 void CheckpointTest::unalignedTensorsAreCopied() {
   ModelFiles files = test::smallModel();
   std::string& bytes = files["model.safetensors"];
@@ -253,9 +298,14 @@ void CheckpointTest::unusualFilesAreRefused() {
   test::writeBytes(root / "file", "x");
   expectError(root / "file", "expected a model folder, found a file");
   fs::create_directories(root / "empty");
-  expectError(root / "empty", "config.json: cannot be opened");
+  const char* const noWeights =
+      "expected model.safetensors, model.safetensors.index.json or a single other .safetensors file, found "
+      "none";
+  expectError(root / "empty", noWeights);
+  test::writeFolder(root / "weights", {{"model.safetensors", test::smallModel().at("model.safetensors")}});
+  expectError(root / "weights", "config.json: cannot be opened");
   test::writeFolder(root / "pipe", {{"config.json", test::smallModel().at("config.json")}});
-  expectError(root / "pipe", "expected model.safetensors or model.safetensors.index.json, found neither");
+  expectError(root / "pipe", noWeights);
   QCOMPARE(::mkfifo((root / "pipe" / "model.safetensors").c_str(), 0600), 0);
   expectError(root / "pipe", "model.safetensors: expected a regular file, found a device or pipe");
   fs::remove(root / "pipe" / "model.safetensors");

@@ -17,6 +17,7 @@ class ChatTemplateTest : public QObject {
   void systemTextGoesBeforeTheFirstUserTurn();
   void trap46_messagesCannotForgeATurn();
   void modelsWithoutTurnsJoinMessagesByNewlines();
+  void baseModelsHaveNoTurns();
   void plainTextIsReadAsItIs();
   void effectivePromptShowsControlTokens();
 
@@ -93,6 +94,35 @@ void ChatTemplateTest::modelsWithoutTurnsJoinMessagesByNewlines() {
   Ids expected = {2};
   for (const std::int32_t id : tokenizer_->encode("Hello\nHi\n")) expected.push_back(id);
   QVERIFY(renderChat(plain, *tokenizer_, messages, true) == expected);
+}
+
+// Gemma's vocabulary has the markers in base models too; their tokenizer_config.json has no template.
+void ChatTemplateTest::baseModelsHaveNoTurns() {
+  const QTemporaryDir folder;
+  const std::filesystem::path path = folder.path().toStdString();
+  const auto turns = [&] { return chatFormatOf(config_, *tokenizer_, path).turns; };
+  QVERIFY(turns());  // a folder that does not say
+  const auto configured = [&](const char* config) {
+    test::writeBytes(path / "tokenizer_config.json", config);
+  };
+  configured(R"({"bos_token": "<bos>"})");
+  QVERIFY(!turns());
+  const ChatFormat plain = chatFormatOf(config_, *tokenizer_, path);
+  QCOMPARE(plain.endOfTurn, -1);
+  QCOMPARE(stopTokens(config_, plain), config_.eosTokens);
+  configured(R"({"chat_template": null})");
+  QVERIFY(!turns());
+  configured(R"({"chat_template": "{{ '<|im_start|>' }}"})");  // another one than ours
+  QVERIFY(!turns());
+  configured(R"({"chat_template": "{{ '<start_of_turn>' + role }}"})");
+  QVERIFY(turns());
+  configured(R"({"chat_template": [{"name": "default", "template": "{{ '<start_of_turn>' }}"}]})");
+  QVERIFY(turns());
+  configured("{}");
+  test::writeBytes(path / "chat_template.jinja", "{{ '<start_of_turn>' }}");
+  QVERIFY(turns());
+  configured("damaged");
+  QVERIFY(turns());
 }
 
 void ChatTemplateTest::plainTextIsReadAsItIs() {

@@ -17,6 +17,7 @@ engine::ModelConfig syntheticConfig(const SyntheticOptions& options) {
   config.Dh = options.R / options.H;
   config.V = 4096;
   config.W = options.W;
+  config.rgLru = options.rgLru;
   for (const char kind : options.pattern)
     config.blocks.push_back(kind == 'R'   ? engine::BlockKind::recurrent
                             : kind == 'A' ? engine::BlockKind::localAttention

@@ -14,6 +14,7 @@ struct SyntheticOptions {
   std::int64_t tokens = 195;
   std::int64_t prompt = 124;
   engine::TraceLevel level = engine::TraceLevel::full;
+  engine::RgLru rgLru = engine::RgLru::real;
 };
 
 engine::ModelConfig syntheticConfig(const SyntheticOptions& options);

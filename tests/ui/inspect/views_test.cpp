@@ -49,6 +49,7 @@ class ViewsTest : public QObject {
   void attentionBeforeTheFirstTokenIsEmpty();
   void normsNameEveryLayerWithoutOverlap();
   void sharesAddUpToOneAndMatchTheRecurrence();
+  void complexChannelsShowTheirLengths();
   void clicksReachTheSelection();
   void unchangedViewsAreNotPreparedAgain();
   void textNeverOverlapsTextInAxes();
@@ -195,6 +196,34 @@ void ViewsTest::sharesAddUpToOneAndMatchTheRecurrence() {
     now += std::abs(at(engine::Quantity::write, 30, r));
   }
   QVERIFY(std::abs(static_cast<double>(shares[28] / shares[30]) - old / now) < 1e-4);
+}
+
+void ViewsTest::complexChannelsShowTheirLengths() {
+  InspectedRun run;
+  SyntheticOptions options;
+  options.R = 20;
+  options.tokens = 40;
+  options.rgLru = engine::RgLru::complex;
+  fillSynthetic(run, options);
+  const engine::TraceColumn& write = *run.trace.layout().find(0, engine::Quantity::write);
+  const auto lengthAt = [&](std::int64_t token, std::int64_t channel) {
+    return std::hypot(run.trace.value(write, token, channel), run.trace.value(write, token, 10 + channel));
+  };
+  const std::vector<float> written = channelValues(run, 0, GateQuantity::write, 30);
+  QCOMPARE(written.size(), std::size_t{10});
+  QCOMPARE(channelValues(run, 0, GateQuantity::decay, 30).size(), std::size_t{10});
+  for (std::int64_t c = 0; c < 10; ++c) QCOMPARE(written[static_cast<std::size_t>(c)], lengthAt(30, c));
+  const std::vector<float> shares = stateShares(run, 0, 30);
+  QVERIFY(std::abs(std::accumulate(shares.begin(), shares.end(), 0.0) - 1) < 1e-5);
+  const engine::TraceColumn& decay = *run.trace.layout().find(0, engine::Quantity::logDecay);
+  double before = 0;
+  double now = 0;
+  for (std::int64_t c = 0; c < 10; ++c) {
+    before +=
+        static_cast<double>(lengthAt(29, c)) * std::exp(static_cast<double>(run.trace.value(decay, 30, c)));
+    now += static_cast<double>(lengthAt(30, c));
+  }
+  QVERIFY(std::abs(static_cast<double>(shares[29] / shares[30]) - before / now) < 1e-4);
 }
 
 void ViewsTest::clicksReachTheSelection() {

@@ -1,0 +1,45 @@
+// A state as a file of its own, a card: safetensors that other programs open, with the tokens that made it.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "engine/sequence_state.h"
+
+namespace eyrie::engine {
+
+struct SavedState {
+  std::string model;        // its name when the state was made
+  std::string fingerprint;  // of its weights
+  std::string origin;       // how the state was made, for people: "read", "interpolate a.safetensors …"
+  std::string text;         // what the tokens say; empty where the model has no tokenizer
+  // What was read: state.position of them, or one more, which is still to be fed. A mixed state has those of
+  // the first one it was made of.
+  std::vector<std::int32_t> tokens;
+  ModelConfig config;  // only what a state's shapes follow from: blocks, L, R, K, kvHeads, Dh, W
+  HostState state;
+};
+
+// Tensors, f32 and oldest first: layers.{i}.rg_lru.h (R; of a complex recurrence all real, then all imaginary
+// parts), layers.{i}.conv_1d.tail (K-1, R), layers.{i}.attention.keys and .values (n, KV heads, head size),
+// after RoPE; `tokens` (T) i32. Metadata, all text: format "eyrie-state", version "1", model, fingerprint,
+// origin, text, position, blocks (one letter a layer: R recurrent, A local, G global attention), older_keys
+// (n of a full local window). Throws Error(ioFailed).
+void writeStateFile(const std::filesystem::path& file, const SavedState& saved);
+
+// Throws Error: badFile for anything that contradicts the above, a value that is no number, a tensor too
+// many; notFound, ioFailed. `config` of the result has what the file says; of which model the state is, and
+// whether it knows the tokens, is checkStateOf's to say.
+SavedState readStateFile(const std::filesystem::path& file);
+// The same of a file's bytes; `file` names it in errors.
+SavedState parseStateFile(std::span<const std::byte> bytes, const std::string& file);
+
+// Throws Error(stateMismatch), naming both, unless `saved` was made by the model with this fingerprint and
+// configuration (V 0: of any vocabulary). `name` is the model's.
+void checkStateOf(const SavedState& saved, const std::string& file, const ModelConfig& config,
+                  const std::string& fingerprint, const std::string& name);
+
+}  // namespace eyrie::engine

@@ -1,0 +1,100 @@
+"""assets/recipe/convert.py on real checkpoints of DeepMind's layouts: what is converted computes the reference logits.
+
+    convert_test.py EYRIE_CLI SOURCE_DIR
+
+Exit code 77, which CTest shows as skipped, where torch is missing.
+"""
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+
+try:
+    import numpy as np
+    import torch
+    from safetensors.torch import load_file
+except ImportError as error:
+    print(f"skipped: {error} (pip install torch safetensors)")
+    sys.exit(77)
+
+CLI, TREE = sys.argv[1], pathlib.Path(sys.argv[2])
+OPTIONS = ["--window", "8", "--soft-cap", "30", "--scale-embedding", "yes"]
+
+
+def convert(*arguments):
+    return subprocess.run([sys.executable, TREE / "assets/recipe/convert.py", *map(str, arguments)],
+                          capture_output=True, text=True, check=False)
+
+
+def check_logits(folder, golden):
+    out = folder / "logits.npy"
+    subprocess.run([CLI, "score", "--model", folder, "--tokens-file", golden / "tokens.json", "--logits", out],
+                   check=True, stdout=subprocess.DEVNULL)
+    found, expected = np.load(out), np.load(golden / "logits.npy")
+    error = np.abs(found - expected).max() / expected.std()
+    assert error <= 2e-4, f"{folder}: {error} of the logits' standard deviation"
+    print(f"{golden.name}: {error:.1e} of the logits' standard deviation")
+
+
+def torch_file_converts(work):
+    golden = TREE / "tests/golden/deepmind-torch"
+    kaggle = work / "kaggle"
+    kaggle.mkdir()
+    torch.save(load_file(golden / "model.safetensors"), kaggle / "2b.pt")
+    (kaggle / "tokenizer.model").write_bytes((TREE / "tests/engine/tokenizer/data/tiny-bpe.model").read_bytes())
+    asked = convert(kaggle, work / "asked")
+    assert asked.returncode == 1 and "--window, --soft-cap, --scale-embedding" in asked.stderr, asked
+    done = convert(kaggle, work / "whole", *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    assert (work / "whole/tokenizer.model").exists()
+    (work / "whole/tokenizer.model").unlink()  # a vocabulary of its own
+    check_logits(work / "whole", golden)
+    sharded = convert(kaggle / "2b.pt", work / "shards", *OPTIONS, "--shard-bytes", 20_000)
+    assert sharded.returncode == 0, sharded.stderr
+    index = json.loads((work / "shards/model.safetensors.index.json").read_text())
+    assert len(set(index["weight_map"].values())) > 2
+    (work / "shards/tokenizer.model").unlink()
+    check_logits(work / "shards", golden)
+    assert "new or empty folder" in convert(kaggle, work / "whole", *OPTIONS).stderr
+
+
+def flax_folder_converts(work):
+    try:
+        import orbax.checkpoint
+        from flax import traverse_util
+    except ImportError as error:
+        print(f"Flax part skipped: {error}")
+        return
+    golden = TREE / "tests/golden/deepmind-flax"
+    flat = {name: array.numpy() for name, array in load_file(golden / "model.safetensors").items()}
+    tree = {"params": traverse_util.unflatten_dict(flat, sep="/")}
+    orbax.checkpoint.PyTreeCheckpointer().save((work / "flax/2b").resolve(), tree)
+    done = convert(work / "flax", work / "from-flax", *OPTIONS)
+    assert done.returncode == 0, done.stderr
+    check_logits(work / "from-flax", golden)
+
+
+def damage_is_named(work):
+    golden = TREE / "tests/golden/deepmind-torch"
+    tensors = load_file(golden / "model.safetensors")
+    for name, damage, said in [
+            ("unknown", lambda t: t.update({"blocks.0.extra": torch.zeros(1)}), "blocks.0.extra: expected a name"),
+            ("up", lambda t: t.update({"blocks.0.mlp_block.ffw_up.w": torch.zeros(3, 2, 2)}), "ffw_up.w: expected [2"),
+            ("number", lambda t: t.update({"final_norm.scale": 3}), "final_norm.scale: expected a tensor"),
+            ("no blocks", lambda t: [t.pop(k) for k in list(t) if k.startswith("blocks")], "expected blocks.0")]:
+        bent = dict(tensors)
+        damage(bent)
+        torch.save(bent, work / "bent.pt")
+        result = convert(work / "bent.pt", work / "bent", *OPTIONS)
+        assert result.returncode == 1 and said in result.stderr, f"{name}: {result.stderr}"
+        assert not (work / "bent").exists()
+    (work / "bent.pt").write_bytes(b"no archive")
+    result = convert(work / "bent.pt", work / "bent", *OPTIONS)
+    assert result.returncode == 1 and "expected a PyTorch file" in result.stderr, result.stderr
+
+
+with tempfile.TemporaryDirectory() as scratch:
+    torch_file_converts(pathlib.Path(scratch))
+    flax_folder_converts(pathlib.Path(scratch))
+    damage_is_named(pathlib.Path(scratch))
