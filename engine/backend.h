@@ -11,6 +11,8 @@
 
 namespace eyrie::engine {
 
+struct ChunkEdits;
+
 // What a block is asked to show. `summary` needs everything that the summary is made from.
 enum class Observe : std::uint8_t { nothing, summary, full };
 
@@ -34,12 +36,15 @@ struct RecurrentView {
 struct AttentionView {
   const float* weights = nullptr;
   std::int64_t span = 0;
+  std::int64_t older = 0;  // keys before its own that a query sees at most
 };
 
 // What a chunk will be asked for, so that its memory can be had beforehand.
 struct ChunkPlan {
   Observe observe = Observe::nothing;  // the most any of its blocks will be asked to show
   std::int64_t headRows = 0;           // the most rows one call of head() will have
+  // What interventions change in this chunk (interventions.h says where); null: nothing. Outlives the chunk.
+  const ChunkEdits* edits = nullptr;
 };
 
 // One chunk at a time: begin, every layer's blocks in order, end, head as often as wanted. The hidden

@@ -65,6 +65,16 @@ kernels::ThreadPool& CpuBackend::poolFor(double flops) {
   return flops < kWorthThreads ? alone_ : pool_;
 }
 
+const LayerEdits* CpuBackend::editsOf(int layerIdx) const {
+  return edits_ == nullptr ? nullptr : &edits_->layers[count(layerIdx)];
+}
+
+std::int64_t CpuBackend::olderKeys(int layerIdx) const {
+  if (config_.blocks[count(layerIdx)] != BlockKind::localAttention) return kEverything;
+  const LayerEdits* edits = editsOf(layerIdx);
+  return edits == nullptr || edits->older < 0 ? config_.olderKeys() : edits->older;
+}
+
 std::int64_t CpuBackend::visibleSpan(std::int64_t layerIdx) const {
   const bool local = config_.blocks[count(layerIdx)] == BlockKind::localAttention;
   return local ? std::min(config_.olderKeys() + 1, position_ + T_) : position_ + T_;
@@ -91,6 +101,7 @@ void CpuBackend::begin(BackendState& state, std::int64_t position, std::span<con
   if (auto moved = mover_.take()) weights_ = std::move(moved);
   T_ = static_cast<std::int64_t>(tokens.size());
   position_ = position;
+  edits_ = plan.edits;
   static_cast<CpuState&>(state).grow(T_);
   reserve(plan);
   const float scale = config_.scaleEmbedding ? kernels::embeddingScale(config_.D) : 1.0F;
@@ -137,7 +148,8 @@ kernels::RgLruTaps CpuBackend::tapBuffers(Observe observe) {
 }
 
 // In: c the convolution's output, d and b free. Out: the state after each token in c.
-void CpuBackend::scan(const RecurrentWeights& w, CpuLayerState& layer, Observe observe) {
+void CpuBackend::scan(const RecurrentWeights& w, CpuLayerState& layer, const LayerEdits* edits,
+                      Observe observe) {
   kernels::RgLruArgs args;
   args.x = scratch_.c.data();
   args.inputPre = scratch_.d.data();
@@ -149,6 +161,11 @@ void CpuBackend::scan(const RecurrentWeights& w, CpuLayerState& layer, Observe o
   args.R = config_.R;
   args.out = scratch_.c.data();
   args.taps = tapBuffers(observe);
+  kernels::RgLruOverrides overrides;
+  if (edits != nullptr && !edits->scan.empty()) {
+    overrides = edits->scan.view();
+    args.overrides = &overrides;
+  }
   // Sigmoids, exponential and square root count as about 64 operations a channel.
   ops_.rgLru(args, poolFor(64.0 * static_cast<double>(T_ * config_.R)));
 }
@@ -186,17 +203,20 @@ RecurrentView CpuBackend::recurrentBlock(BackendState& state, int layerIdx, Obse
   ops_.conv1d({s.b.data(), memory.tail.data(), w.convWeight.data(), w.convBias.data(), T_, config_.R,
                config_.K, s.c.data()},
               poolFor(8.0 * channels));
+  const LayerEdits* edits = editsOf(layerIdx);
+  if (edits != nullptr) editColumns(edits->conv, s.c.data(), T_, config_.R);
   gates(w, s.c.data(), s.d.data(), s.b.data());
   const bool complex = config_.rgLru == RgLru::complex;
   if (complex) {
     complexScan(w, memory, observe);
   } else {
-    scan(w, memory, observe);
+    scan(w, memory, edits, observe);
   }
   // Not in place: c stays the state that `observe` shows.
   ops_.gatedActivation({s.a.data(), s.c.data(), T_ * config_.R, config_.activation, s.b.data()},
                        poolFor(16.0 * channels));
   linear(s.b.data(), w.linearOut, w.linearOutBias, s.out.data());
+  if (edits != nullptr) editColumns(edits->temporal, s.out.data(), T_, config_.D);
   addToHidden();
   if (observe == Observe::nothing) return {};
   RecurrentView view{s.taps[0].data(), s.taps[1].data(), s.taps[2].data(), nullptr,
@@ -211,7 +231,6 @@ RecurrentView CpuBackend::recurrentBlock(BackendState& state, int layerIdx, Obse
 // In: a queries, b keys, c values, all before RoPE. Out: d; the ring holds the chunk's keys.
 void CpuBackend::attend(CpuState& state, int layerIdx, float* weights, std::int64_t span) {
   Scratch& s = scratch_;
-  const bool local = config_.blocks[count(layerIdx)] == BlockKind::localAttention;
   const auto rope = [&](float* x, std::int64_t heads) {
     ops_.rope({x, position_, config_.ropeTheta, T_, heads, config_.Dh, config_.rotary},
               poolFor(16.0 * static_cast<double>(T_ * heads * config_.Dh)));
@@ -224,7 +243,7 @@ void CpuBackend::attend(CpuState& state, int layerIdx, float* weights, std::int6
   args.v = s.c.data();
   args.ring = state.ring(layerIdx);
   args.firstPosition = position_;
-  args.older = local ? config_.olderKeys() : kEverything;
+  args.older = olderKeys(layerIdx);
   args.T = T_;
   args.H = config_.H;
   args.kvHeads = config_.kvHeads;
@@ -248,6 +267,7 @@ AttentionView CpuBackend::attentionBlock(BackendState& state, int layerIdx, Obse
   if (observe != Observe::nothing) {
     view.span = visibleSpan(layerIdx);
     view.weights = s.weights.data();
+    view.older = olderKeys(layerIdx);
   }
   norm(layer.temporalNorm);
   static const std::vector<float> noBias;
@@ -256,7 +276,10 @@ AttentionView CpuBackend::attentionBlock(BackendState& state, int layerIdx, Obse
   linear(s.normed.data(), w.v, noBias, s.c.data());
   attend(static_cast<CpuState&>(state), layerIdx, view.weights == nullptr ? nullptr : s.weights.data(),
          view.span);
+  const LayerEdits* edits = editsOf(layerIdx);
+  if (edits != nullptr) editColumns(edits->heads, s.d.data(), T_, config_.H * config_.Dh);
   linear(s.d.data(), w.o, w.oBias, s.out.data());
+  if (edits != nullptr) editColumns(edits->temporal, s.out.data(), T_, config_.D);
   addToHidden();
   return view;
 }
@@ -271,6 +294,7 @@ void CpuBackend::mlpBlock(int layerIdx) {
   ops_.gatedActivation({s.a.data(), s.b.data(), T_ * config_.E, config_.activation, s.b.data()},
                        poolFor(16.0 * static_cast<double>(T_ * config_.E)));
   linear(s.b.data(), w.down, w.downBias, s.out.data());
+  if (const LayerEdits* edits = editsOf(layerIdx)) editColumns(edits->mlp, s.out.data(), T_, config_.D);
   addToHidden();
 }
 

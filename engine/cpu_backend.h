@@ -7,6 +7,7 @@
 
 #include "engine/backend.h"
 #include "engine/cpu_ops.h"
+#include "engine/intervention_plan.h"
 #include "engine/weight_mover.h"
 #include "engine/weights.h"
 
@@ -74,12 +75,15 @@ class CpuBackend final : public Backend {
   };
 
   void reserve(const ChunkPlan& plan);
+  // Null where the chunk has none.
+  const LayerEdits* editsOf(int layerIdx) const;
+  std::int64_t olderKeys(int layerIdx) const;
   std::int64_t visibleSpan(std::int64_t layerIdx) const;
   kernels::ThreadPool& poolFor(double flops);
   void norm(const std::vector<float>& weight);
   void linear(const float* x, const kernels::MatrixView& weight, const std::vector<float>& bias, float* out);
   void gates(const RecurrentWeights& w, const float* c, float* inputPre, float* recurrencePre);
-  void scan(const RecurrentWeights& w, CpuLayerState& layer, Observe observe);
+  void scan(const RecurrentWeights& w, CpuLayerState& layer, const LayerEdits* edits, Observe observe);
   void complexScan(const RecurrentWeights& w, CpuLayerState& layer, Observe observe);
   kernels::RgLruTaps tapBuffers(Observe observe);
   void attend(CpuState& state, int layerIdx, float* weights, std::int64_t span);
@@ -92,7 +96,8 @@ class CpuBackend final : public Backend {
   kernels::ThreadPool pool_;
   kernels::ThreadPool alone_{1};  // for work too small to be worth waking anybody
   Scratch scratch_;
-  std::int64_t T_ = 0;  // rows of the current chunk
+  const ChunkEdits* edits_ = nullptr;  // of the current chunk
+  std::int64_t T_ = 0;                 // rows of the current chunk
   std::int64_t position_ = 0;
 };
 

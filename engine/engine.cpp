@@ -155,20 +155,21 @@ RequestId Engine::run(RunRequest request) {
   });
 }
 
-RequestId Engine::score(std::vector<std::int32_t> tokens, std::int64_t first) {
-  return impl_->submit(
-      [tokens = std::move(tokens), first](Requests& requests, RequestId id, const std::stop_token& stop) {
-        requests.score(id, tokens, first, stop);
-      });
+RequestId Engine::score(std::vector<std::int32_t> tokens, std::int64_t first, Interventions interventions) {
+  return impl_->submit([tokens = std::move(tokens), first, rules = std::move(interventions)](
+                           Requests& requests, RequestId id, const std::stop_token& stop) {
+    requests.score(id, tokens, first, rules, stop);
+  });
 }
 
 RequestId Engine::trace(std::vector<std::int32_t> tokens, TraceOptions options,
-                        std::shared_ptr<TraceSink> sink) {
-  return impl_->submit([tokens = std::move(tokens), options = std::move(options), sink = std::move(sink)](
-                           Requests& requests, RequestId id, const std::stop_token& stop) {
-    if (!sink) throw Error(ErrorCode::badArgument, "trace: expected a sink, found none");
-    requests.trace(id, tokens, options, *sink, stop);
-  });
+                        std::shared_ptr<TraceSink> sink, Interventions interventions) {
+  return impl_->submit(
+      [tokens = std::move(tokens), options = std::move(options), sink = std::move(sink),
+       rules = std::move(interventions)](Requests& requests, RequestId id, const std::stop_token& stop) {
+        if (!sink) throw Error(ErrorCode::badArgument, "trace: expected a sink, found none");
+        requests.trace(id, tokens, options, *sink, rules, stop);
+      });
 }
 
 RequestId Engine::remember(std::shared_ptr<const Snapshot> snapshot) {

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engine/events.h"
+#include "engine/interventions.h"
 #include "engine/model.h"
 
 namespace eyrie::engine {
@@ -25,6 +26,7 @@ struct RunRequest {
   std::vector<std::int32_t> context;  // everything before the first token to write
   GenerateOptions options;
   bool snapshot = false;  // deliver the state with `finished`
+  Interventions interventions = {};
 };
 
 // Receives a whole run, on the engine thread. Throwing Error ends the request with `failed`.
@@ -51,13 +53,15 @@ class Engine {
 
   RequestId load(LoadRequest request);
   // Reuses the longest prefix of `context` that a sequence at hand (the live one, one left before, a
-  // remembered snapshot) can be taken back to, exactly (StateLog), so editing a late message re-reads only
-  // what follows; within a chunk that was read at once, from its start. Positions reused are not reported.
+  // remembered snapshot), read with the same interventions, can be taken back to, exactly (StateLog), so
+  // editing a late message re-reads only what follows; within a chunk that was read at once, from its start.
+  // Positions reused are not reported.
   RequestId run(RunRequest request);
   // Teacher-forces `tokens`; result for positions first..end.
-  RequestId score(std::vector<std::int32_t> tokens, std::int64_t first);
+  RequestId score(std::vector<std::int32_t> tokens, std::int64_t first, Interventions interventions = {});
   // Re-reads `tokens` from the start and hands every record and frame to the sink.
-  RequestId trace(std::vector<std::int32_t> tokens, TraceOptions options, std::shared_ptr<TraceSink> sink);
+  RequestId trace(std::vector<std::int32_t> tokens, TraceOptions options, std::shared_ptr<TraceSink> sink,
+                  Interventions interventions = {});
   // Makes the snapshot's state available to later runs. `failed` (stateMismatch) when it belongs to another
   // model.
   RequestId remember(std::shared_ptr<const Snapshot> snapshot);

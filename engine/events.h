@@ -10,6 +10,7 @@
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/error.h"
 #include "engine/generator.h"
+#include "engine/interventions.h"
 #include "engine/taps.h"
 #include "engine/tokenizer/chat_template.h"
 #include "engine/tokenizer/tokenizer.h"
@@ -29,11 +30,12 @@ struct ModelInfo {
   ChatFormat chat;
 };
 
-// A state with the tokens that made it.
+// A state with the tokens and the interventions that made it.
 struct Snapshot {
   std::vector<std::int32_t> tokens;
   std::vector<std::byte> state;  // serialiseState
-  std::string fingerprint;
+  std::string fingerprint;       // stateFingerprint: with interventions not the model's own
+  Interventions interventions = {};
 };
 
 // Log-probabilities of every vocabulary entry at positions first..first+rows-1 (each predicting the token

@@ -162,12 +162,11 @@ void FrameBuilder::copyWeights(const TraceColumn& column, const AttentionView& v
 }
 
 void FrameBuilder::attention(int layerIdx, const AttentionView& view) {
-  const bool local = config_.blocks[static_cast<std::size_t>(layerIdx)] == BlockKind::localAttention;
   const TraceColumn& entropies = *layout_.find(layerIdx, Quantity::attentionEntropy);
   const TraceColumn& firsts = *layout_.find(layerIdx, Quantity::attentionFirst);
   for (std::size_t row = 0; row < frames_.size(); ++row) {
     const std::int64_t position = firstPosition_ + static_cast<std::int64_t>(row);
-    const std::int64_t visible = (local ? std::min(config_.olderKeys(), position) : position) + 1;
+    const std::int64_t visible = std::min(view.older, position) + 1;
     for (std::int64_t head = 0; head < config_.H; ++head) {
       const std::int64_t line = static_cast<std::int64_t>(row) * config_.H + head;
       const float* weights = view.weights + (line + 1) * view.span - visible;

@@ -9,6 +9,7 @@
 #include "engine/cpu_backend.h"
 #include "engine/error.h"
 #include "engine/frame_builder.h"
+#include "engine/intervention_plan.h"
 #include "engine/weights.h"
 
 namespace eyrie::engine {
@@ -51,6 +52,8 @@ class LoadedModel final : public Model {
  private:
   std::int64_t chunkRows(std::int64_t position, std::int64_t wanted, const FrameLayout* trace) const;
   void checkTokens(std::span<const std::int32_t> tokens) const;
+  // At most `wanted` rows on which the same interventions act.
+  static std::int64_t rowsAlike(const SequenceState& state, std::int64_t wanted);
   // The layer loop. `frames` is empty when taps are off. afterLayer(layers done) says whether to go on;
   // false: given up, and the state is as it was.
   template <typename AfterLayer>
@@ -65,6 +68,7 @@ class LoadedModel final : public Model {
   std::shared_ptr<const Checkpoint> checkpoint_;
   const ModelConfig& config_;
   std::unique_ptr<Backend> backend_;
+  EditCache edits_;
   std::uint64_t stepBytes_;
   std::optional<kernels::DType> converted_;
 };
@@ -97,6 +101,11 @@ std::int64_t LoadedModel::chunkRows(std::int64_t position, std::int64_t wanted,
   return std::max<std::int64_t>(1, rows);
 }
 
+std::int64_t LoadedModel::rowsAlike(const SequenceState& state, std::int64_t wanted) {
+  if (state.interventions() == nullptr) return wanted;
+  return std::min(wanted, state.interventions()->unchanged(state.position()).end - state.position());
+}
+
 void LoadedModel::runLayer(SequenceState& state, int layerIdx, FrameBuilder* builder) {
   const Observe observe = builder == nullptr ? Observe::nothing : builder->observeLayer(layerIdx);
   if (config_.blocks[static_cast<std::size_t>(layerIdx)] == BlockKind::recurrent) {
@@ -119,7 +128,8 @@ bool LoadedModel::runChunk(SequenceState& state, std::span<const std::int32_t> t
   std::optional<FrameBuilder> builder;
   if (trace != nullptr && !frames.empty()) builder.emplace(config_, *trace, tokens, state.position(), frames);
   const Observe most = !builder ? Observe::nothing : Observe::full;
-  backend_->begin(state.impl(), state.position(), tokens, {most, headRows});
+  const ChunkEdits* edits = edits_.at(state.interventions(), state.position());
+  backend_->begin(state.impl(), state.position(), tokens, {most, headRows, edits});
   for (int layerIdx = 0; layerIdx < static_cast<int>(config_.L); ++layerIdx) {
     runLayer(state, layerIdx, builder ? &*builder : nullptr);
     const bool goOn = afterLayer(layerIdx + 1);
@@ -159,7 +169,8 @@ std::vector<float> LoadedModel::prefill(SequenceState& state, std::span<const st
     if (stop.stop_requested()) return {};
     const auto left = static_cast<std::int64_t>(tokens.size() - done);
     const std::int64_t position = state.position();
-    const std::int64_t n = chunkRows(position, std::min(left, wanted), tracing ? trace : nullptr);
+    const std::int64_t alike = rowsAlike(state, std::min(left, wanted));
+    const std::int64_t n = chunkRows(position, alike, tracing ? trace : nullptr);
     if (tracing) frames.resize(static_cast<std::size_t>(n));
     const std::int64_t headRows = reported == LogitRows::all ? std::min(n, headSlice()) : 1;
     const auto afterLayer = [&](int layers) {

@@ -69,6 +69,7 @@ class Model {
   virtual SequenceState newState() const = 0;
   virtual SequenceState restoreState(const HostState& state) const = 0;  // throws Error(stateMismatch)
 
+  // What `state` is to be read with stands in it (SequenceState::intervene).
   // Feeds tokens in chunks of at most maxChunk() rows (any chunking gives the same result within tolerance;
   // the reference backend gives the same bits). Returns the last position's logits (V), empty for
   // LogitRows::none. Stops between two layers when `stop` asks: the state then holds the whole chunks fed.

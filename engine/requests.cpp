@@ -6,6 +6,7 @@
 
 #include "engine/context_reader.h"
 #include "engine/error.h"
+#include "engine/intervention_plan.h"
 #include "engine/model_locator.h"
 #include "kernels/logits.h"
 
@@ -179,9 +180,10 @@ bool Requests::isLive(const StateCache::Found& start) const {
   return live_ && start.log == &live_->log && start.position == live_->log.position();
 }
 
-StateCache::Found Requests::furthest(std::span<const std::int32_t> context, std::int64_t limit) {
-  StateCache::Found found = cache_.furthest(context, limit);
-  if (!live_) return found;
+StateCache::Found Requests::furthest(std::span<const std::int32_t> context, std::int64_t limit,
+                                     const Interventions& interventions) {
+  StateCache::Found found = cache_.furthest(context, limit, interventions);
+  if (!live_ || live_->log.rules() != interventions) return found;
   // A log that keeps nothing still stands where its state does.
   const std::vector<std::int32_t>& tokens = live_->log.tokens();
   const bool whole =
@@ -191,22 +193,27 @@ StateCache::Found Requests::furthest(std::span<const std::int32_t> context, std:
   return found;
 }
 
-Rewound Requests::stateAt(const StateCache::Found& start, RequestId id, std::size_t total,
+Rewound Requests::stateAt(const StateCache::Found& start, const Plan& plan, RequestId id, std::size_t total,
                           const std::stop_token& stop) {
-  if (start.log == nullptr) return {model().newState()};
+  if (start.log == nullptr) {
+    Rewound fresh{model().newState()};
+    fresh.state.intervene(plan);
+    return fresh;
+  }
   if (isLive(start)) return {live_->state.clone()};
   return start.log->rewind(model(), start.position, stop, [&](std::int64_t position) {
     outbox_.push(progressEvent(EventKind::readProgress, id, position, static_cast<std::int64_t>(total)));
   });
 }
 
-std::unique_ptr<Requests::Live> Requests::takeUp(const StateCache::Found& start, RequestId id,
-                                                 std::size_t total, const std::stop_token& stop,
+std::unique_ptr<Requests::Live> Requests::takeUp(const StateCache::Found& start, const Plan& plan,
+                                                 RequestId id, std::size_t total, const std::stop_token& stop,
                                                  std::int64_t& replayed) {
   if (isLive(start)) return std::move(live_);
-  Rewound back = stateAt(start, id, total, stop);
+  Rewound back = stateAt(start, plan, id, total, stop);
   replayed = back.replayed;
   StateLog log = start.log == nullptr ? StateLog(model().config()) : start.log->until(back.state.position());
+  log.intervene(plan);
   auto taken = std::make_unique<Live>(std::move(log), std::move(back.state));
   if (live_) cache_.remember(std::move(live_->log));
   live_.reset();
@@ -219,10 +226,12 @@ void Requests::run(RequestId id, const RunRequest& request, const std::stop_toke
     throw Error(ErrorCode::badArgument, "context: expected at least one token, found none");
   }
   const std::size_t total = request.context.size();
+  const Plan plan = planInterventions(request.interventions, model.config());
+  const StateCache::Found start =
+      furthest(request.context, static_cast<std::int64_t>(total) - 1, request.interventions);
   EngineEvent event = makeEvent(EventKind::finished, id);
   std::int64_t replayed = 0;
-  std::unique_ptr<Live> current =
-      takeUp(furthest(request.context, static_cast<std::int64_t>(total) - 1), id, total, stop, replayed);
+  std::unique_ptr<Live> current = takeUp(start, plan, id, total, stop, replayed);
   RunObserver observer(*this, id, current->log);
   try {
     event.result = generate(model, current->state, request.context, request.options, observer, stop);
@@ -237,8 +246,9 @@ void Requests::run(RequestId id, const RunRequest& request, const std::stop_toke
   if (request.snapshot) {
     auto snapshot = std::make_shared<Snapshot>();
     snapshot->tokens = current->log.tokens();
-    snapshot->fingerprint = info_->fingerprint;
-    snapshot->state = serialiseState(current->state.download(), info_->fingerprint);
+    snapshot->fingerprint = stateFingerprint(info_->fingerprint, request.interventions);
+    snapshot->state = serialiseState(current->state.download(), snapshot->fingerprint);
+    snapshot->interventions = request.interventions;
     event.snapshot = std::move(snapshot);
   }
   live_ = std::move(current);
@@ -246,13 +256,15 @@ void Requests::run(RequestId id, const RunRequest& request, const std::stop_toke
 }
 
 void Requests::score(RequestId id, std::span<const std::int32_t> tokens, std::int64_t first,
-                     const std::stop_token& stop) {
+                     const Interventions& interventions, const std::stop_token& stop) {
   Model& model = this->model();
   const std::int64_t V = model.config().V;
   checkScore(tokens, first, V);
   const auto size = static_cast<std::int64_t>(tokens.size());
   ScoreRows rows(first, size - first, V);
-  SequenceState state = std::move(stateAt(furthest(tokens, first - 1), id, tokens.size(), stop).state);
+  const Plan plan = planInterventions(interventions, model.config());
+  const StateCache::Found start = furthest(tokens, first - 1, interventions);
+  SequenceState state = std::move(stateAt(start, plan, id, tokens.size(), stop).state);
   throwIfStopped(stop);
   SilentObserver observer([&](std::int64_t done, std::int64_t total) {
     outbox_.push(progressEvent(EventKind::readProgress, id, done, total));
@@ -272,14 +284,16 @@ void Requests::score(RequestId id, std::span<const std::int32_t> tokens, std::in
 }
 
 void Requests::trace(RequestId id, std::span<const std::int32_t> tokens, const TraceOptions& options,
-                     TraceSink& sink, const std::stop_token& stop) {
+                     TraceSink& sink, const Interventions& interventions, const std::stop_token& stop) {
   Model& model = this->model();
   const FrameLayout layout(model.config(), options);
+  const auto plan = planInterventions(interventions, model.config());
   if (tokens.empty()) throw Error(ErrorCode::badArgument, "tokens: expected at least one, found none");
   throwIfStopped(stop);
   try {
     sink.begin(*info_, layout, static_cast<std::int64_t>(tokens.size()));
     SequenceState state = model.newState();
+    state.intervene(plan);
     GenerateOptions reading;
     reading.maxTokens = 0;
     reading.scoreContext = true;
@@ -298,8 +312,12 @@ void Requests::trace(RequestId id, std::span<const std::int32_t> tokens, const T
 
 void Requests::remember(const Snapshot& snapshot) {
   Model& model = this->model();
-  HostState state = parseState(snapshot.state, model.config(), info_->fingerprint);
-  cache_.remember(StateLog(model.config(), snapshot.tokens, std::move(state)));
+  const Plan plan = planInterventions(snapshot.interventions, model.config());
+  HostState state = parseState(snapshot.state, model.config(),
+                               stateFingerprint(info_->fingerprint, snapshot.interventions));
+  StateLog log(model.config(), snapshot.tokens, std::move(state));
+  log.intervene(plan);
+  cache_.remember(std::move(log));
 }
 
 }  // namespace eyrie::engine

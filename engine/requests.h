@@ -22,9 +22,9 @@ class Requests {
   void load(RequestId id, const LoadRequest& request, const std::stop_token& stop);
   void run(RequestId id, const RunRequest& request, const std::stop_token& stop);
   void score(RequestId id, std::span<const std::int32_t> tokens, std::int64_t first,
-             const std::stop_token& stop);
+             const Interventions& interventions, const std::stop_token& stop);
   void trace(RequestId id, std::span<const std::int32_t> tokens, const TraceOptions& options, TraceSink& sink,
-             const std::stop_token& stop);
+             const Interventions& interventions, const std::stop_token& stop);
   // The only one without an event.
   void remember(const Snapshot& snapshot);
 
@@ -40,19 +40,21 @@ class Requests {
     StateLog log;
     SequenceState state;
   };
+  using Plan = std::shared_ptr<const InterventionPlan>;
   class RunObserver;
   class TraceForwarder;
 
   Model& model();
-  // Where the most of `context`, and at most `limit` tokens, need not be read.
-  StateCache::Found furthest(std::span<const std::int32_t> context, std::int64_t limit);
+  // Where the most of `context`, and at most `limit` tokens, need not be read with `interventions`.
+  StateCache::Found furthest(std::span<const std::int32_t> context, std::int64_t limit,
+                             const Interventions& interventions);
   bool isLive(const StateCache::Found& start) const;
-  // A state of its own there; asked to stop, one before it.
-  Rewound stateAt(const StateCache::Found& start, RequestId id, std::size_t total,
+  // A state of its own there, or a new one to be read with `plan`; asked to stop, one before it.
+  Rewound stateAt(const StateCache::Found& start, const Plan& plan, RequestId id, std::size_t total,
                   const std::stop_token& stop);
   // The live sequence where it stands at `start`, else a new one; `replayed` tokens were fed again for it.
-  std::unique_ptr<Live> takeUp(const StateCache::Found& start, RequestId id, std::size_t total,
-                               const std::stop_token& stop, std::int64_t& replayed);
+  std::unique_ptr<Live> takeUp(const StateCache::Found& start, const Plan& plan, RequestId id,
+                               std::size_t total, const std::stop_token& stop, std::int64_t& replayed);
 
   Outbox& outbox_;
   std::shared_ptr<Model> model_;

@@ -160,7 +160,8 @@ std::int32_t Sampler::draw(std::span<const float> logits, std::span<const std::i
   const auto best = std::max_element(scores.begin(), scores.end());
   if (best == scores.end() || *best == kMinusInfinity) {
     throw Error(ErrorCode::badTensor,
-                "logits: expected numbers, found none: the model's weights are damaged");
+                "logits: expected numbers, found none: the model's weights are damaged, or an intervention "
+                "made its numbers too large");
   }
   candidates_.clear();
   if (options_.temperature == 0) {

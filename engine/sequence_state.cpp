@@ -19,7 +19,9 @@ SequenceState& SequenceState::operator=(SequenceState&&) noexcept = default;
 SequenceState::~SequenceState() = default;
 
 SequenceState SequenceState::clone() const {
-  return {impl_->clone(), position_};
+  SequenceState copy(impl_->clone(), position_);
+  copy.interventions_ = interventions_;
+  return copy;
 }
 
 HostState SequenceState::download(std::int64_t newestKeys) const {

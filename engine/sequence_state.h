@@ -37,6 +37,7 @@ class BackendState {
   virtual std::uint64_t bytes() const = 0;
 };
 
+class InterventionPlan;
 class SequenceState;
 
 // Is told of every chunk a sequence was fed, after it; a single step is a chunk of one token.
@@ -62,6 +63,10 @@ class SequenceState {
   // `observer` outlives the state or is replaced before it goes; null: nobody.
   void watch(FeedObserver* observer) { observer_ = observer; }
 
+  // What is changed in everything fed from now on; null: nothing. A clone keeps it, a HostState does not.
+  void intervene(std::shared_ptr<const InterventionPlan> plan) { interventions_ = std::move(plan); }
+  const std::shared_ptr<const InterventionPlan>& interventions() const { return interventions_; }
+
   // For the model that advances it.
   BackendState& impl() { return *impl_; }
   void advance(std::span<const std::int32_t> tokens);
@@ -72,6 +77,7 @@ class SequenceState {
   std::unique_ptr<BackendState> impl_;
   std::int64_t position_ = 0;
   FeedObserver* observer_ = nullptr;
+  std::shared_ptr<const InterventionPlan> interventions_;
 };
 
 // Keys a layer holds after `position` tokens: n of LayerState.

@@ -15,18 +15,19 @@ void StateCache::remember(StateLog log) {
   if (log.boundary(log.position()) < 1) return;  // it leads nowhere
   if (log.bytes() > maxBytes_) return;           // it would drive out all others and go as well
   logs_.remove_if([&](const StateLog& other) {
-    return reach(log, other.tokens(), other.position()) == other.position();
+    return other.rules() == log.rules() && reach(log, other.tokens(), other.position()) == other.position();
   });
   logs_.push_front(std::move(log));
   while (logs_.size() > maxLogs_ || bytes() > maxBytes_) logs_.pop_back();
 }
 
-StateCache::Found StateCache::furthest(std::span<const std::int32_t> context, std::int64_t limit) {
+StateCache::Found StateCache::furthest(std::span<const std::int32_t> context, std::int64_t limit,
+                                       const Interventions& rules) {
   Found found;
   auto best = logs_.end();
   for (auto it = logs_.begin(); it != logs_.end(); ++it) {
     const std::int64_t position = reach(*it, context, limit);
-    if (position <= found.position) continue;
+    if (position <= found.position || it->rules() != rules) continue;
     found = {&*it, position};
     best = it;
   }

@@ -26,8 +26,8 @@ class StateCache {
 
   // Logs that `log` only continues are replaced by it.
   void remember(StateLog log);
-  // The log that reaches furthest along `context`.
-  Found furthest(std::span<const std::int32_t> context, std::int64_t limit);
+  // Of those read with exactly `rules`, the log that reaches furthest along `context`.
+  Found furthest(std::span<const std::int32_t> context, std::int64_t limit, const Interventions& rules = {});
   void clear() { logs_.clear(); }
   std::size_t size() const { return logs_.size(); }
   std::uint64_t bytes() const;  // key-frames that forks share counted once

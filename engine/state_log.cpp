@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "engine/error.h"
+#include "engine/intervention_plan.h"
 
 namespace eyrie::engine {
 namespace {
@@ -36,6 +37,10 @@ StateLog::StateLog(const ModelConfig& config, std::vector<std::int32_t> tokens, 
   checkState(state, config);
   ends_.push_back(state.position);
   add(std::make_shared<const HostState>(std::move(state)));
+}
+
+const Interventions& StateLog::rules() const {
+  return rulesOf(interventions_);
 }
 
 void StateLog::onFed(const SequenceState& state, std::span<const std::int32_t> tokens) {
@@ -128,6 +133,7 @@ Rewound StateLog::rewind(Model& model, std::int64_t position, const std::stop_to
   }
   const auto frame = static_cast<std::size_t>(frameIdx);
   Rewound result{frames_[frame]->layers.empty() ? model.newState() : model.restoreState(assemble(frame))};
+  result.state.intervene(interventions_);
   const std::int64_t first = result.state.position();
   auto end = std::upper_bound(ends_.begin(), ends_.end(), first);
   while (result.state.position() < position && !stop.stop_requested()) {

@@ -12,6 +12,7 @@
 #include <unordered_set>
 #include <vector>
 
+#include "engine/interventions.h"
 #include "engine/model.h"
 
 namespace eyrie::engine {
@@ -39,6 +40,10 @@ class StateLog final : public FeedObserver {
   // Begins with `state`, which `tokens` made; positions before it cannot be reached.
   StateLog(const ModelConfig& config, std::vector<std::int32_t> tokens, HostState state,
            const StateLogOptions& options = {});
+
+  // What the watched sequence is read with, from its first token to its last; replaying does so too.
+  void intervene(std::shared_ptr<const InterventionPlan> plan) { interventions_ = std::move(plan); }
+  const Interventions& rules() const;
 
   void onFed(const SequenceState& state, std::span<const std::int32_t> tokens) override;
   // A key-frame now, whatever the interval. `state` stands where the log ends.
@@ -74,6 +79,7 @@ class StateLog final : public FeedObserver {
   void add(KeyFrame frame);
 
   std::shared_ptr<const ModelConfig> config_;
+  std::shared_ptr<const InterventionPlan> interventions_;
   StateLogOptions options_;
   std::vector<std::int32_t> tokens_;
   std::vector<std::int64_t> ends_;  // position after each chunk

@@ -21,6 +21,20 @@ struct RgLruTaps {
   float* keep = nullptr;   // a * h_before
 };
 
+// What a channel's values are made into, (R) arrays all of them, scale 1 and offset 0 for those left alone:
+//   r' = min(1, map r), i' = min(1, map i), log_a' = min(0, map(-r' decayRate)), a' = exp(log_a'),
+//   m' = min(1, map m) with m = sqrt(-expm1(2 log_a')), or 1 at position 0,
+//   h' = map(a' h + m' (i' c)), or map(m' (i' c)) at position 0;   map v = scale v + offset.
+// An offset of -infinity for log_a makes a' 0. Taps show r', i', log_a', a', m' (i' c), a' h; the state is
+// h'.
+struct RgLruOverrides {
+  struct Channels {
+    const float* scale = nullptr;
+    const float* offset = nullptr;
+  };
+  Channels recurrenceGate, inputGate, logDecay, multiplier, state;
+};
+
 struct RgLruArgs {
   const float* x = nullptr;              // (T, R): c, the convolution's output
   const float* recurrencePre = nullptr;  // (T, R): recurrence gate before the sigmoid
@@ -32,6 +46,7 @@ struct RgLruArgs {
   std::int64_t R = 0;
   float* out = nullptr;  // (T, R): h at each step; may be x, recurrencePre or inputPre
   RgLruTaps taps;
+  const RgLruOverrides* overrides = nullptr;  // null: none, at no cost
 };
 
 // 8 * softplus(p) without overflow for any finite p (traps 4, 9, 47).
@@ -42,6 +57,8 @@ void rgLru(const RgLruArgs& args);
 }
 namespace cpu {
 void rgLru(const RgLruArgs& args, ThreadPool& pool);
-}
+// What rgLru does where there are overrides.
+void rgLruOverridden(const RgLruArgs& args, ThreadPool& pool);
+}  // namespace cpu
 
 }  // namespace eyrie::kernels

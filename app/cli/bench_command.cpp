@@ -134,7 +134,7 @@ int bench(BenchOptions& options) {
                       ceilings.readBytesPerSecond / 1e9, ceilings.gemmFlops / 1e9));
     print(fmt::format("{:<22}{:>8}{:>10}{:>14}\n", loaded.info.name, "tokens", "context", "median"));
   }
-  BenchRuns runs(*loaded.model, pool, options.repeats, interrupt.token());
+  BenchRuns runs(loaded, pool, options.repeats, interrupt.token());
   Json results = Json::array();
   for (const auto& part : partsOf(options, runs)) {
     for (const BenchResult& result : part()) {
@@ -143,7 +143,9 @@ int bench(BenchOptions& options) {
     }
   }
   if (options.json) {
-    printLine({{"machine", machineJson(machine, ceilings, pool.size())}, {"results", std::move(results)}});
+    printLine({{"machine", machineJson(machine, ceilings, pool.size())},
+               {"interventions", interventionsJson(loaded.interventions)},
+               {"results", std::move(results)}});
   }
   return kDone;
 }

@@ -35,15 +35,20 @@ std::int32_t tokenAt(std::int64_t position, std::int64_t V) {
 
 }  // namespace
 
-BenchRuns::BenchRuns(engine::Model& model, kernels::ThreadPool& pool, int repeats, std::stop_token stop)
-    : model_(model), config_(model.config()), pool_(pool), repeats_(repeats), stop_(std::move(stop)) {}
+BenchRuns::BenchRuns(const LoadedModel& loaded, kernels::ThreadPool& pool, int repeats, std::stop_token stop)
+    : loaded_(loaded),
+      model_(*loaded.model),
+      config_(model_.config()),
+      pool_(pool),
+      repeats_(repeats),
+      stop_(std::move(stop)) {}
 
 void BenchRuns::checkStop() const {
   if (stop_.stop_requested()) throw engine::Error(engine::ErrorCode::cancelled, "cancelled");
 }
 
 engine::SequenceState BenchRuns::stateAt(std::int64_t context) const {
-  if (context == 0) return model_.newState();
+  if (context == 0) return loaded_.newState();
   engine::HostState state;
   state.position = context;
   for (std::int64_t layerIdx = 0; layerIdx < config_.L; ++layerIdx) {
@@ -58,7 +63,7 @@ engine::SequenceState BenchRuns::stateAt(std::int64_t context) const {
     }
     state.layers.push_back(std::move(layer));
   }
-  return model_.restoreState(state);
+  return loaded_.restoreState(state);
 }
 
 double BenchRuns::visibleKeys(std::int64_t position) const {

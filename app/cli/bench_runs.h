@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "engine/model.h"
+#include "app/cli/model_options.h"
 #include "kernels/op_cost.h"
 #include "kernels/thread_pool.h"
 
@@ -33,7 +33,7 @@ struct BenchResult {
 // Thrown Error(cancelled) where `stop` asks, between steps.
 class BenchRuns {
  public:
-  BenchRuns(engine::Model& model, kernels::ThreadPool& pool, int repeats, std::stop_token stop);
+  BenchRuns(const LoadedModel& loaded, kernels::ThreadPool& pool, int repeats, std::stop_token stop);
 
   // `tokens` single steps from position `context`, the window filled; a context that was never read.
   BenchResult decode(std::int64_t tokens, std::int64_t context);
@@ -62,6 +62,7 @@ class BenchRuns {
   BenchResult timedScan(std::int64_t tokens, const kernels::OpCost& cost, const std::function<void()>& run);
   void checkStop() const;
 
+  const LoadedModel& loaded_;
   engine::Model& model_;
   const engine::ModelConfig& config_;
   kernels::ThreadPool& pool_;

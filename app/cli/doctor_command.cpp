@@ -12,6 +12,7 @@
 #include "app/cli/model_options.h"
 #include "engine/error.h"
 #include "engine/verify/goldens.h"
+#include "engine/verify/intervention_checks.h"
 #include "engine/verify/invariants.h"
 #include "engine/verify/op_parity.h"
 #include "kernels/cpu/instruction_set.h"
@@ -82,6 +83,8 @@ int doctor(const DoctorOptions& options) {
   }
   sound &= runChecks(options, "invariants",
                      [&] { return engine::verify::checkInvariants(backend, options.threads); });
+  sound &= runChecks(options, "interventions",
+                     [&] { return engine::verify::checkInterventions(backend, options.threads); });
   if (!options.goldens.empty()) {
     sound &= runChecks(options, "reference outputs", [&] {
       return engine::verify::checkGoldens(options.goldens, backend, options.threads);

@@ -71,7 +71,8 @@ engine::GenerateOptions engineOptions(const GenerateOptions& options, const engi
   return result;
 }
 
-void report(const GenerateOptions& options, const engine::GenerateResult& result, std::size_t promptTokens) {
+void report(const GenerateOptions& options, const LoadedModel& loaded, const engine::GenerateResult& result,
+            std::size_t promptTokens) {
   const char* stop = engine::stopReasonName(result.stop);
   if (options.json) {
     printLine({{"done", true},
@@ -81,7 +82,8 @@ void report(const GenerateOptions& options, const engine::GenerateResult& result
                {"read_tokens", result.contextTokens},
                {"tokens", result.generatedTokens},
                {"prefill_ms", number(result.prefillMs)},
-               {"decode_tokens_per_s", number(result.decodeTokensPerSecond())}});
+               {"decode_tokens_per_s", number(result.decodeTokensPerSecond())},
+               {"interventions", interventionsJson(loaded.interventions)}});
     return;
   }
   note(fmt::format("[{} tokens after {}, {:.0f} tokens/s, stop: {}, seed {}]", result.generatedTokens,
@@ -122,7 +124,7 @@ Beginning fromState(const GenerateOptions& options, const LoadedModel& loaded) {
         fmt::format("{}: all {} tokens are read, and the next is known only after one more: add a prompt",
                     options.state, saved.state.position));
   }
-  return {std::move(context), loaded.model->restoreState(saved.state)};
+  return {std::move(context), loaded.restoreState(saved.state)};
 }
 
 Beginning begin(const GenerateOptions& options, const LoadedModel& loaded, SessionRecorder& recorder) {
@@ -144,7 +146,7 @@ int generate(GenerateOptions& options) {
                                        printer, interrupt.token());
   printer.finish();
   recorder.finish(result, state);
-  report(options, result, context.size());
+  report(options, loaded, result, context.size());
   return result.stop == engine::StopReason::cancelled ? kCancelled : kDone;
 }
 

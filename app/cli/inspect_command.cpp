@@ -160,8 +160,11 @@ struct InspectOptions {
 int inspect(const InspectOptions& options) {
   std::shared_ptr<const engine::Checkpoint> checkpoint;
   const engine::ModelInfo info = openModel(options.model, checkpoint);
+  const auto interventions = readInterventions(options.model, checkpoint->config());
   if (options.json) {
-    printLine(modelJson(info, *checkpoint));
+    Json json = modelJson(info, *checkpoint);
+    json["interventions"] = interventionsJson(interventions);
+    printLine(json);
     return kDone;
   }
   printSummary(info);

@@ -130,6 +130,18 @@ std::optional<kernels::DType> weightsFor(const std::string& dtype) {
 
 }  // namespace
 
+engine::SequenceState LoadedModel::newState() const {
+  engine::SequenceState state = model->newState();
+  state.intervene(interventions);
+  return state;
+}
+
+engine::SequenceState LoadedModel::restoreState(const engine::HostState& saved) const {
+  engine::SequenceState state = model->restoreState(saved);
+  state.intervene(interventions);
+  return state;
+}
+
 void ModelOptions::addTo(CLI::App& command) {
   command.add_option("--model", model, "Folder, Hugging Face cache name, or built-in: griffin, hawk, mqa")
       ->required()
@@ -150,11 +162,26 @@ void ModelOptions::addTo(CLI::App& command) {
   command.add_option("--dtype", dtype, "Weights as auto, f32, bf16, f16, int8 or int4 [auto: as stored]")
       ->check(knownDtype())
       ->type_name("TYPE");
-  command.add_option("--intervene", intervene, "Intervention (not in this version)")->type_name("SPEC");
+  command.add_option("--intervene", intervene, "What to change: 'layer 3 state *= 0.5; layer 5 head 2 off'")
+      ->check(interventionSpec())
+      ->type_name("SPEC");
 }
 
 CLI::Validator knownDtype() {
   return CLI::IsMember({"auto", "f32", "bf16", "f16", "int8", "int4"});
+}
+
+// What any model would refuse; what only this model does shows when it is known.
+CLI::Validator interventionSpec() {
+  const auto check = [](std::string& text) -> std::string {
+    try {
+      engine::parseInterventions(text);
+      return {};
+    } catch (const Error& error) {
+      return error.what();
+    }
+  };
+  return {check, ""};
 }
 
 engine::BackendKind backendKind(const std::string& name) {
@@ -166,7 +193,6 @@ engine::BackendKind backendKind(const std::string& name) {
 
 engine::ModelInfo openModel(const ModelOptions& options,
                             std::shared_ptr<const engine::Checkpoint>& checkpoint) {
-  if (!options.intervene.empty()) throw Error(ErrorCode::unsupported, "--intervene: not in this version");
   const auto location = engine::locateModel(options.model);
   checkpoint = engine::Checkpoint::open(location.folder, options.preset);
   engine::ModelInfo info;
@@ -179,10 +205,26 @@ engine::ModelInfo openModel(const ModelOptions& options,
   return info;
 }
 
+std::shared_ptr<const engine::InterventionPlan> readInterventions(const ModelOptions& options,
+                                                                  const engine::ModelConfig& config) {
+  auto plan = engine::planInterventions(engine::parseInterventions(options.intervene), config);
+  for (const engine::Intervention& rule : engine::rulesOf(plan)) {
+    note(fmt::format("[intervention: {}]", engine::printIntervention(rule)));
+  }
+  return plan;
+}
+
+Json interventionsJson(const std::shared_ptr<const engine::InterventionPlan>& plan) {
+  Json lines = Json::array();
+  for (const auto& rule : engine::rulesOf(plan)) lines.push_back(engine::printIntervention(rule));
+  return lines;
+}
+
 LoadedModel loadModel(const ModelOptions& options, std::stop_token stop) {
   std::shared_ptr<const engine::Checkpoint> checkpoint;
   LoadedModel loaded;
   loaded.info = openModel(options, checkpoint);
+  loaded.interventions = readInterventions(options, checkpoint->config());
   engine::LoadOptions load;
   load.backend = backendKind(options.backend);
   load.threads = options.threads;

@@ -8,7 +8,9 @@
 #include <string>
 #include <vector>
 
+#include "app/cli/console.h"
 #include "engine/events.h"
+#include "engine/intervention_plan.h"
 #include "engine/model.h"
 #include "engine/sampler.h"
 #include "engine/state_file.h"
@@ -30,6 +32,11 @@ struct ModelOptions {
 struct LoadedModel {
   std::shared_ptr<engine::Model> model;
   engine::ModelInfo info;
+  std::shared_ptr<const engine::InterventionPlan> interventions;  // null: none
+
+  // Of both, reading goes on with the interventions.
+  engine::SequenceState newState() const;
+  engine::SequenceState restoreState(const engine::HostState& saved) const;
 };
 
 // A state with all that its file says: `tokens` made it, of which the last may still be unread.
@@ -37,8 +44,14 @@ engine::SavedState savedState(const LoadedModel& loaded, std::vector<std::int32_
                               engine::HostState state);
 
 CLI::Validator knownDtype();                               // of --dtype
+CLI::Validator interventionSpec();                         // of --intervene
 engine::BackendKind backendKind(const std::string& name);  // one of auto, cpu, reference, cuda
-// Finds, checks and loads. Throws engine::Error; cancelled by `stop`.
+// Of --intervene, listed on stderr; null for none. Throws engine::Error for what the model does not have.
+std::shared_ptr<const engine::InterventionPlan> readInterventions(const ModelOptions& options,
+                                                                  const engine::ModelConfig& config);
+// Canonical text, a string a rule.
+Json interventionsJson(const std::shared_ptr<const engine::InterventionPlan>& plan);
+// Finds, checks and loads, with the interventions. Throws engine::Error; cancelled by `stop`.
 LoadedModel loadModel(const ModelOptions& options, std::stop_token stop);
 // The headers alone, with the tokenizer: nothing of the weights is read. Throws engine::Error.
 engine::ModelInfo openModel(const ModelOptions& options,

@@ -18,6 +18,7 @@ ModelOptions secondOptions(const ScoreOptions& options) {
   if (options.against != options.model.model) second.preset.clear();
   second.model = options.against;
   second.dtype = options.againstDtype;
+  second.intervene = options.againstIntervene;
   return second;
 }
 
@@ -32,7 +33,7 @@ ScoreAgainst::ScoreAgainst(const ScoreOptions& options, const LoadedModel& first
                         fmt::format("--against {}: expected the {} tokens of {}, found {}", second_.info.name,
                                     expected, first.info.name, found));
   }
-  state_.emplace(second_.model->newState());
+  state_.emplace(second_.newState());
   run_.emplace(*second_.model, *state_, *this);
 }
 

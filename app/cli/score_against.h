@@ -26,6 +26,7 @@ class ScoreAgainst final : public engine::ScoreObserver {
   const engine::ScoreTotals& totals() const { return run_->totals(); }
   double divergence() const;  // mean over the tokens scored, NaN for none
   const engine::ModelInfo& info() const { return second_.info; }
+  const auto& interventions() const { return second_.interventions; }
 
  private:
   void onToken(const engine::TokenRecord& record) override;

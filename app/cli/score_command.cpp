@@ -79,6 +79,7 @@ Json bucketLine(const engine::PositionBuckets& buckets, std::size_t bucket, bool
 Json againstLine(const ScoreAgainst& against, const engine::ScoreTotals& totals) {
   const double other = against.totals().perplexity();
   return {{"model", against.info().name},
+          {"interventions", interventionsJson(against.interventions())},
           {"logprob_sum", number(against.totals().logprobSum)},
           {"perplexity", number(other)},
           {"perplexity_change", number(other / totals.perplexity() - 1)},
@@ -87,14 +88,15 @@ Json againstLine(const ScoreAgainst& against, const engine::ScoreTotals& totals)
 
 // `bytes` is nothing where there is no tokenizer.
 void report(const engine::ScoreTotals& totals, std::optional<std::uint64_t> bytes,
-            const engine::PositionBuckets& buckets, const ScoreAgainst* against) {
+            const engine::PositionBuckets& buckets, const ScoreAgainst* against, Json interventions) {
   const double bits = -totals.logprobSum / std::numbers::ln2;
   Json line{{"tokens", totals.tokens},
             {"bytes", bytes ? Json(*bytes) : Json(nullptr)},
             {"logprob_sum", number(totals.logprobSum)},
             {"perplexity", number(totals.perplexity())},
             {"bits_per_byte", bytes && *bytes > 0 ? number(bits / double(*bytes)) : Json(nullptr)},
-            {"chunks", totals.chunks}};
+            {"chunks", totals.chunks},
+            {"interventions", std::move(interventions)}};
   if (against != nullptr) line["against"] = againstLine(*against, totals);
   line["buckets"] = Json::array();
   for (std::size_t bucket = 0; bucket < buckets.all().size(); ++bucket) {
@@ -124,7 +126,7 @@ class Scoring {
         T_(options.logits.empty() ? 0 : collect(stream_)),
         chunk_(chunkRows()),
         resume_(options, loaded_, chunk_),
-        state_(resume_.found() != nullptr ? resume_.state(*loaded_.model) : loaded_.model->newState()),
+        state_(resume_.found() != nullptr ? resume_.state(loaded_) : loaded_.newState()),
         results_(options, loaded_.info, T_, resume_.found() != nullptr ? resume_.found()->perTokenBytes : 0),
         run_(*loaded_.model, state_, results_) {
     if (!options.against.empty()) against_.emplace(options, loaded_, interrupt_.token());
@@ -145,7 +147,8 @@ class Scoring {
     std::optional<std::uint64_t> bytes;
     if (loaded_.info.tokenizer)
       bytes = complete && options_.input.isText() ? stream_->bytesRead() : results_.bytes();
-    report(run_.totals(), bytes, results_.buckets(), against_ ? &*against_ : nullptr);
+    report(run_.totals(), bytes, results_.buckets(), against_ ? &*against_ : nullptr,
+           interventionsJson(loaded_.interventions));
     return complete ? kDone : kCancelled;
   }
 

@@ -37,6 +37,9 @@ void ScoreOptions::addTo(CLI::App& command) {
   command.add_option("--against-dtype", againstDtype, "As --dtype, for --against [auto]")
       ->check(knownDtype())
       ->type_name("TYPE");
+  command.add_option("--against-intervene", againstIntervene, "As --intervene, for --against [nothing]")
+      ->check(interventionSpec())
+      ->type_name("SPEC");
   command.add_flag("--progress", progress, "Says on stderr how far it is [where that is a terminal]");
 }
 
@@ -53,6 +56,7 @@ void ScoreOptions::check() const {
   if (!checkpoint.empty() && !against.empty())
     wrongUsage("--against cannot be continued: not with --checkpoint");
   if (against.empty() && againstDtype != "auto") wrongUsage("--against-dtype goes with --against");
+  if (against.empty() && !againstIntervene.empty()) wrongUsage("--against-intervene goes with --against");
   for (const std::string& name : {state, checkpoint}) {
     if (!name.empty()) engine::outputTarget(name);
   }

@@ -21,6 +21,7 @@ struct ScoreOptions {
   std::int64_t checkpointSeconds = 30;
   std::string against;
   std::string againstDtype = "auto";
+  std::string againstIntervene;
   bool progress = false;
 
   void addTo(CLI::App& command);

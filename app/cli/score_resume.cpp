@@ -77,13 +77,13 @@ void ScoreResume::checkNext(std::span<const std::int32_t> tokens) const {
                                               tokens.empty() ? "no more" : std::to_string(tokens.front())));
 }
 
-engine::SequenceState ScoreResume::state(const engine::Model& model) const {
-  const engine::HostState state = engine::parseState(found_->state, model.config(), fingerprint_);
+engine::SequenceState ScoreResume::state(const LoadedModel& loaded) const {
+  const engine::HostState state = engine::parseState(found_->state, loaded.model->config(), fingerprint_);
   if (state.position != found_->totals.tokens || found_->pending.position != state.position) {
     throw Error(ErrorCode::badFile, fmt::format("{}: position: expected {}, found {}", file_,
                                                 found_->totals.tokens, state.position));
   }
-  return model.restoreState(state);
+  return loaded.restoreState(state);
 }
 
 void ScoreResume::add(std::span<const std::int32_t> tokens) {

@@ -29,7 +29,7 @@ class ScoreResume {
   // What follows them must begin as it did then. Throws Error(badFile).
   void checkNext(std::span<const std::int32_t> tokens) const;
   // The state after them.
-  engine::SequenceState state(const engine::Model& model) const;
+  engine::SequenceState state(const LoadedModel& loaded) const;
 
   // After each chunk: counts its tokens, and saves when it is time to (or when told).
   void add(std::span<const std::int32_t> tokens);

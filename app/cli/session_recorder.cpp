@@ -45,7 +45,7 @@ std::vector<std::int32_t> SessionRecorder::begin(const InputOptions& input) {
   return input.read(loaded_.info).tokens;
 }
 engine::SequenceState SessionRecorder::stateFor(const std::vector<std::int32_t>&) {
-  return loaded_.model->newState();
+  return loaded_.newState();
 }
 void SessionRecorder::add(const engine::TokenRecord&, const std::string&) {}
 void SessionRecorder::addText(const std::string&) {}
@@ -179,19 +179,24 @@ std::vector<std::int32_t> SessionRecorder::begin(const InputOptions& input) {
   return impl_->context;
 }
 
+// A state read with interventions is none of the model's own.
+std::string SessionRecorder::stateFingerprint() const {
+  return engine::stateFingerprint(loaded_.info.fingerprint, engine::rulesOf(loaded_.interventions));
+}
+
 engine::SequenceState SessionRecorder::stateFor(const std::vector<std::int32_t>& context) {
   if (impl_ != nullptr && impl_->previousLeaf != 0) {
     const auto snapshot = impl_->store->snapshot(impl_->previousLeaf);
     // At least one token stays unread: its logits make the first prediction.
-    const bool fits = snapshot && snapshot->fingerprint == loaded_.info.fingerprint &&
+    const bool fits = snapshot && snapshot->fingerprint == stateFingerprint() &&
                       snapshot->tokens.size() < context.size() &&
                       std::equal(snapshot->tokens.begin(), snapshot->tokens.end(), context.begin());
     if (fits) {
-      return loaded_.model->restoreState(
+      return loaded_.restoreState(
           engine::parseState(snapshot->state, loaded_.model->config(), snapshot->fingerprint));
     }
   }
-  return loaded_.model->newState();
+  return loaded_.newState();
 }
 
 void SessionRecorder::add(const engine::TokenRecord& record, const std::string& text) {
@@ -215,7 +220,7 @@ void SessionRecorder::finish(const engine::GenerateResult& result, const engine:
   std::vector<std::int32_t> tokens = impl_->context;
   tokens.insert(tokens.end(), impl_->written.begin(), impl_->written.end());
   if (state.position() == static_cast<std::int64_t>(tokens.size())) {
-    const std::string& fingerprint = loaded_.info.fingerprint;
+    const std::string fingerprint = stateFingerprint();
     impl_->store->saveSnapshot(
         impl_->reply,
         {std::move(tokens), engine::serialiseState(state.download(), fingerprint), fingerprint});

@@ -49,6 +49,7 @@ class SessionRecorder {
 
  private:
   struct Impl;
+  std::string stateFingerprint() const;
   const LoadedModel& loaded_;
   std::unique_ptr<Impl> impl_;
 };

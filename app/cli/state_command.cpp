@@ -64,7 +64,7 @@ int save(const StateOptions& options) {
   Interrupt interrupt;
   const LoadedModel loaded = loadModel(options.model, interrupt.token());
   std::vector<std::int32_t> tokens = options.input.read(loaded.info).tokens;
-  engine::SequenceState state = loaded.model->newState();
+  engine::SequenceState state = loaded.newState();
   loaded.model->prefill(state, std::span(tokens).first(tokens.size() - 1), engine::LogitRows::none, nullptr,
                         nullptr, interrupt.token());
   if (interrupt.requested()) {

@@ -118,16 +118,17 @@ int trace(TraceCommandOptions& options) {
   options.input.check();
   options.writing.check();
   parseLayers(options.layers);  // wrong usage before a model is loaded
-  const sessions::TraceFileOptions file = fileOptions(options);
+  sessions::TraceFileOptions file = fileOptions(options);
   Interrupt interrupt;
   LoadedModel loaded = loadModel(options.model, interrupt.token());
   const auto context = options.input.read(loaded.info).tokens;
   const auto most = static_cast<std::int64_t>(context.size()) + options.writing.maxTokens;
   const engine::TraceOptions taps = traceOptions(options, loaded.model->config(), most);
 
+  file.interventions = engine::rulesOf(loaded.interventions);
   const auto sink = sessions::makeTraceWriter(options.out, file);
   Recorder recorder(*sink);
-  engine::SequenceState state = loaded.model->newState();
+  engine::SequenceState state = loaded.newState();
   engine::GenerateResult result;
   try {
     sink->begin(loaded.info, engine::FrameLayout(loaded.model->config(), taps), most);
@@ -145,7 +146,8 @@ int trace(TraceCommandOptions& options) {
              {"stop", engine::stopReasonName(result.stop)},
              {"seed", result.seed},
              {"prompt_tokens", context.size()},
-             {"tokens", recorder.tokens()}});
+             {"tokens", recorder.tokens()},
+             {"interventions", interventionsJson(loaded.interventions)}});
   return result.stop == engine::StopReason::cancelled ? kCancelled : kDone;
 }
 

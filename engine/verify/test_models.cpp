@@ -1,6 +1,7 @@
 #include "engine/verify/test_models.h"
 
 #include <cmath>
+#include <deque>
 #include <utility>
 #include <vector>
 
@@ -87,6 +88,40 @@ const StoredTensor& RandomCheckpoint::tensor(std::string_view name) const {
   if (found == nullptr) throw Error(ErrorCode::badTensor, "random model: no tensor " + std::string(name));
   return *found;
 }
+
+class EditedCheckpoint final : public Checkpoint {
+ public:
+  explicit EditedCheckpoint(std::shared_ptr<const Checkpoint> base)
+      : base_(std::move(base)), tensors_(base_->tensors()) {}
+
+  const std::filesystem::path& folder() const override { return base_->folder(); }
+  const ModelConfig& config() const override { return base_->config(); }
+  const std::vector<StoredTensor>& tensors() const override { return tensors_; }
+  const StoredTensor& tensor(std::string_view name) const override { return tensors_[indexOf(name)]; }
+  const StoredTensor* find(std::string_view name) const override {
+    return base_->find(name) == nullptr ? nullptr : &tensor(name);
+  }
+  const StoredTensor& outputHead() const override { return tensor(base_->outputHead().name); }
+  const std::string& fingerprint() const override { return base_->fingerprint(); }
+
+  void edit(const std::function<void(const std::string&, std::vector<float>&)>& change) {
+    for (StoredTensor& stored : tensors_) {
+      const auto* data = static_cast<const float*>(stored.data);
+      std::vector<float>& values = values_.emplace_back(data, data + stored.bytes / sizeof(float));
+      change(stored.name, values);
+      stored.data = values.data();
+    }
+  }
+
+ private:
+  std::size_t indexOf(std::string_view name) const {
+    return static_cast<std::size_t>(&base_->tensor(name) - base_->tensors().data());
+  }
+
+  std::shared_ptr<const Checkpoint> base_;
+  std::vector<StoredTensor> tensors_;
+  std::deque<std::vector<float>> values_;
+};
 
 class BentCheckpoint final : public Checkpoint {
  public:
@@ -179,6 +214,14 @@ std::shared_ptr<const Checkpoint> bentCheckpoint(std::shared_ptr<const Checkpoin
                                                  const ModelConfig& config,
                                                  std::function<std::string(const std::string&)> rename) {
   return std::make_shared<BentCheckpoint>(std::move(base), config, std::move(rename));
+}
+
+std::shared_ptr<const Checkpoint> editedCheckpoint(
+    std::shared_ptr<const Checkpoint> base,
+    const std::function<void(const std::string& name, std::vector<float>& values)>& edit) {
+  auto edited = std::make_shared<EditedCheckpoint>(std::move(base));
+  edited->edit(edit);
+  return edited;
 }
 
 }  // namespace eyrie::engine::verify

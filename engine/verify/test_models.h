@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "engine/checkpoint/checkpoint.h"
 
@@ -24,6 +25,11 @@ std::shared_ptr<const Checkpoint> randomCheckpoint(const ModelConfig& config, st
 std::shared_ptr<const Checkpoint> bentCheckpoint(std::shared_ptr<const Checkpoint> base,
                                                  const ModelConfig& config,
                                                  std::function<std::string(const std::string&)> rename = {});
+
+// `base`, all of f32, with its configuration and whatever `edit` makes of its tensors' values.
+std::shared_ptr<const Checkpoint> editedCheckpoint(
+    std::shared_ptr<const Checkpoint> base,
+    const std::function<void(const std::string& name, std::vector<float>& values)>& edit);
 
 // Reproducible random numbers for checks: uniform in [0, 1), and about normal.
 class TestRandom {

@@ -113,6 +113,7 @@ namespace eyrie::kernels::cpu {
 HWY_EXPORT(rgLruChannels);
 
 void rgLru(const RgLruArgs& args, ThreadPool& pool) {
+  if (args.overrides != nullptr) return rgLruOverridden(args, pool);
   const auto channels = HWY_DYNAMIC_DISPATCH(rgLruChannels);
   pool.parallelFor(args.R, grainFor(3.0 * static_cast<double>(args.T), 16),
                    [&](std::int64_t begin, std::int64_t end, int) { channels(args, begin, end); });

@@ -87,7 +87,8 @@ Json traceMetadata(const engine::ModelInfo& model, const engine::FrameLayout& la
   out["full_layers"] = layout.options().layers.empty() ? Json("all") : Json(layout.options().layers);
   out["sampler"] = options.sampled ? samplerJson(options.sampling) : Json();
   out["seed"] = options.sampled ? Json(options.sampling.seed) : Json();
-  out["interventions"] = Json::array();
+  Json& rules = out["interventions"] = Json::array();
+  for (const auto& rule : options.interventions) rules.push_back(engine::printIntervention(rule));
   out["aggregation"] = nullptr;
   out["axis_order"] = axesJson();
   return out;

@@ -23,6 +23,7 @@ struct TraceFileOptions {
   TracePrecision precision = TracePrecision::f16;  // at f16 `decay` is left out (DESIGN §5)
   engine::SamplingOptions sampling;                // metadata
   bool sampled = false;                            // whether `sampling` made the tokens
+  engine::Interventions interventions = {};        // metadata: what the run was read with
   bool copyReader = false;                         // place open_trace.py beside the file
 };
 

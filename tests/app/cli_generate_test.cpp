@@ -55,8 +55,8 @@ void CliGenerateTest::jsonLinesAreExact() {
     QVERIFY(lines[i]["logprob"].toDouble() <= 0);
   }
   const QJsonObject& last = lines.last();
-  QCOMPARE(last.keys(), (QStringList{"decode_tokens_per_s", "done", "prefill_ms", "prompt_tokens",
-                                     "read_tokens", "seed", "stop", "tokens"}));
+  QCOMPARE(last.keys(), (QStringList{"decode_tokens_per_s", "done", "interventions", "prefill_ms",
+                                     "prompt_tokens", "read_tokens", "seed", "stop", "tokens"}));
   QCOMPARE(last["done"].toBool(), true);
   QCOMPARE(last["prompt_tokens"].toInt(), 3);
   QCOMPARE(last["seed"].toInt(), 5);

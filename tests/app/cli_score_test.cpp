@@ -209,8 +209,8 @@ void CliScoreTest::fieldsAreExact() {
   COMPARE_CODE(result, 0);
   QCOMPARE(result.lines().size(), 1);
   const QJsonObject line = result.lines().first();
-  QCOMPARE(line.keys(), (QStringList{"bits_per_byte", "buckets", "bytes", "chunks", "logprob_sum",
-                                     "perplexity", "tokens"}));
+  QCOMPARE(line.keys(), (QStringList{"bits_per_byte", "buckets", "bytes", "chunks", "interventions",
+                                     "logprob_sum", "perplexity", "tokens"}));
   QCOMPARE(line["tokens"].toInt(), 3);
   QCOMPARE(line["chunks"].toInt(), 1);
   QVERIFY(line["bytes"].isNull());

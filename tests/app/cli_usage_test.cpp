@@ -114,6 +114,8 @@ void CliUsageTest::wrongOptionsExitWithTwo_data() {
   QTest::newRow("unknown backend") << generate({"--tokens", "2", "--backend", "abacus"});
   QTest::newRow("unknown dtype") << generate({"--tokens", "2", "--dtype", "f12"});
   QTest::newRow("session without store") << generate({"--tokens", "2", "--session", "1"});
+  QTest::newRow("interventions: unknown target") << generate({"--tokens", "2", "--intervene", "ablate:0"});
+  QTest::newRow("interventions: no number") << generate({"--tokens", "2", "--intervene", "state *= x"});
   QTest::newRow("score: chunk 0") << QStringList{"score", "--model", tiny, "--tokens", "2", "--chunk", "0"};
   QTest::newRow("score: prompt is not an option") << QStringList{"score", "--model", tiny, "--prompt", "x"};
   QTest::newRow("score: empty name") << QStringList{"score", "--model",  tiny, "--tokens",
@@ -240,9 +242,9 @@ void CliUsageTest::wrongInputExitsWithOne_data() {
   QTest::newRow("layer outside the model")
       << QStringList{"trace", "--model", tiny, "--layers", "6", "--out", cli_.file("x.npz")} + two
       << QByteArray("0 to 5");
-  QTest::newRow("interventions of another version")
-      << QStringList{"generate", "--model", tiny, "--intervene", "ablate:0"} + two
-      << QByteArray("not in this version");
+  QTest::newRow("intervention on a layer that is not there")
+      << QStringList{"generate", "--model", tiny, "--intervene", "layer 6 mlp off"} + two
+      << QByteArray("'layer 6 mlp off': expected layers from 0 to 5, found 6");
   QTest::newRow("text goes with a tokenizer alone")
       << QStringList{"score", "--model", tiny, "--text-file", "/dev/null"} << QByteArray("tokenizer");
   QTest::newRow("trace onto a folder")

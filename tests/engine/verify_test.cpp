@@ -11,6 +11,7 @@
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/config.h"
 #include "engine/verify/goldens.h"
+#include "engine/verify/intervention_checks.h"
 #include "engine/verify/invariants.h"
 #include "engine/verify/npy_reader.h"
 #include "engine/verify/op_parity.h"
@@ -54,6 +55,8 @@ class VerifyTest : public QObject {
   void trap45ReferencesAreSinglePrecision();
   void invariantsHold_data();
   void invariantsHold();
+  void interventionsDoWhatTheySay_data();
+  void interventionsDoWhatTheySay();
   void fastOpsAgreeWithReference();
   void comparisonRejectsNaNAndWrongLength();
 };
@@ -195,6 +198,16 @@ void VerifyTest::invariantsHold() {
   QFETCH(int, backend);
   QFETCH(int, threads);
   QVERIFY(allPassed(verify::checkInvariants(static_cast<BackendKind>(backend), threads)));
+}
+
+void VerifyTest::interventionsDoWhatTheySay_data() {
+  invariantsHold_data();
+}
+
+void VerifyTest::interventionsDoWhatTheySay() {
+  QFETCH(int, backend);
+  QFETCH(int, threads);
+  QVERIFY(allPassed(verify::checkInterventions(static_cast<BackendKind>(backend), threads)));
 }
 
 void VerifyTest::fastOpsAgreeWithReference() {

@@ -141,7 +141,9 @@ class TraceWriterTest : public QObject {
     const auto model = fakeModel();
     for (const char* name : {"m.npz", "m.safetensors", "m.csv", "m.jsonl"}) {
       const fs::path file = at(name);
-      const auto sink = makeTraceWriter(file, optionsFor(file, TracePrecision::f32));
+      TraceFileOptions options = optionsFor(file, TracePrecision::f32);
+      options.interventions = engine::parseInterventions("layer 0 state*=.5; mlp = 0 @3-9");
+      const auto sink = makeTraceWriter(file, options);
       deliver(*sink, model, layoutOf(model, engine::TraceLevel::summary, 512), 12, 12);
       sink->end();
       nlohmann::json meta;
@@ -165,7 +167,7 @@ class TraceWriterTest : public QObject {
       QCOMPARE(meta["tokens"], 12);
       QCOMPARE(meta["seed"], 17);
       QCOMPARE(meta["sampler"]["temperature"], 0.8);
-      QVERIFY(meta["interventions"].is_array() && meta["interventions"].empty());
+      QCOMPARE(meta["interventions"], (nlohmann::json{"layer 0 state *= 0.5", "mlp off @3-9"}));
       QVERIFY(!meta["program_version"].get<std::string>().empty());
       QCOMPARE(meta["level"], "summary");
       QVERIFY(meta.contains("axis_order") && meta.contains("precision"));
