@@ -296,7 +296,7 @@ int benchGoals(const BenchOptions& options) {
     print("|---|---|---|---|---|\n");
   }
   if (wanted.wants("memory")) tell(goals.memory(before, interrupt.token()));
-  note(fmt::format("[about {:.0f} s]", goals.estimate()));
+  note(fmt::format("[about {:.0f} s at best]", goals.estimate()));
   goals.run(loadSeconds, tell);
   if (options.json) {
     printLine({{"machine", machineJson(machine, ceilings, pool.size())},

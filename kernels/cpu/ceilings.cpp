@@ -84,7 +84,7 @@ double ReadProbe::bytesPerSecond() {
 }
 
 int gemmRepeats(const GemmShape& shape) {
-  constexpr double kEnough = 1e9;  // operations: some 5 ms
+  constexpr double kEnough = 2e8;  // operations: a millisecond or more
   return static_cast<int>(std::max(1.0, kEnough / shape.operations()));
 }
 

@@ -20,6 +20,7 @@ import time
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
 PACKAGES = ["torch", "transformers>=5.20", "recurrentgemma", "safetensors", "numpy"]
 MODULES = ["torch", "transformers", "recurrentgemma", "safetensors"]
+FEW = 2  # tokens to go on from where no prompt is asked for
 PROGRAMS = ["transformers", "deepmind", "eyrie"]
 
 
@@ -154,15 +155,14 @@ def runs_of_peer(options):
     turns = []
     with torch.inference_mode():
         read, write = load(options.model, options.dtype)
-        token = read(prompt[:4])  # warm: what is read or made on first use
-        write(token, 4)
+        # Warm: what is read or made on first use.
+        token = write(read(prompt[:FEW]), FEW)
+        position = FEW + 1
         for _ in range(options.runs):
             turn = {"version": f"torch {torch.__version__}"}
             if options.prefill:
                 turn["read_s"], token = seconds_of(lambda: read(prompt))
-            else:
-                token = read(prompt[:4])
-            position = len(prompt) if options.prefill else 4
+                position = len(prompt)
             written = [token]
 
             def go_on():
@@ -171,6 +171,8 @@ def runs_of_peer(options):
 
             if options.decode:
                 turn["write_s"], _ = seconds_of(go_on)
+                token = written[-1]
+                position += options.decode
             turns.append({**turn, "tokens": written})
     print(json.dumps(turns))
 
@@ -199,7 +201,7 @@ def runs_of_eyrie(options, prompt, folder):
         return done.stdout
 
     parts = (["--prefill", options.prefill] if options.prefill else [])
-    context = options.prefill or 4
+    context = options.prefill or FEW
     turns = [{"version": call_version(options.cli), "tokens": []} for _ in range(options.runs)]
     # Two calls: one begins at position 0, the other behind the prompt.
     for part, words in [("read_s", parts), ("write_s", ["--decode", options.decode, "--context", context])]:
@@ -322,7 +324,7 @@ def measure(options, session):
             subprocess.run([options.cli, "make-model", "--preset", options.preset, "--dtype", options.dtype, "--seed",
                             "1", "--out", str(folder)], check=True, stdout=subprocess.DEVNULL)
         vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]
-        prompt = [2] + [3 + i * 7919 % (vocabulary - 3) for i in range(1, max(options.prefill, 4))]
+        prompt = [2] + [3 + i * 7919 % (vocabulary - 3) for i in range(1, max(options.prefill, FEW))]
         prompt_file = pathlib.Path(work) / "prompt.json"
         prompt_file.write_text(json.dumps(prompt))
         # A slice of one program loads it once; several take turns, a run each, so that all see the same weather.
