@@ -39,3 +39,13 @@ endif()
 if(EYRIE_BENCH)
   find_package(benchmark REQUIRED)
 endif()
+
+# oneDNN is the measure of int8 products in `eyrie-cli bench`, which opens it while it runs: EYRIE_ONEDNN is the
+# library's name, empty where there is none.
+set(EYRIE_ONEDNN "")
+find_package(dnnl QUIET)
+if(TARGET DNNL::dnnl)
+  get_target_property(configurations DNNL::dnnl IMPORTED_CONFIGURATIONS)
+  list(GET configurations 0 configuration)
+  get_target_property(EYRIE_ONEDNN DNNL::dnnl IMPORTED_SONAME_${configuration})
+endif()

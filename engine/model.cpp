@@ -242,7 +242,8 @@ std::shared_ptr<Model> Model::load(std::shared_ptr<const Checkpoint> checkpoint,
   if (options.backend == BackendKind::cuda) {
     throw Error(ErrorCode::unsupported, "backend: this build of Eyrie has no CUDA backend, use cpu");
   }
-  const CpuOps& ops = options.backend == BackendKind::reference ? referenceOps() : fastOps();
+  const CpuOps& own = options.backend == BackendKind::reference ? referenceOps() : fastOps();
+  const CpuOps& ops = options.ops == nullptr ? own : *options.ops;
   const bool asked = options.weights && *options.weights != kernels::DType::f32;
   // Converting takes by far the longest.
   const double reading = asked ? 0.1 : 1.0;

@@ -16,6 +16,8 @@
 
 namespace eyrie::engine {
 
+struct CpuOps;
+
 enum class BackendKind : std::uint8_t { automatic, reference, cpu, cuda };
 
 struct LoadOptions {
@@ -28,6 +30,8 @@ struct LoadOptions {
   std::uint64_t movedFrom = std::uint64_t{256} << 20;
   // Where quantised matrices are kept between loads (weight_cache.h); empty: nowhere.
   std::filesystem::path weightCache;
+  // Instead of the backend's own kernels (cpu_ops.h), for those who time them; outlives the model.
+  const CpuOps* ops = nullptr;
   // Called between tensors from the loading thread, 0..1.
   std::function<void(double fraction)> progress;
   std::stop_token stop;  // throws Error(cancelled)

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <random>
 
 #include "engine/error.h"
@@ -35,11 +36,18 @@ std::int32_t tokenAt(std::int64_t position, std::int64_t V) {
 
 }  // namespace
 
-BenchRuns::BenchRuns(const LoadedModel& loaded, kernels::ThreadPool& pool, int repeats, std::stop_token stop)
+double BenchResult::rate() const {
+  if (limit == Limit::none) return std::nan("");
+  return (limit == Limit::bandwidth ? bytes : flops) / median();
+}
+
+BenchRuns::BenchRuns(const LoadedModel& loaded, kernels::ThreadPool& pool, Ceilings& ceilings, int repeats,
+                     std::stop_token stop)
     : loaded_(loaded),
       model_(*loaded.model),
       config_(model_.config()),
       pool_(pool),
+      ceilings_(ceilings),
       repeats_(repeats),
       stop_(std::move(stop)) {}
 
@@ -117,16 +125,23 @@ void BenchRuns::decodeOnce(engine::SequenceState& state, std::int64_t tokens, en
   }
 }
 
+double BenchRuns::timeDecode(std::int64_t tokens, std::int64_t context) {
+  engine::SequenceState state = stateAt(context);
+  return secondsOf([&] { decodeOnce(state, tokens, nullptr, nullptr); });
+}
+
 BenchResult BenchRuns::decode(std::int64_t tokens, std::int64_t context) {
-  BenchResult result = describeDecode("decode", tokens, context);
-  engine::SequenceState warm = stateAt(context);
-  decodeOnce(warm, 1, nullptr, nullptr);  // pages of the file, buffers
-  for (int i = 0; i < repeats_; ++i) {
-    engine::SequenceState state = stateAt(context);
-    result.seconds.push_back(secondsOf([&] { decodeOnce(state, tokens, nullptr, nullptr); }));
+  return std::move(decodeAt({context}, tokens).front());
+}
+
+std::vector<BenchResult> BenchRuns::decodeAt(const std::vector<std::int64_t>& contexts, std::int64_t tokens) {
+  std::vector<BenchResult> results;
+  for (const std::int64_t context : contexts) {
+    results.push_back(describeDecode("decode", tokens, context));
+    timeDecode(1, context);  // pages of the file, buffers
   }
-  std::sort(result.seconds.begin(), result.seconds.end());
-  return result;
+  takeTurns(results, [&](std::size_t kind) { return timeDecode(tokens, contexts[kind]); });
+  return results;
 }
 
 std::vector<BenchResult> BenchRuns::tracedDecode(std::int64_t tokens, std::int64_t context) {
@@ -139,43 +154,49 @@ std::vector<BenchResult> BenchRuns::tracedDecode(std::int64_t tokens, std::int64
     results.push_back(describeDecode(name, tokens, context));
   }
   engine::TraceFrame frame;
-  for (int i = -1; i < repeats_; ++i) {  // the first round warms
-    for (std::size_t kind = 0; kind < results.size(); ++kind) {
-      engine::SequenceState state = stateAt(context);
-      const double seconds = secondsOf([&] {
-        kind == 0 ? decodeOnce(state, tokens, nullptr, nullptr)
-                  : decodeOnce(state, tokens, &frame, &layouts[kind - 1]);
-      });
-      if (i >= 0) results[kind].seconds.push_back(seconds);
-    }
-  }
-  for (BenchResult& result : results) std::sort(result.seconds.begin(), result.seconds.end());
+  const auto once = [&](std::size_t kind, std::int64_t steps) {
+    engine::SequenceState state = stateAt(context);
+    return secondsOf([&] {
+      kind == 0 ? decodeOnce(state, steps, nullptr, nullptr)
+                : decodeOnce(state, steps, &frame, &layouts[kind - 1]);
+    });
+  };
+  for (std::size_t kind = 0; kind < results.size(); ++kind) once(kind, 1);  // pages, buffers
+  takeTurns(results, [&](std::size_t kind) { return once(kind, tokens); });
   return results;
 }
 
-BenchResult BenchRuns::prefill(std::int64_t tokens, std::int64_t context) {
+BenchResult BenchRuns::describePrefill(std::int64_t tokens, std::int64_t context) const {
   BenchResult result;
   result.name = "prefill";
   result.tokens = tokens;
   result.context = context;
-  result.limit = Limit::arithmetic;
+  result.limit = loaded_.info.summary.dtype == "int8" ? Limit::int8Gemm : Limit::f32Gemm;
   result.bytes = weightBytes();
   double keys = 0;
   for (std::int64_t t = 0; t < tokens; ++t) keys += visibleKeys(context + t);
   result.flops = 2 * matrixParameters() * static_cast<double>(tokens) +
                  2 * static_cast<double>(config_.V * config_.D) +
                  4 * static_cast<double>(config_.H * config_.Dh) * keys;
+  return result;
+}
+
+double BenchRuns::timePrefill(std::int64_t tokens, std::int64_t context) {
   std::vector<std::int32_t> text;
   for (std::int64_t t = 0; t < tokens; ++t) text.push_back(tokenAt(context + t, config_.V));
-  for (int i = -1; i < repeats_; ++i) {
-    engine::SequenceState state = stateAt(context);
-    const double seconds =
-        secondsOf([&] { model_.prefill(state, text, engine::LogitRows::last, nullptr, nullptr, stop_); });
-    checkStop();
-    if (i >= 0) result.seconds.push_back(seconds);
-  }
-  std::sort(result.seconds.begin(), result.seconds.end());
-  return result;
+  engine::SequenceState state = stateAt(context);
+  const double seconds =
+      secondsOf([&] { model_.prefill(state, text, engine::LogitRows::last, nullptr, nullptr, stop_); });
+  checkStop();
+  return seconds;
+}
+
+BenchResult BenchRuns::prefill(std::int64_t tokens, std::int64_t context) {
+  constexpr std::int64_t kWarm = 64;
+  std::vector<BenchResult> results{describePrefill(tokens, context)};
+  timePrefill(std::min(tokens, kWarm), context);
+  takeTurns(results, [&](std::size_t) { return timePrefill(tokens, context); });
+  return std::move(results.front());
 }
 
 BenchResult BenchRuns::scan(std::int64_t tokens) {
@@ -269,14 +290,34 @@ std::vector<BenchResult> BenchRuns::rewind(std::int64_t tokens) {
   return results;
 }
 
-BenchResult BenchRuns::measured(BenchResult result, const std::function<void()>& work) const {
-  for (int i = -1; i < repeats_; ++i) {
-    checkStop();
-    const double seconds = secondsOf(work);
-    if (i >= 0) result.seconds.push_back(seconds);
+void BenchRuns::addCeilings(std::vector<BenchResult>& results) {
+  for (const Limit limit : kCeilings) {
+    const auto limits = [limit](const BenchResult& result) { return result.limit == limit; };
+    if (std::none_of(results.begin(), results.end(), limits)) continue;
+    const double rate = ceilings_.measure(limit);
+    for (BenchResult& result : results) {
+      if (limits(result)) result.ceilings.push_back(rate);
+    }
   }
-  std::sort(result.seconds.begin(), result.seconds.end());
-  return result;
+}
+
+void BenchRuns::takeTurns(std::vector<BenchResult>& results,
+                          const std::function<double(std::size_t kind)>& once) {
+  addCeilings(results);
+  for (int i = 0; i < repeats_; ++i) {
+    for (std::size_t kind = 0; kind < results.size(); ++kind) {
+      checkStop();
+      results[kind].seconds.push_back(once(kind));
+    }
+    addCeilings(results);
+  }
+}
+
+BenchResult BenchRuns::measured(BenchResult result, const std::function<void()>& work) {
+  std::vector<BenchResult> results{std::move(result)};
+  work();
+  takeTurns(results, [&](std::size_t) { return secondsOf(work); });
+  return std::move(results.front());
 }
 
 }  // namespace eyrie::app

@@ -8,14 +8,12 @@
 #include <string>
 #include <vector>
 
+#include "app/cli/bench_ceilings.h"
 #include "app/cli/model_options.h"
 #include "kernels/op_cost.h"
 #include "kernels/thread_pool.h"
 
 namespace eyrie::app {
-
-// Which ceiling limits it.
-enum class Limit : std::uint8_t { bandwidth, arithmetic, none };
 
 struct BenchResult {
   std::string name;
@@ -24,23 +22,37 @@ struct BenchResult {
   Limit limit = Limit::none;
   double bytes = 0;  // one run must move these at least
   double flops = 0;
-  std::vector<double> seconds;  // of each run, sorted
+  std::vector<double> seconds;   // of each run, in order
+  std::vector<double> ceilings;  // of `limit`, before, between and after the runs
 
-  double median() const { return seconds[seconds.size() / 2]; }
+  double median() const { return spreadOf(seconds).median; }
   double tokensPerSecond() const { return double(tokens) / median(); }
+  // Bytes or operations a second, whichever `limit` limits; NaN for none.
+  double rate() const;
+  double ceiling() const { return spreadOf(ceilings).median; }
+  double percentOfCeiling() const { return 100 * rate() / ceiling(); }
 };
 
 // Thrown Error(cancelled) where `stop` asks, between steps.
 class BenchRuns {
  public:
-  BenchRuns(const LoadedModel& loaded, kernels::ThreadPool& pool, int repeats, std::stop_token stop);
+  BenchRuns(const LoadedModel& loaded, kernels::ThreadPool& pool, Ceilings& ceilings, int repeats,
+            std::stop_token stop);
 
-  // `tokens` single steps from position `context`, the window filled; a context that was never read.
+  // `tokens` single steps from position `context`, the window filled; a context that was never read. With
+  // several contexts, in turns.
   BenchResult decode(std::int64_t tokens, std::int64_t context);
+  std::vector<BenchResult> decodeAt(const std::vector<std::int64_t>& contexts, std::int64_t tokens);
   // Steps without a trace, with a summary and with everything, taken in turns.
   std::vector<BenchResult> tracedDecode(std::int64_t tokens, std::int64_t context);
   // `tokens` read at once, with the last one's logits.
   BenchResult prefill(std::int64_t tokens, std::int64_t context);
+  // One run of each: seconds.
+  double timeDecode(std::int64_t tokens, std::int64_t context);
+  double timePrefill(std::int64_t tokens, std::int64_t context);
+  // What one run must move and compute, without any runs.
+  BenchResult describeDecode(std::string name, std::int64_t tokens, std::int64_t context) const;
+  BenchResult describePrefill(std::int64_t tokens, std::int64_t context) const;
   // The RG-LRU alone: `tokens` of R channels.
   BenchResult scan(std::int64_t tokens);
   // A copy of the state at position `context`.
@@ -48,24 +60,29 @@ class BenchRuns {
   // Back to the middle of a conversation of `tokens`, read in part and written in part: to a key-frame, and
   // to the place furthest from one.
   std::vector<BenchResult> rewind(std::int64_t tokens);
+  // A state at position `context`, its window filled with noise.
+  engine::SequenceState stateAt(std::int64_t context) const;
+  void checkStop() const;
 
  private:
-  engine::SequenceState stateAt(std::int64_t context) const;
   double visibleKeys(std::int64_t position) const;  // summed over the attention layers
   double weightBytes() const;                       // that one step reads
   double matrixParameters() const;                  // beside embedding and head
   void decodeOnce(engine::SequenceState& state, std::int64_t tokens, engine::TraceFrame* frame,
                   const engine::FrameLayout* layout);
+  // As often as asked, each of `results` in turns, the ceilings before, between and after; `once` gives the
+  // seconds of one run of results[kind].
+  void takeTurns(std::vector<BenchResult>& results, const std::function<double(std::size_t kind)>& once);
+  void addCeilings(std::vector<BenchResult>& results);
   // The time of `work`, once for nothing and then as often as asked.
-  BenchResult measured(BenchResult result, const std::function<void()>& work) const;
-  BenchResult describeDecode(std::string name, std::int64_t tokens, std::int64_t context) const;
+  BenchResult measured(BenchResult result, const std::function<void()>& work);
   BenchResult timedScan(std::int64_t tokens, const kernels::OpCost& cost, const std::function<void()>& run);
-  void checkStop() const;
 
   const LoadedModel& loaded_;
   engine::Model& model_;
   const engine::ModelConfig& config_;
   kernels::ThreadPool& pool_;
+  Ceilings& ceilings_;
   int repeats_;
   std::stop_token stop_;
 };

@@ -2,9 +2,13 @@
 
 #include <fmt/format.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
+#include <ctime>
 #include <fstream>
+#include <sstream>
 #include <thread>
 
 namespace eyrie::app {
@@ -24,9 +28,12 @@ std::string lineValue(const char* file, const std::string& key) {
   return {};
 }
 
-std::uint64_t kibibytes(const char* key) {
-  return std::strtoull(lineValue("/proc/meminfo", key).c_str(), nullptr, 10) * 1024;
+std::uint64_t kibibytes(const char* file, const char* key) {
+  return std::strtoull(lineValue(file, key).c_str(), nullptr, 10) * 1024;
 }
+
+constexpr const char* kMemory = "/proc/meminfo";
+constexpr const char* kProcess = "/proc/self/status";
 
 }  // namespace
 
@@ -35,13 +42,39 @@ Machine thisMachine() {
   machine.processor = lineValue("/proc/cpuinfo", "model name");
   if (machine.processor.empty()) machine.processor = "unknown processor";
   machine.cores = static_cast<int>(std::thread::hardware_concurrency());
-  machine.memoryBytes = kibibytes("MemTotal");
-  machine.freeBytes = kibibytes("MemAvailable");
+  machine.memoryBytes = kibibytes(kMemory, "MemTotal");
+  machine.freeBytes = kibibytes(kMemory, "MemAvailable");
   utsname name = {};
   uname(&name);
   const std::string release = lineValue("/etc/os-release", "PRETTY_NAME");
   machine.system = fmt::format("{} {}{}{}", name.sysname, name.release, release.empty() ? "" : ", ", release);
   return machine;
+}
+
+double secondsSinceStart() {
+  std::ifstream stream("/proc/self/stat");
+  std::string text;
+  std::getline(stream, text);
+  // The 22nd word is the start in ticks after the machine's; the second, in brackets, may hold blanks.
+  std::istringstream words(text.substr(std::min(text.size(), text.rfind(')') + 1)));
+  std::string word;
+  for (int i = 3; i <= 22; ++i) words >> word;
+  timespec now = {};
+  clock_gettime(CLOCK_BOOTTIME, &now);
+  const double start = std::strtod(word.c_str(), nullptr) / static_cast<double>(sysconf(_SC_CLK_TCK));
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec) - start;
+}
+
+std::uint64_t residentBytes() {
+  return kibibytes(kProcess, "VmRSS");
+}
+
+std::uint64_t peakResidentBytes() {
+  return kibibytes(kProcess, "VmHWM");
+}
+
+void forgetPeak() {
+  std::ofstream("/proc/self/clear_refs") << "5";
 }
 
 }  // namespace eyrie::app

@@ -16,4 +16,10 @@ struct Machine {
 
 Machine thisMachine();
 
+// Of this process.
+double secondsSinceStart();  // in hundredths
+std::uint64_t residentBytes();
+std::uint64_t peakResidentBytes();  // since the start, or since the last forgetPeak()
+void forgetPeak();                  // where the system can
+
 }  // namespace eyrie::app

@@ -220,7 +220,7 @@ Json interventionsJson(const std::shared_ptr<const engine::InterventionPlan>& pl
   return lines;
 }
 
-LoadedModel loadModel(const ModelOptions& options, std::stop_token stop) {
+LoadedModel loadModel(const ModelOptions& options, std::stop_token stop, const engine::CpuOps* ops) {
   std::shared_ptr<const engine::Checkpoint> checkpoint;
   LoadedModel loaded;
   loaded.info = openModel(options, checkpoint);
@@ -229,6 +229,7 @@ LoadedModel loadModel(const ModelOptions& options, std::stop_token stop) {
   load.backend = backendKind(options.backend);
   load.threads = options.threads;
   load.stop = std::move(stop);
+  load.ops = ops;
   load.weights = weightsFor(options.dtype);
   load.weightCache = engine::weightCacheFolder();
   loaded.model = engine::Model::load(std::move(checkpoint), load);

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <utility>
 #include <vector>
 
 #include "kernels/cpu/gemm.h"
-#include "kernels/pages.h"
 #include "kernels/thread_pool.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -40,56 +40,91 @@ namespace {
 
 HWY_EXPORT(sumWords);
 
+constexpr std::int64_t kPageFloats = 4096;
+
+std::size_t count(std::int64_t n) {
+  return static_cast<std::size_t>(n);
+}
+
+template <class Size>
+std::size_t largest(const std::vector<GemmShape>& shapes, const Size& size) {
+  std::int64_t most = 0;
+  for (const GemmShape& shape : shapes) most = std::max(most, size(shape));
+  return count(most);
+}
+
 template <class Work>
-double bestSeconds(int passes, Work&& work) {
-  double best = 1e300;
-  for (int pass = 0; pass < passes; ++pass) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
-  return best;
+double secondsOf(const Work& work) {
+  const auto start = std::chrono::steady_clock::now();
+  work();
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
 }  // namespace
 
-double readBandwidth(ThreadPool& pool, std::int64_t bytes, int passes) {
-  const std::int64_t count = bytes / std::int64_t(sizeof(float));
-  const Pages pages(static_cast<std::size_t>(bytes));
-  auto* data = reinterpret_cast<float*>(pages.bytes().data());
-  constexpr std::int64_t kPage = 4096;
-  pool.parallelFor(count, kPage, [&](std::int64_t begin, std::int64_t end, int) {
+ReadProbe::ReadProbe(ThreadPool& pool, std::int64_t bytes) : pool_(pool), pages_(count(bytes)) {
+  auto* data = reinterpret_cast<float*>(pages_.bytes().data());
+  const auto floats = static_cast<std::int64_t>(pages_.bytes().size() / sizeof(float));
+  pool_.parallelFor(floats, kPageFloats, [&](std::int64_t begin, std::int64_t end, int) {
     std::fill(data + begin, data + end, 1.0F);  // pages that were never written are all one and the same
   });
+}
+
+double ReadProbe::bytesPerSecond() {
+  const auto* data = reinterpret_cast<const float*>(pages_.bytes().data());
+  const auto floats = static_cast<std::int64_t>(pages_.bytes().size() / sizeof(float));
   const auto sum = HWY_DYNAMIC_DISPATCH(sumWords);
   std::atomic<float> kept{0};  // the sums are used, so that they are made
-  const double seconds = bestSeconds(passes, [&] {
-    pool.parallelFor(count, kPage, [&](std::int64_t begin, std::int64_t end, int) {
+  const double seconds = secondsOf([&] {
+    pool_.parallelFor(floats, kPageFloats, [&](std::int64_t begin, std::int64_t end, int) {
       kept.store(sum(data + begin, end - begin), std::memory_order_relaxed);
     });
   });
-  return static_cast<double>(bytes) / seconds;
+  return static_cast<double>(pages_.bytes().size()) / seconds;
 }
 
-double gemmRate(ThreadPool& pool, std::int64_t T, std::int64_t rows, std::int64_t cols, int passes) {
-  const auto size = [](std::int64_t n) { return static_cast<std::size_t>(n); };
-  const std::vector<float> x(size(T * cols), 0.5F);
-  const std::vector<float> w(size(rows * cols), 0.25F);
-  std::vector<float> out(size(T * rows));
-  const auto product = [&](std::int64_t begin, std::int64_t end, int) {
-    gemm({.m = T,
+int gemmRepeats(const GemmShape& shape) {
+  constexpr double kEnough = 2e8;  // operations: a millisecond or more
+  return static_cast<int>(std::max(1.0, kEnough / shape.operations()));
+}
+
+GemmProbe::GemmProbe(ThreadPool& pool, std::vector<GemmShape> shapes)
+    : pool_(pool),
+      shapes_(std::move(shapes)),
+      x_(largest(shapes_, [](const GemmShape& s) { return s.T * s.cols; }), 0.5F),
+      w_(largest(shapes_, [](const GemmShape& s) { return s.rows * s.cols; }), 0.25F),
+      out_(largest(shapes_, [](const GemmShape& s) { return s.T * s.rows; })) {}
+
+// A thread has one part of the rows: BLAS is a few percent faster on wide products than on several narrow
+// ones.
+void GemmProbe::multiply(const GemmShape& shape) {
+  const std::int64_t threads = pool_.size();
+  pool_.parallelFor(threads, 1, [&](std::int64_t first, std::int64_t last, int) {
+    const std::int64_t begin = shape.rows * first / threads;
+    const std::int64_t end = shape.rows * last / threads;
+    gemm({.m = shape.T,
           .n = end - begin,
-          .k = cols,
-          .a = x.data(),
-          .lda = cols,
-          .b = w.data() + begin * cols,
-          .ldb = cols,
+          .k = shape.cols,
+          .a = x_.data(),
+          .lda = shape.cols,
+          .b = w_.data() + begin * shape.cols,
+          .ldb = shape.cols,
           .transposeB = true,
-          .c = out.data() + begin,
-          .ldc = rows});
-  };
-  const double seconds = bestSeconds(passes, [&] { pool.parallelFor(rows, 16, product); });
-  return 2.0 * static_cast<double>(T) * static_cast<double>(rows) * static_cast<double>(cols) / seconds;
+          .c = out_.data() + begin,
+          .ldc = shape.rows});
+  });
+}
+
+double GemmProbe::flopsPerSecond() {
+  double flops = 0;
+  const double seconds = secondsOf([&] {
+    for (const GemmShape& shape : shapes_) {
+      const int repeats = gemmRepeats(shape);
+      for (int i = 0; i < repeats; ++i) multiply(shape);
+      flops += repeats * shape.operations();
+    }
+  });
+  return flops / seconds;
 }
 
 }  // namespace eyrie::kernels::cpu

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """Reading and writing speed of Hugging Face transformers, DeepMind's PyTorch code and eyrie-cli, side by side.
 
-Makes one model of random weights, lets each program in turn read a prompt and write after it, several times, and
-prints a Markdown table for ../RESULTS.md. The programs run one at a time, so that each has the whole machine and only
-one model is in memory. The two peers live in an environment of their own, installed on the first run.
+Lets each program in turn read a prompt and write after it with the same model, several times, and prints a Markdown
+table for ../RESULTS.md. The programs run one at a time, so that each has the whole machine and only one model is in
+memory. The two peers live in an environment of their own, installed on the first run. With --results a long session
+may be taken in slices (--only NAME): each adds its runs to the file, and the table is made of all that stand in it.
 """
 import argparse
 import json
@@ -17,8 +18,10 @@ import tempfile
 import time
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
-PACKAGES = ["torch", "transformers", "recurrentgemma", "safetensors", "numpy"]
-PEERS = ["transformers", "deepmind", "eyrie"]
+PACKAGES = ["torch", "transformers>=5.20", "recurrentgemma", "safetensors", "numpy"]
+MODULES = ["torch", "transformers", "recurrentgemma", "safetensors"]
+FEW = 2  # tokens to go on from where no prompt is asked for
+PROGRAMS = ["transformers", "deepmind", "eyrie"]
 
 
 # ---- In the environment: one program, one turn -----------------------------------------------------------------------
@@ -31,21 +34,29 @@ def torch_dtype(torch, name):
 def load_transformers(folder, dtype):
     """(read, write): read(tokens) -> the likeliest next token, write(token, position) -> the next one."""
     import torch
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, DynamicCache
 
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch_dtype(torch, dtype)).eval()
+    kept = {}
 
     def run(tokens, position):
         ids = torch.tensor([tokens])
         places = torch.arange(position, position + len(tokens))[None]
-        hidden = model.model(input_ids=ids, position_ids=places, use_cache=True).last_hidden_state
+        hidden = model.model(input_ids=ids, position_ids=places, past_key_values=kept["cache"],
+                             use_cache=True).last_hidden_state
         logits = model.lm_head(hidden[:, -1:])
         cap = getattr(model.config, "logits_soft_cap", None)
         if cap:
             logits = torch.tanh(logits / cap) * cap
         return int(logits[0, -1].argmax())
 
-    return (lambda tokens: run(tokens, 0)), (lambda token, position: run([token], position))
+    def read(tokens):
+        # Given no cache, each call would make one of its own, which nobody gets to see: steps would know no past.
+        model.model._setup_cache(model.config, 1, model.device, model.dtype)
+        kept["cache"] = DynamicCache(config=model.config)
+        return run(tokens, 0)
+
+    return read, (lambda token, position: run([token], position))
 
 
 def load_deepmind(folder, dtype):
@@ -128,64 +139,95 @@ def deepmind_names(tensors, layers, torch):
     return out
 
 
-def turn_of_peer(options):
+def seconds_of(work):
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
+
+
+def runs_of_peer(options):
+    """In the environment: `runs` times reading and writing; one JSON object on the last line."""
     import torch
 
     torch.set_num_threads(options.threads)
-    load = load_transformers if options.turn == "transformers" else load_deepmind
+    load = load_transformers if options.program == "transformers" else load_deepmind
     prompt = json.loads(pathlib.Path(options.prompt).read_text())
+    turns = []
     with torch.inference_mode():
         read, write = load(options.model, options.dtype)
-        read(prompt[:16])  # warm: what is read or made on first use
-        start = time.perf_counter()
-        token = read(prompt)
-        prefill = time.perf_counter() - start
-        written = [token]
-        start = time.perf_counter()
-        for i in range(options.decode):
-            token = write(token, len(prompt) + i)
-            written.append(token)
-        decode = time.perf_counter() - start
-    versions = torch.__version__
-    print(json.dumps({"prefill": prefill, "decode": decode, "tokens": written, "version": f"torch {versions}"}))
+        # Warm: what is read or made on first use.
+        token = write(read(prompt[:FEW]), FEW)
+        position = FEW + 1
+        for _ in range(options.runs):
+            turn = {"version": f"torch {torch.__version__}"}
+            if options.prefill:
+                turn["read_s"], token = seconds_of(lambda: read(prompt))
+                position = len(prompt)
+            written = [token]
+
+            def go_on():
+                for i in range(options.decode):
+                    written.append(write(written[-1], position + i))
+
+            if options.decode:
+                turn["write_s"], _ = seconds_of(go_on)
+                token = written[-1]
+                position += options.decode
+            turns.append({**turn, "tokens": written})
+    print(json.dumps(turns))
 
 
 # ---- Outside: the environment, the model, the turns, the table -------------------------------------------------------
 
 
 def environment_python(folder):
+    """Of `folder`, made and filled unless it has all that is needed."""
     python = folder / "bin" / "python"
-    marker = folder / "installed.txt"
-    if not marker.exists():
+    check = "import importlib.util as u, sys; sys.exit(any(u.find_spec(m) is None for m in sys.argv[1:]))"
+    if not python.exists() or subprocess.run([str(python), "-c", check, *MODULES]).returncode != 0:
         print(f"installing {', '.join(PACKAGES)} in {folder}: some gigabytes, once", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
         subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
-        marker.write_text("\n".join(PACKAGES) + "\n")
     return python
 
 
-def turn_of_eyrie(options, prompt, folder):
-    def bench(*parts):
-        command = [options.cli, "bench", "--model", str(folder), "--threads", str(options.threads), "--repeats", "1",
-                   "--json", *map(str, parts)]
-        return json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["results"][0]
+def runs_of_eyrie(options, prompt, folder):
+    def call(*words):
+        command = [options.cli, *map(str, words), "--model", str(folder), "--threads", str(options.threads), "--dtype",
+                   "auto" if options.dtype == "f32" else options.dtype, "--json"]
+        done = subprocess.run(command, capture_output=True, text=True)
+        if done.returncode != 0:
+            sys.exit(f"eyrie failed:\n{done.stderr[-3000:]}")
+        return done.stdout
 
-    prefill = bench("--prefill", len(prompt))
-    decode = bench("--decode", options.decode, "--context", len(prompt))
-    tokens = []
+    parts = (["--prefill", options.prefill] if options.prefill else [])
+    context = options.prefill or FEW
+    turns = [{"version": call_version(options.cli), "tokens": []} for _ in range(options.runs)]
+    # Two calls: one begins at position 0, the other behind the prompt.
+    for part, words in [("read_s", parts), ("write_s", ["--decode", options.decode, "--context", context])]:
+        if not words or not options.decode and part == "write_s":
+            continue
+        report = json.loads(call("bench", *words, "--runs", options.runs))
+        for turn, milliseconds in zip(turns, report["results"][0]["ms_runs"]):
+            turn[part] = milliseconds / 1e3
+            turn["ceilings"] = {key: report["machine"][key] for key in ("read_gb_per_s", "gemm_gflops")}
     if options.check:
-        command = [options.cli, "generate", "--model", str(folder), "--tokens", ",".join(map(str, prompt)), "--json",
-                   "--max-tokens", str(options.decode + 1), "--temperature", "0", "--threads", str(options.threads)]
-        out = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        tokens = [line["token"] for line in map(json.loads, out.splitlines()) if "token" in line]
-    return {"prefill": prefill["ms"] / 1e3, "decode": decode["ms"] / 1e3, "tokens": tokens, "version": "eyrie-cli"}
+        out = call("generate", "--tokens", ",".join(map(str, prompt)), "--max-tokens", options.decode + 1,
+                   "--temperature", 0)
+        turns[0]["tokens"] = [line["token"] for line in map(json.loads, out.splitlines()) if "token" in line]
+    return turns
 
 
-def take_turn(name, options, python, prompt, prompt_file, folder):
+def call_version(cli):
+    return subprocess.run([cli, "--version"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def take_runs(name, options, python, prompt, prompt_file, folder):
     if name == "eyrie":
-        return turn_of_eyrie(options, prompt, folder)
-    command = [str(python), __file__, "--turn", name, "--model", str(folder), "--prompt", str(prompt_file), "--dtype",
-               options.dtype, "--decode", str(options.decode), "--threads", str(options.threads)]
+        return runs_of_eyrie(options, prompt, folder)
+    command = [str(python), __file__, "--program", name, "--model", str(folder), "--prompt", str(prompt_file),
+               "--dtype", options.dtype, "--prefill", str(options.prefill), "--decode", str(options.decode),
+               "--threads", str(options.threads), "--runs", str(options.runs)]
     environment = dict(os.environ, OMP_NUM_THREADS=str(options.threads), HF_HUB_OFFLINE="1")
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode != 0:
@@ -203,29 +245,43 @@ def machine():
     return f"{name}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
 
 
-def spread(seconds):
-    unit, scale = ("s", 1) if statistics.median(seconds) >= 1 else ("ms", 1e3)
-    values = [scale * value for value in seconds]
-    return f"{statistics.median(values):.4g} {unit} ({min(values):.4g} to {max(values):.4g})"
+def rate(turns, part, count):
+    """Tokens a second, median (least to most) of the runs in which the part was taken, or a dash."""
+    rates = sorted(turn[count] / turn[part] for turn in turns if part in turn)
+    if not rates:
+        return "—"
+    return f"{statistics.median(rates):.3g} ({rates[0]:.3g} to {rates[-1]:.3g}; {len(rates)} runs)"
 
 
-def print_table(options, results, label, length):
-    print(f"\n{label}, {options.dtype}, {options.threads} threads, {options.runs} turns; {machine()}; "
-          f"{time.strftime('%d %B %Y')}. Medians (least to most).\n")
-    print(f"| program | read {length} tokens | tokens/s | write {options.decode} tokens | tokens/s |")
-    print("|---|---|---|---|---|")
-    for name, turns in results.items():
-        prefill = [turn["prefill"] for turn in turns]
-        decode = [turn["decode"] for turn in turns]
-        label = f"{name} ({turns[0]['version']})" if name != "eyrie" else "eyrie-cli bench"
-        print(f"| {label} | {spread(prefill)} | {length / statistics.median(prefill):.4g} | {spread(decode)} | "
-              f"{options.decode / statistics.median(decode):.4g} |")
-    if options.check:
-        written = {name: turns[0]["tokens"] for name, turns in results.items()}
-        first = written[next(iter(written))]
-        for name, tokens in written.items():
-            same = next((i for i, (a, b) in enumerate(zip(first, tokens)) if a != b), min(len(first), len(tokens)))
-            print(f"\n{name}: the first {same} of {len(tokens)} likeliest tokens are those of {next(iter(written))}.")
+def print_table(session):
+    print(f"\n{session['label']}; {session['machine']}; {session['date']}. Tokens a second: median (least to most).\n")
+    print("| program | weights | tokens read | read | tokens written | write |")
+    print("|---|---|---|---|---|---|")
+    rows = {}
+    for turn in session["turns"]:
+        rows.setdefault((turn["program"], turn["dtype"]), []).append(turn)
+    for (program, dtype), turns in rows.items():
+        counts = [sorted({turn[count] for turn in turns if part in turn})
+                  for part, count in (("read_s", "read"), ("write_s", "written"))]
+        shown = [", ".join(map(str, count)) for count in counts]
+        print(f"| {program} ({turns[0]['version']}, {turns[0]['threads']} threads) | {dtype} | {shown[0]} | "
+              f"{rate(turns, 'read_s', 'read')} | {shown[1]} | {rate(turns, 'write_s', 'written')} |")
+
+
+def print_agreement(turns):
+    first = turns[0]
+    for turn in turns[1:]:
+        pairs = enumerate(zip(first["tokens"], turn["tokens"]))
+        same = next((i for i, (a, b) in pairs if a != b), min(len(first["tokens"]), len(turn["tokens"])))
+        print(f"\n{turn['program']}: the first {same} of {len(turn['tokens'])} likeliest tokens are those of "
+              f"{first['program']}.")
+
+
+def read_session(options):
+    if options.results and options.results.exists():
+        return json.loads(options.results.read_text())
+    return {"label": options.model or options.preset, "machine": machine(), "date": time.strftime("%d %B %Y"),
+            "turns": []}
 
 
 def parse_options():
@@ -233,27 +289,33 @@ def parse_options():
     parser.add_argument("--preset", default="recurrentgemma-2b", help="of eyrie-cli make-model [recurrentgemma-2b]")
     parser.add_argument("--model", help="a folder in Hugging Face's layout instead")
     parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
-    parser.add_argument("--prefill", type=int, default=256, help="tokens read [256]")
-    parser.add_argument("--decode", type=int, default=16, help="tokens written [16]")
-    parser.add_argument("--runs", type=int, default=5, help="turns of each program [5]")
+    parser.add_argument("--prefill", type=int, default=256, help="tokens read, 0 for none [256]")
+    parser.add_argument("--decode", type=int, default=16, help="tokens written, 0 for none [16]")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each program [5]")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--peers", default=",".join(PEERS), help=f"[{','.join(PEERS)}]")
+    parser.add_argument("--only", default=",".join(PROGRAMS), metavar="NAME,...", help=f"[{','.join(PROGRAMS)}]")
+    parser.add_argument("--results", type=pathlib.Path, help="a JSON file that the runs are added to")
+    parser.add_argument("--table", action="store_true", help="runs nothing: prints the table of --results")
     parser.add_argument("--check", action="store_true", help="compares the likeliest tokens as well")
     parser.add_argument("--cli", default=str(REPOSITORY / "build/release/bin/eyrie-cli"))
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
     parser.add_argument("--env", type=pathlib.Path, default=cache / "eyrie" / "peers", help="the peers' environment")
-    parser.add_argument("--turn", help=argparse.SUPPRESS)
+    parser.add_argument("--program", help=argparse.SUPPRESS)
     parser.add_argument("--prompt", help=argparse.SUPPRESS)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if unknown := set(options.only.split(",")) - set(PROGRAMS):
+        parser.error(f"--only: expected some of {', '.join(PROGRAMS)}, found {', '.join(sorted(unknown))}")
+    if options.table and not (options.results and options.results.exists()):
+        parser.error("--table: expected --results with a file that exists")
+    if options.check and not (options.prefill and options.decode):
+        parser.error("--check needs something to read and to write")
+    if min(options.prefill, options.decode) < 0 or min(options.runs, options.threads) < 1:
+        parser.error("--prefill, --decode, --runs and --threads: expected whole numbers, at least 0, 0, 1 and 1")
+    return options
 
 
-def main():
-    options = parse_options()
-    if options.turn:
-        return turn_of_peer(options)
-    names = options.peers.split(",")
-    if unknown := set(names) - set(PEERS):
-        sys.exit(f"--peers: expected some of {', '.join(PEERS)}, found {', '.join(unknown)}")
+def measure(options, session):
+    names = options.only.split(",")
     python = environment_python(options.env) if set(names) - {"eyrie"} else None
     with tempfile.TemporaryDirectory(prefix="eyrie-peers-") as work:
         folder = pathlib.Path(options.model or pathlib.Path(work) / "model").resolve()
@@ -262,17 +324,33 @@ def main():
             subprocess.run([options.cli, "make-model", "--preset", options.preset, "--dtype", options.dtype, "--seed",
                             "1", "--out", str(folder)], check=True, stdout=subprocess.DEVNULL)
         vocabulary = json.loads((folder / "config.json").read_text())["vocab_size"]
-        prompt = [2] + [3 + i * 7919 % (vocabulary - 3) for i in range(1, options.prefill)]
+        prompt = [2] + [3 + i * 7919 % (vocabulary - 3) for i in range(1, max(options.prefill, FEW))]
         prompt_file = pathlib.Path(work) / "prompt.json"
         prompt_file.write_text(json.dumps(prompt))
-        results = {name: [] for name in names}
-        for run in range(options.runs):
+        # A slice of one program loads it once; several take turns, a run each, so that all see the same weather.
+        rounds, options.runs = (1, options.runs) if len(names) == 1 else (options.runs, 1)
+        for _ in range(rounds):
             for name in names:
-                results[name].append(take_turn(name, options, python, prompt, prompt_file, folder))
-                last = results[name][-1]
-                print(f"turn {run + 1}, {name}: read {last['prefill']:.3f} s, write {last['decode']:.3f} s",
-                      file=sys.stderr)
-        print_table(options, results, options.model or options.preset, len(prompt))
+                for turn in take_runs(name, options, python, prompt, prompt_file, folder):
+                    turn.update(program=name, dtype=options.dtype, threads=options.threads, read=options.prefill,
+                                written=options.decode)
+                    session["turns"].append(turn)
+                    print(f"{name}: read {turn.get('read_s', 0):.3f} s, write {turn.get('write_s', 0):.3f} s",
+                          file=sys.stderr)
+                if options.results:
+                    options.results.write_text(json.dumps(session, indent=1))
+    if options.check:
+        print_agreement(session["turns"][-len(names):])
+
+
+def main():
+    options = parse_options()
+    if options.program:
+        return runs_of_peer(options)
+    session = read_session(options)
+    if not options.table:
+        measure(options, session)
+    print_table(session)
 
 
 if __name__ == "__main__":

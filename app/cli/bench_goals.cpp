@@ -1,0 +1,378 @@
+#include "app/cli/bench_goals.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "app/cli/machine.h"
+#include "app/cli/op_clock.h"
+
+namespace eyrie::app {
+namespace {
+
+constexpr std::int64_t kFar = 1'000'000;
+constexpr double kGiga = 1e9;
+
+// Goals are held against the median of the runs.
+void atMost(Figure& figure, double bound) {
+  figure.goal = fmt::format("≤ {} {}", bound, figure.unit);
+  if (!figure.values.empty()) figure.met = figure.spread().median <= bound;
+}
+
+void atLeast(Figure& figure, double bound) {
+  figure.goal = fmt::format("≥ {} {}", bound, figure.unit);
+  if (!figure.values.empty()) figure.met = figure.spread().median >= bound;
+}
+
+void atLeastPercent(Figure& figure, double bound) {
+  figure.goal = fmt::format("≥ {} % of {}", bound, nameOf(figure.limit));
+  if (!std::isnan(figure.percentOfCeiling())) figure.met = figure.percentOfCeiling() >= bound;
+}
+
+Figure unmeasured(std::string part, std::string name, std::string note) {
+  return {.part = std::move(part), .name = std::move(name), .note = std::move(note)};
+}
+
+std::vector<double> scaled(std::vector<double> values, double factor) {
+  for (double& value : values) value *= factor;
+  return values;
+}
+
+// Run by run: both were taken in turns, so that what disturbed the one disturbed the other.
+std::vector<double> ratios(const std::vector<double>& above, const std::vector<double>& below) {
+  std::vector<double> values;
+  for (std::size_t i = 0; i < above.size(); ++i) values.push_back(above[i] / below[i]);
+  return values;
+}
+
+// Of a run's time.
+Figure figureOf(const std::string& part, std::string name, const BenchResult& result) {
+  Figure figure{.part = part,
+                .name = std::move(name),
+                .unit = "ms",
+                .values = scaled(result.seconds, 1e3),
+                .limit = result.limit,
+                .rate = result.rate(),
+                .ceiling = result.ceiling()};
+  if (result.tokens > 0) figure.tokensPerSecond = result.tokensPerSecond();
+  return figure;
+}
+
+double secondsIn(const OpSeconds& seconds, TimedOp op) {
+  return seconds[static_cast<std::size_t>(op)];
+}
+
+// Where the time of some runs went, in percent of it.
+struct Shares {
+  std::vector<double> recurrence;  // with the output gate
+  std::vector<double> attention;   // with RoPE
+  OpSeconds sum{};
+  double seconds = 0;
+
+  void add(double passed, const OpSeconds& ops) {
+    const double step = secondsIn(ops, TimedOp::recurrence) + secondsIn(ops, TimedOp::outputGate);
+    recurrence.push_back(100 * step / passed);
+    attention.push_back(100 * secondsIn(ops, TimedOp::attention) / passed);
+    for (std::size_t i = 0; i < sum.size(); ++i) sum[i] += ops[i];
+    seconds += passed;
+  }
+
+  std::string describe() const {
+    constexpr std::array kNames{"matrices",    "gates' products", "convolution", "recurrence",
+                                "output gate", "MLP gate",        "attention",   "norms and others"};
+    static_assert(kNames.size() == static_cast<std::size_t>(TimedOp::count));
+    std::string text;
+    for (std::size_t i = 0; i < kNames.size(); ++i) {
+      text += fmt::format("{}{} {:.1f} %", i == 0 ? "" : ", ", kNames[i], 100 * sum[i] / seconds);
+    }
+    const double known = std::accumulate(sum.begin(), sum.end(), 0.0);
+    return text + fmt::format(", between them {:.1f} %", 100 * (1 - known / seconds));
+  }
+};
+
+template <class Run>
+Shares sharesOf(int repeats, const Run& run) {
+  Shares shares;
+  for (int i = 0; i < repeats; ++i) {
+    startOpClock();
+    const double seconds = run();
+    shares.add(seconds, stopOpClock());
+  }
+  return shares;
+}
+
+}  // namespace
+
+const std::vector<std::string>& goalParts() {
+  static const std::vector<std::string> parts{"load", "memory",   "decode", "prefill",  "stored", "shares",
+                                              "scan", "position", "traces", "snapshot", "batch"};
+  return parts;
+}
+
+bool GoalOptions::wants(const std::string& part) const {
+  return parts.empty() || std::find(parts.begin(), parts.end(), part) != parts.end();
+}
+
+BenchGoals::BenchGoals(const LoadedModel& loaded, kernels::ThreadPool& pool, Ceilings& ceilings,
+                       BenchRuns& runs, GoalOptions options, LoadStored loadStored)
+    : loaded_(loaded),
+      config_(loaded.model->config()),
+      pool_(pool),
+      ceilings_(ceilings),
+      runs_(runs),
+      options_(std::move(options)),
+      loadStored_(std::move(loadStored)) {}
+
+bool BenchGoals::quantised() const {
+  return loaded_.info.summary.dtype == "int8" || loaded_.info.summary.dtype == "int4";
+}
+
+// Runs so long that neither clocks nor other programs' turns decide.
+std::int64_t BenchGoals::steps() const {
+  constexpr double kSeconds = 0.25;
+  if (options_.decode > 0) return options_.decode;
+  const double step =
+      runs_.describeDecode("", 1, options_.context).bytes / ceilings_.spread(Limit::bandwidth).median;
+  return std::clamp<std::int64_t>(static_cast<std::int64_t>(kSeconds / step), 16, 1024);
+}
+
+Figure BenchGoals::memory(std::uint64_t residentBefore, std::stop_token stop) {
+  constexpr std::int64_t kSteps = 8;
+  engine::SequenceState state = loaded_.newState();
+  const auto feed = [&](std::int64_t tokens) {
+    const std::vector<std::int32_t> text(static_cast<std::size_t>(tokens), 0);
+    loaded_.model->prefill(state, text, engine::LogitRows::last, nullptr, nullptr, stop);
+    runs_.checkStop();
+  };
+  feed(options_.prefill.front());
+  for (std::int64_t i = 0; i < kSteps; ++i) feed(1);
+  const auto weights = static_cast<double>(loaded_.model->stepBytes());
+  const auto stateBytes = static_cast<double>(state.bytes());
+  const auto peak = static_cast<double>(peakResidentBytes() - std::min(peakResidentBytes(), residentBefore));
+  const double bound = 1.05 * weights + stateBytes;
+  return {
+      .part = "memory",
+      .name = fmt::format("peak memory, {} tokens read and {} written", options_.prefill.front(), kSteps),
+      .unit = "GB",
+      .values = {peak / kGiga},
+      .goal = fmt::format("≤ {:.3f} GB", bound / kGiga),
+      .met = peak <= bound,
+      .note = fmt::format("weights {:.3f} GB + 5 % + state {:.3f} GB; the program itself, {:.3f} GB, not "
+                          "counted",
+                          weights / kGiga, stateBytes / kGiga, static_cast<double>(residentBefore) / kGiga)};
+}
+
+double BenchGoals::estimate() {
+  const double bandwidth = ceilings_.measure(Limit::bandwidth);
+  const double gemm = ceilings_.measure(Limit::f32Gemm);
+  const auto reading = [&](std::int64_t tokens) {
+    return runs_.describePrefill(tokens, options_.context).flops / gemm;
+  };
+  const double decode =
+      static_cast<double>(steps()) * runs_.describeDecode("", 1, options_.context).bytes / bandwidth;
+  double seconds = 0;
+  if (options_.wants("decode")) seconds += decode;
+  if (options_.wants("prefill")) {
+    for (const std::int64_t tokens : options_.prefill) seconds += reading(tokens);
+  }
+  if (options_.wants("stored") && quantised()) seconds += 4 * decode + 2 * reading(options_.prefill.front());
+  if (options_.wants("shares")) seconds += decode + reading(options_.prefill.front());
+  if (options_.wants("position")) seconds += 2 * decode;
+  if (options_.wants("traces")) seconds += 3 * decode;
+  return 1.2 * options_.repeats * seconds;
+}
+
+BenchGoals::Figures BenchGoals::load(const std::vector<double>& seconds) const {
+  Figure figure{.part = "load",
+                .name = "from the program's start to the first token's",
+                .unit = "s",
+                .values = seconds};
+  atMost(figure, 1);
+  return {figure};
+}
+
+BenchGoals::Figures BenchGoals::decode() {
+  const BenchResult result = runs_.decode(steps(), options_.context);
+  Figure figure = figureOf("decode", fmt::format("decode at {}, a token", options_.context), result);
+  figure.values = scaled(figure.values, 1 / static_cast<double>(result.tokens));
+  const std::string& dtype = loaded_.info.summary.dtype;
+  atLeastPercent(figure, dtype == "int8" ? 85 : dtype == "int4" ? 75 : 90);
+  return {figure};
+}
+
+BenchGoals::Figures BenchGoals::prefill() {
+  Figures figures;
+  for (const std::int64_t tokens : options_.prefill) {
+    Figure figure = figureOf("prefill", fmt::format("prefill {}", tokens), runs_.prefill(tokens, 0));
+    if (!quantised()) atLeastPercent(figure, 85);
+    if (figure.limit == Limit::int8Gemm && std::isnan(figure.ceiling)) {
+      figure.note = fmt::format("{} not measured: {}", nameOf(figure.limit), ceilings_.whyNoInt8());
+    }
+    figures.push_back(std::move(figure));
+  }
+  return figures;
+}
+
+BenchGoals::Figures BenchGoals::stored() {
+  if (!quantised()) return {};
+  const LoadedModel stored = loadStored_();
+  BenchRuns theirs(stored, pool_, ceilings_, options_.repeats, {});
+  const std::int64_t tokens = options_.prefill.front();
+  const auto faster = [&](std::string name, const auto& timeOf) {
+    Figure figure{.part = "stored", .name = std::move(name), .unit = "x"};
+    timeOf(theirs, true);
+    timeOf(runs_, true);
+    for (int i = 0; i < options_.repeats; ++i) {
+      runs_.checkStop();
+      const double slow = timeOf(theirs, false);
+      figure.values.push_back(slow / timeOf(runs_, false));
+    }
+    return figure;
+  };
+  const std::string& dtype = stored.info.summary.dtype;
+  Figure writing = faster(fmt::format("decode, times as fast as {}", dtype), [&](BenchRuns& runs, bool warm) {
+    return runs.timeDecode(warm ? 1 : steps(), options_.context);
+  });
+  Figure reading =
+      faster(fmt::format("prefill {}, times as fast as {}", tokens, dtype), [&](BenchRuns& runs, bool warm) {
+        return runs.timePrefill(warm ? std::min<std::int64_t>(tokens, 64) : tokens, 0);
+      });
+  const bool int8 = loaded_.info.summary.dtype == "int8";
+  atLeast(writing, int8 ? 1.75 : 3);
+  if (int8) atLeast(reading, 1.4);
+  return {writing, reading};
+}
+
+BenchGoals::Figures BenchGoals::shares() {
+  const std::int64_t tokens = options_.prefill.front();
+  const std::string reading = fmt::format("prefill {} at {}", tokens, options_.context);
+  const std::string names[] = {"RG-LRU step, share of " + reading,
+                               fmt::format("RG-LRU step, share of decode at {}", options_.context),
+                               "attention, share of " + reading};
+  if (loaded_.info.backend.starts_with("reference")) {
+    Figures figures;
+    for (const std::string& name : names) {
+      figures.push_back(unmeasured("shares", name, "the reference's kernels are not timed"));
+    }
+    return figures;
+  }
+  runs_.timeDecode(1, options_.context);
+  const Shares prefill =
+      sharesOf(options_.repeats, [&] { return runs_.timePrefill(tokens, options_.context); });
+  const Shares decode =
+      sharesOf(options_.repeats, [&] { return runs_.timeDecode(steps(), options_.context); });
+  Figure scan{.part = "shares", .name = names[0], .unit = "%", .values = prefill.recurrence};
+  Figure step{.part = "shares", .name = names[1], .unit = "%", .values = decode.recurrence};
+  Figure attention{.part = "shares", .name = names[2], .unit = "%", .values = prefill.attention};
+  scan.note = prefill.describe();
+  step.note = decode.describe();
+  const bool recurrent = config_.hasKind(engine::BlockKind::recurrent);
+  if (!recurrent) scan = unmeasured("shares", names[0], "no recurrent layers");
+  if (!recurrent) step = unmeasured("shares", names[1], "no recurrent layers");
+  if (!config_.hasKind(engine::BlockKind::localAttention)) {
+    attention = unmeasured("shares", names[2], "no layers of local attention");
+  }
+  atMost(scan, 3);
+  atMost(step, 3);
+  atMost(attention, 10);
+  return {scan, step, attention};
+}
+
+BenchGoals::Figures BenchGoals::scan() {
+  const std::string name = fmt::format("RG-LRU alone, {} tokens", options_.scan);
+  if (!config_.hasKind(engine::BlockKind::recurrent)) {
+    return {unmeasured("scan", name, "no recurrent layers")};
+  }
+  Figure figure = figureOf("scan", name, runs_.scan(options_.scan));
+  atLeastPercent(figure, 85);
+  return {figure};
+}
+
+BenchGoals::Figures BenchGoals::position() {
+  const std::string slower = fmt::format("a token at {} ÷ at {}", kFar, options_.context);
+  const std::string growth = fmt::format("memory at {} less that at {}", kFar, options_.context);
+  if (config_.hasKind(engine::BlockKind::globalAttention)) {
+    const std::string note = "global attention keeps every token";
+    return {unmeasured("position", slower, note), unmeasured("position", growth, note)};
+  }
+  const auto results = runs_.decodeAt({kFar, options_.context}, steps());
+  Figure time{.part = "position",
+              .name = slower,
+              .unit = "x",
+              .values = ratios(results[0].seconds, results[1].seconds)};
+  atMost(time, 1.03);
+
+  struct Memory {
+    std::uint64_t resident;
+    std::uint64_t state;
+  };
+  const auto memoryAt = [&](std::int64_t context) {
+    engine::SequenceState state = runs_.stateAt(context);
+    for (int i = 0; i < 4; ++i) loaded_.model->step(state, 0);
+    return Memory{residentBytes(), state.bytes()};
+  };
+  memoryAt(kFar);  // what is allocated on first use
+  const Memory near = memoryAt(options_.context);
+  const Memory far = memoryAt(kFar);
+  const auto megabytes = [](std::uint64_t more, std::uint64_t less) {
+    return (static_cast<double>(more) - static_cast<double>(less)) / 1e6;
+  };
+  Figure memory{
+      .part = "position", .name = growth, .unit = "MB", .values = {megabytes(far.resident, near.resident)}};
+  // The system counts in pages, and hands them out and takes them back in larger pieces.
+  atMost(memory, 1);
+  memory.note = fmt::format("the state itself: {:+.3f} MB", megabytes(far.state, near.state));
+  return {time, memory};
+}
+
+BenchGoals::Figures BenchGoals::traces() {
+  const auto results = runs_.tracedDecode(steps(), options_.context);
+  const auto cost = [&](std::size_t kind, const char* name, double bound) {
+    std::vector<double> percent;
+    for (const double ratio : ratios(results[kind].seconds, results[0].seconds)) {
+      percent.push_back(100 * (ratio - 1));
+    }
+    Figure figure{.part = "traces", .name = name, .unit = "%", .values = std::move(percent)};
+    atMost(figure, bound);
+    return figure;
+  };
+  return {cost(1, "summary trace, more time a token", 2), cost(2, "full trace, more time a token", 10)};
+}
+
+BenchGoals::Figures BenchGoals::snapshot() {
+  Figure whole = figureOf("snapshot", fmt::format("copy of the state at {}", options_.context),
+                          runs_.snapshot(options_.context));
+  atMost(whole, 10);
+  if (!config_.hasKind(engine::BlockKind::recurrent)) return {whole};
+  // Before the first token there are no keys yet.
+  Figure recurrent = figureOf("snapshot", "copy of its recurrent part", runs_.snapshot(0));
+  atMost(recurrent, 0.5);
+  return {whole, recurrent};
+}
+
+// Here several sequences decoded together are to be compared with one (BenchResult's JSON has its "batch").
+BenchGoals::Figures BenchGoals::batch() const {
+  Figure figure = unmeasured("batch", "decode of 16 sequences, times the tokens of one",
+                             "the engine decodes one sequence at a time");
+  figure.unit = "x";
+  atLeast(figure, 5);
+  return {figure};
+}
+
+void BenchGoals::run(const std::vector<double>& loadSeconds, const std::function<void(const Figure&)>& tell) {
+  const std::pair<const char*, std::function<Figures()>> rows[] = {
+      {"load", [&] { return load(loadSeconds); }}, {"decode", [&] { return decode(); }},
+      {"prefill", [&] { return prefill(); }},      {"stored", [&] { return stored(); }},
+      {"shares", [&] { return shares(); }},        {"scan", [&] { return scan(); }},
+      {"position", [&] { return position(); }},    {"traces", [&] { return traces(); }},
+      {"snapshot", [&] { return snapshot(); }},    {"batch", [&] { return batch(); }},
+  };
+  for (const auto& [part, measure] : rows) {
+    if (!options_.wants(part)) continue;
+    runs_.checkStop();
+    for (const Figure& figure : measure()) tell(figure);
+  }
+}
+
+}  // namespace eyrie::app

@@ -1,0 +1,86 @@
+// The table of goals: every figure beside the ceiling it is measured against and the goal it has to meet.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "app/cli/bench_runs.h"
+
+namespace eyrie::app {
+
+struct GoalOptions {
+  std::vector<std::string> parts;     // of goalParts(); empty: all
+  std::vector<std::int64_t> prefill;  // lengths
+  std::int64_t decode = 0;            // steps of a run; 0: a quarter of a second's, but 16 at least
+  std::int64_t scan = 0;
+  std::int64_t context = 0;
+  int repeats = 0;
+
+  bool wants(const std::string& part) const;
+};
+
+const std::vector<std::string>& goalParts();
+
+// One row. Rates and ceilings are bytes or operations a second.
+struct Figure {
+  std::string part;
+  std::string name;
+  std::string unit = {};  // of the values
+  std::vector<double> values = {};  // of each run; empty: not measured, the note says why
+  double tokensPerSecond = std::nan("");
+  Limit limit = Limit::none;
+  double rate = std::nan("");
+  double ceiling = std::nan("");
+  std::string goal = {};         // "≥ 90 %"; empty: none
+  std::optional<bool> met = {};  // nothing where there is no goal, or no figure to hold against it
+  std::string note = {};
+
+  Spread spread() const { return spreadOf(values); }
+  double percentOfCeiling() const { return 100 * rate / ceiling; }
+};
+
+class BenchGoals {
+ public:
+  // Of the same model with its weights as stored; asked for only where they were quantised.
+  using LoadStored = std::function<LoadedModel()>;
+
+  BenchGoals(const LoadedModel& loaded, kernels::ThreadPool& pool, Ceilings& ceilings, BenchRuns& runs,
+             GoalOptions options, LoadStored loadStored);
+
+  // Must come first: everything later takes memory that is none of the model's.
+  Figure memory(std::uint64_t residentBefore, std::stop_token stop);
+  // Measures the ceilings; how many seconds run() will take at best.
+  double estimate();
+  // Every other row wanted, as soon as it is known. Throws Error(cancelled).
+  void run(const std::vector<double>& loadSeconds, const std::function<void(const Figure&)>& tell);
+
+ private:
+  using Figures = std::vector<Figure>;
+
+  bool quantised() const;
+  std::int64_t steps() const;
+  Figures load(const std::vector<double>& seconds) const;
+  Figures decode();
+  Figures prefill();
+  Figures stored();
+  Figures shares();
+  Figures scan();
+  Figures position();
+  Figures traces();
+  Figures snapshot();
+  Figures batch() const;
+
+  const LoadedModel& loaded_;
+  const engine::ModelConfig& config_;
+  kernels::ThreadPool& pool_;
+  Ceilings& ceilings_;
+  BenchRuns& runs_;
+  GoalOptions options_;
+  LoadStored loadStored_;
+};
+
+}  // namespace eyrie::app
