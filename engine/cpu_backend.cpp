@@ -248,18 +248,20 @@ RecurrentView CpuBackend::recurrentBlock(int layerIdx, Observe observe) {
   return view;
 }
 
+double CpuBackend::attentionFlops(const Part& part, int layerIdx) const {
+  const std::int64_t visible = std::min(olderKeys(config_, layerIdx, part.edits), part.position + part.T);
+  return 4.0 * static_cast<double>(part.T * config_.H * config_.Dh) * static_cast<double>(visible);
+}
+
 // In: a queries, b keys, c values, all before RoPE. Out: d; the ring holds the part's keys.
-void CpuBackend::attend(const Part& part, int layerIdx, float* weights, std::int64_t span) {
+void CpuBackend::attendPart(const Part& part, int layerIdx, const AttentionView& view,
+                            kernels::ThreadPool& pool) {
   const std::int64_t T = part.T;
   float* q = scratch_.a.data() + part.firstRow * config_.H * config_.Dh;
   float* k = scratch_.b.data() + part.firstRow * config_.kvHeads * config_.Dh;
   const float* v = scratch_.c.data() + part.firstRow * config_.kvHeads * config_.Dh;
-  const auto rope = [&](float* x, std::int64_t heads) {
-    ops_.rope({x, part.position, config_.ropeTheta, T, heads, config_.Dh, config_.rotary},
-              poolFor(16.0 * static_cast<double>(T * heads * config_.Dh)));
-  };
-  rope(q, config_.H);
-  rope(k, config_.kvHeads);
+  ops_.rope({q, part.position, config_.ropeTheta, T, config_.H, config_.Dh, config_.rotary}, pool);
+  ops_.rope({k, part.position, config_.ropeTheta, T, config_.kvHeads, config_.Dh, config_.rotary}, pool);
   kernels::AttentionArgs args;
   args.q = q;
   args.k = k;
@@ -272,14 +274,26 @@ void CpuBackend::attend(const Part& part, int layerIdx, float* weights, std::int
   args.kvHeads = config_.kvHeads;
   args.Dh = config_.Dh;
   args.out = scratch_.d.data() + part.firstRow * config_.H * config_.Dh;
-  args.weights = weights;
-  args.span = span;
-  const std::int64_t visible = std::min(args.older, part.position + T);
-  ops_.attention(
-      args, poolFor(4.0 * static_cast<double>(T * config_.H * config_.Dh) * static_cast<double>(visible)));
+  if (view.weights != nullptr) {
+    args.weights = scratch_.weights.data() + part.firstRow * config_.H * view.span;
+    args.span = view.span;
+  }
+  ops_.attention(args, pool);
   if (args.ring.capacity > 0) {
     kernels::ringAppend({k, v, args.ring, part.position, T, config_.kvHeads, config_.Dh});
   }
+}
+
+// One sequence's heads or queries are shared out among the threads; of several, each thread takes whole ones,
+// which so reads every key once.
+void CpuBackend::attend(int layerIdx, const AttentionView& view) {
+  double flops = 0;
+  for (const Part& part : parts_) flops += attentionFlops(part, layerIdx);
+  kernels::ThreadPool& pool = poolFor(flops);
+  if (parts_.size() == 1) return attendPart(parts_.front(), layerIdx, view, pool);
+  pool.parallelFor(std::ssize(parts_), 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i) attendPart(parts_[count(i)], layerIdx, view, alone_);
+  });
 }
 
 AttentionView CpuBackend::attentionBlock(int layerIdx, Observe observe) {
@@ -296,11 +310,7 @@ AttentionView CpuBackend::attentionBlock(int layerIdx, Observe observe) {
   linear(s.normed.data(), w.q, noBias, s.a.data());
   linear(s.normed.data(), w.k, noBias, s.b.data());
   linear(s.normed.data(), w.v, noBias, s.c.data());
-  for (const Part& part : parts_) {
-    const bool shown = view.weights != nullptr;
-    attend(part, layerIdx, shown ? s.weights.data() + part.firstRow * config_.H * view.span : nullptr,
-           view.span);
-  }
+  attend(layerIdx, view);
   edit(layerIdx, &LayerEdits::heads, s.d.data(), config_.H * config_.Dh);
   linear(s.d.data(), w.o, w.oBias, s.out.data());
   edit(layerIdx, &LayerEdits::temporal, s.out.data(), config_.D);

@@ -95,7 +95,9 @@ class CpuBackend final : public Backend {
   void scan(const RecurrentWeights& w, const Part& part, int layerIdx, Observe observe);
   void complexScan(const RecurrentWeights& w, const Part& part, int layerIdx, Observe observe);
   kernels::RgLruTaps tapBuffers(Observe observe, std::int64_t firstRow);
-  void attend(const Part& part, int layerIdx, float* weights, std::int64_t span);
+  void attend(int layerIdx, const AttentionView& view);
+  void attendPart(const Part& part, int layerIdx, const AttentionView& view, kernels::ThreadPool& pool);
+  double attentionFlops(const Part& part, int layerIdx) const;
   // What interventions make of (T, width) rows.
   void edit(int layerIdx, Columns columns, float* rows, std::int64_t width) const;
   void addToHidden();

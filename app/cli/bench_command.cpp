@@ -24,6 +24,7 @@ struct BenchOptions {
   ModelOptions model;
   std::vector<std::int64_t> prefill;
   std::int64_t decode = 0;
+  std::vector<std::int64_t> batch;
   std::int64_t traced = 0;
   std::int64_t scan = 0;
   bool snapshot = false;
@@ -64,7 +65,7 @@ Json resultJson(const BenchResult& result, const std::string& dtype) {
   for (const double seconds : result.seconds) runs.push_back(number(1e3 * seconds));
   return {{"name", result.name},
           {"tokens", result.tokens},
-          {"batch", 1},
+          {"batch", result.batch},
           {"context", result.context},
           {"dtype", dtype},
           {"ms", number(1e3 * spread.median)},
@@ -141,7 +142,9 @@ void printCeilings(const Ceilings& ceilings) {
 
 void printResult(const BenchResult& result) {
   const Spread spread = spreadOf(result.seconds);
-  std::string line = fmt::format("{:<22}{:>8}{:>10}", result.name, result.tokens, result.context);
+  const std::string name =
+      result.batch == 1 ? result.name : fmt::format("{} x {}", result.name, result.batch);
+  std::string line = fmt::format("{:<22}{:>8}{:>10}", name, result.tokens, result.context);
   line += fmt::format("{:>11.3f} ms ({:.3f} to {:.3f})", 1e3 * spread.median, 1e3 * spread.least,
                       1e3 * spread.most);
   if (result.tokens > 0) line += fmt::format(" {:>10.2f} tokens/s", result.tokensPerSecond());
@@ -193,7 +196,9 @@ std::vector<std::function<std::vector<BenchResult>()>> partsOf(const BenchOption
   for (const std::int64_t tokens : options.prefill) {
     add([&, tokens] { return runs.prefill(tokens, options.context); });
   }
-  if (options.decode > 0) add([&] { return runs.decode(options.decode, options.context); });
+  if (options.decode > 0) {
+    parts.emplace_back([&] { return runs.decodeBatches(options.batch, options.decode, options.context); });
+  }
   if (options.traced > 0)
     parts.emplace_back([&] { return runs.tracedDecode(options.traced, options.context); });
   if (options.scan > 0) add([&] { return runs.scan(options.scan); });
@@ -207,6 +212,8 @@ int benchParts(BenchOptions& options) {
     options.prefill = {512};
     options.decode = 32;
   }
+  if (options.decode == 0 && !options.batch.empty()) wrongUsage("--batch goes with --decode");
+  if (options.batch.empty()) options.batch = {1};
   Interrupt interrupt;
   const LoadedModel loaded = loadModel(options.model, interrupt.token());
   kernels::ThreadPool pool(options.model.threads);
@@ -313,8 +320,8 @@ int benchGoals(const BenchOptions& options) {
 int bench(BenchOptions& options) {
   if (!options.goals && !options.only.empty()) wrongUsage("--only goes with --goals");
   if (!options.goals) return benchParts(options);
-  if (options.traced > 0 || options.snapshot || options.rewind > 0) {
-    wrongUsage("--goals has its own --traced, --snapshot and --rewind: choose with --only");
+  if (options.traced > 0 || options.snapshot || options.rewind > 0 || !options.batch.empty()) {
+    wrongUsage("--goals has its own --traced, --snapshot, --rewind and --batch: choose with --only");
   }
   return benchGoals(options);
 }
@@ -323,6 +330,7 @@ int bench(BenchOptions& options) {
 
 void addBenchCommand(CLI::App& parser, Action& action) {
   constexpr std::uint64_t kMostTokens = 10'000'000;
+  constexpr std::uint64_t kMostSequences = 512;
   auto options = std::make_shared<BenchOptions>();
   CLI::App* command =
       parser.add_subcommand("bench", "Speeds, as percentages of what this machine reaches at best");
@@ -335,6 +343,10 @@ void addBenchCommand(CLI::App& parser, Action& action) {
       ->delimiter(',')
       ->type_name("N,...");
   tokens("--decode", options->decode, "This many single steps");
+  command->add_option("--batch", options->batch, "Sequences that a step of --decode advances together [1]")
+      ->check(wholeNumber(1, kMostSequences))
+      ->delimiter(',')
+      ->type_name("N,...");
   tokens("--traced", options->traced, "This many steps without a trace, with a summary and with everything");
   tokens("--scan", options->scan, "The RG-LRU alone over this many tokens");
   command->add_flag("--snapshot", options->snapshot, "A copy of the state");
