@@ -159,8 +159,9 @@ Figure BenchGoals::memory(std::uint64_t residentBefore, std::stop_token stop) {
       .goal = fmt::format("≤ {:.3f} GB", bound / kGiga),
       .met = peak <= bound,
       .note = fmt::format("weights {:.3f} GB + 5 % + state {:.3f} GB; the program itself, {:.3f} GB, not "
-                          "counted",
-                          weights / kGiga, stateBytes / kGiga, static_cast<double>(residentBefore) / kGiga)};
+                          "counted; in the end {:.3f} GB are pages of files, which the system can take back",
+                          weights / kGiga, stateBytes / kGiga, static_cast<double>(residentBefore) / kGiga,
+                          static_cast<double>(residentFileBytes()) / kGiga)};
 }
 
 double BenchGoals::estimate() {

@@ -29,7 +29,7 @@ const std::vector<std::string>& goalParts();
 struct Figure {
   std::string part;
   std::string name;
-  std::string unit = {};  // of the values
+  std::string unit = {};            // of the values
   std::vector<double> values = {};  // of each run; empty: not measured, the note says why
   double tokensPerSecond = std::nan("");
   Limit limit = Limit::none;
