@@ -1,6 +1,5 @@
 // eyrie-cli bench: how fast a model runs here, each figure beside what this machine reaches at best.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 
@@ -223,7 +222,7 @@ void addGoals(CLI::App& command, BenchOptions& options) {
   command.add_flag("--goals", options.goals,
                    "The table of goals, met or missed; --prefill, --decode, --scan and --context change its "
                    "sizes [512,4096, a quarter of a second, 8192, 4096]");
-  command.add_option("--only", options.only, fmt::format("Of the goals: {}", fmt::join(goalParts(), ",")))
+  command.add_option("--only", options.only, "These parts of the goals [all]")
       ->check(CLI::IsMember(goalParts()))
       ->delimiter(',')
       ->type_name("PART,...");
