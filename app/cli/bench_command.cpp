@@ -1,11 +1,10 @@
 // eyrie-cli bench: how fast a model runs here, each figure beside what this machine reaches at best.
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <cmath>
 
 #include "app/cli/bench_goals.h"
+#include "app/cli/bench_report.h"
 #include "app/cli/bench_runs.h"
 #include "app/cli/checks.h"
 #include "app/cli/command.h"
@@ -13,12 +12,9 @@
 #include "app/cli/machine.h"
 #include "app/cli/model_options.h"
 #include "app/cli/op_clock.h"
-#include "kernels/cpu/instruction_set.h"
 
 namespace eyrie::app {
 namespace {
-
-constexpr double kGiga = 1e9;
 
 struct BenchOptions {
   ModelOptions model;
@@ -50,142 +46,6 @@ constexpr std::int64_t kGemmRows = 512;  // of a prefill's chunk
 std::int64_t readBytesFor(const BenchOptions& options, const Machine& machine) {
   if (options.quick) return kQuickRead;
   return std::min<std::int64_t>(kMostRead, std::int64_t(machine.freeBytes / 4));
-}
-
-Json spreadJson(const Spread& spread, double unit) {
-  return {{"median", number(spread.median / unit)},
-          {"least", number(spread.least / unit)},
-          {"most", number(spread.most / unit)},
-          {"runs", spread.runs}};
-}
-
-Json resultJson(const BenchResult& result, const std::string& dtype) {
-  const Spread spread = spreadOf(result.seconds);
-  Json runs = Json::array();
-  for (const double seconds : result.seconds) runs.push_back(number(1e3 * seconds));
-  return {{"name", result.name},
-          {"tokens", result.tokens},
-          {"batch", result.batch},
-          {"context", result.context},
-          {"dtype", dtype},
-          {"ms", number(1e3 * spread.median)},
-          {"ms_least", number(1e3 * spread.least)},
-          {"ms_most", number(1e3 * spread.most)},
-          {"ms_runs", std::move(runs)},
-          {"runs", spread.runs},
-          {"tokens_per_s", result.tokens == 0 ? Json() : number(result.tokensPerSecond())},
-          {"gb_per_s", number(result.bytes / spread.median / kGiga)},
-          {"gflops", number(result.flops / spread.median / kGiga)},
-          {"ceiling", result.limit == Limit::none ? Json() : Json(nameOf(result.limit))},
-          {"percent_of_ceiling", number(result.percentOfCeiling())}};
-}
-
-Json figureJson(const Figure& figure, const std::string& dtype) {
-  const Spread spread = figure.spread();
-  const bool limited = figure.limit != Limit::none;
-  return {{"part", figure.part},
-          {"figure", figure.name},
-          {"dtype", dtype},
-          {"unit", figure.unit.empty() ? Json() : Json(figure.unit)},
-          {"median", number(spread.median)},
-          {"least", number(spread.least)},
-          {"most", number(spread.most)},
-          {"runs", spread.runs},
-          {"tokens_per_s", number(figure.tokensPerSecond)},
-          {"rate", number(figure.rate / kGiga)},
-          {"rate_unit", limited ? Json(unitOf(figure.limit)) : Json()},
-          {"ceiling", number(figure.ceiling / kGiga)},
-          {"ceiling_name", limited ? Json(nameOf(figure.limit)) : Json()},
-          {"percent_of_ceiling", number(figure.percentOfCeiling())},
-          {"goal", figure.goal.empty() ? Json() : Json(figure.goal)},
-          {"met", figure.met ? Json(*figure.met) : Json()},
-          {"note", figure.note.empty() ? Json() : Json(figure.note)}};
-}
-
-Json machineJson(const Machine& machine, const Ceilings& ceilings, int threads) {
-  const auto median = [&](Limit limit) { return number(ceilings.spread(limit).median / kGiga); };
-  Json spreads = Json::object();
-  for (const Limit limit : kCeilings) {
-    if (ceilings.spread(limit).runs > 0) spreads[nameOf(limit)] = spreadJson(ceilings.spread(limit), kGiga);
-  }
-  return {{"system", machine.system},
-          {"processor", machine.processor},
-          {"instruction_set", kernels::cpu::instructionSets().front()},
-          {"cores", machine.cores},
-          {"threads", threads},
-          {"memory_bytes", machine.memoryBytes},
-          {"read_bytes", ceilings.readBytes()},
-          {"read_gb_per_s", median(Limit::bandwidth)},
-          {"gemm_gflops", median(Limit::f32Gemm)},
-          {"int8_gops", median(Limit::int8Gemm)},
-          {"ceilings", std::move(spreads)}};
-}
-
-void printMachine(const Machine& machine, const LoadedModel& loaded) {
-  print(fmt::format("{}, {} cores; {}\n{}, {}\n", machine.processor, machine.cores,
-                    loaded.model->backendName(), loaded.info.name, loaded.info.summary.dtype));
-}
-
-void printCeilings(const Ceilings& ceilings) {
-  std::string line = "ceilings: ";
-  for (const Limit limit : kCeilings) {
-    const Spread spread = ceilings.spread(limit);
-    if (spread.runs == 0) continue;
-    line += fmt::format("{} {:.1f} {} ({:.1f} to {:.1f}, {} times), ", nameOf(limit), spread.median / kGiga,
-                        unitOf(limit), spread.least / kGiga, spread.most / kGiga, spread.runs);
-  }
-  if (!ceilings.whyNoInt8().empty()) {
-    line += fmt::format("{} not measured: {}, ", nameOf(Limit::int8Gemm), ceilings.whyNoInt8());
-  }
-  print(line + fmt::format("read of {:.2f} GiB\n", double(ceilings.readBytes()) / double(1 << 30)));
-}
-
-void printResult(const BenchResult& result) {
-  const Spread spread = spreadOf(result.seconds);
-  const std::string name =
-      result.batch == 1 ? result.name : fmt::format("{} x {}", result.name, result.batch);
-  std::string line = fmt::format("{:<22}{:>8}{:>10}", name, result.tokens, result.context);
-  line += fmt::format("{:>11.3f} ms ({:.3f} to {:.3f})", 1e3 * spread.median, 1e3 * spread.least,
-                      1e3 * spread.most);
-  if (result.tokens > 0) line += fmt::format(" {:>10.2f} tokens/s", result.tokensPerSecond());
-  line += fmt::format(" {:>8.2f} GB/s {:>8.1f} GFLOP/s", result.bytes / spread.median / kGiga,
-                      result.flops / spread.median / kGiga);
-  if (!std::isnan(result.percentOfCeiling())) {
-    line += fmt::format(" {:>6.1f} % of {}", result.percentOfCeiling(), nameOf(result.limit));
-  }
-  print(line + "\n");
-  flushOutput();
-}
-
-// A line of a Markdown table.
-void printRow(std::string_view figure, std::string_view value, std::string_view rate, std::string_view goal,
-              std::string_view verdict) {
-  print(fmt::format("| {:<54} | {:<36} | {:<64} | {:<26} | {:<12} |\n", figure, value, rate, goal, verdict));
-}
-
-void printFigure(const Figure& figure) {
-  const Spread spread = figure.spread();
-  std::string value = "not measured";
-  if (spread.runs == 1) value = fmt::format("{:.4g} {}", spread.median, figure.unit);
-  if (spread.runs > 1) {
-    value =
-        fmt::format("{:.4g} {} ({:.4g} to {:.4g})", spread.median, figure.unit, spread.least, spread.most);
-  }
-  std::string rate;
-  const auto add = [&rate](const std::string& text) { rate += (rate.empty() ? "" : ", ") + text; };
-  if (!std::isnan(figure.tokensPerSecond)) add(fmt::format("{:.4g} tokens/s", figure.tokensPerSecond));
-  if (!std::isnan(figure.rate)) {
-    add(fmt::format("{:.4g} {}", figure.rate / kGiga, unitOf(figure.limit)));
-  }
-  if (!std::isnan(figure.percentOfCeiling())) {
-    add(fmt::format("{:.1f} % of {}", figure.percentOfCeiling(), nameOf(figure.limit)));
-  }
-  const char* verdict = figure.goal.empty() ? ""
-                        : !figure.met       ? "not measured"
-                        : *figure.met       ? "met"
-                                            : "missed";
-  printRow(figure.name, value, rate, figure.goal, verdict);
-  flushOutput();
 }
 
 std::vector<std::function<std::vector<BenchResult>()>> partsOf(const BenchOptions& options, BenchRuns& runs) {
@@ -220,10 +80,11 @@ int benchParts(BenchOptions& options) {
   const Machine machine = thisMachine();
   Ceilings ceilings(pool, loaded.model->config(), readBytesFor(options, machine), kGemmRows,
                     interrupt.token());
+  waitUntilIdle(interrupt.token());
   for (const Limit limit : {Limit::bandwidth, Limit::f32Gemm}) ceilings.measure(limit);
   if (!options.json) {
     printMachine(machine, loaded);
-    print(fmt::format("\n{:<22}{:>8}{:>10}{:>14}\n", "", "tokens", "context", "median"));
+    printResultsHead();
   }
   BenchRuns runs(loaded, pool, ceilings, options.repeats, interrupt.token());
   Json results = Json::array();
@@ -286,7 +147,9 @@ int benchGoals(const BenchOptions& options) {
   BenchGoals goals(loaded, pool, ceilings, runs, wanted, [&] {
     ModelOptions stored = options.model;
     stored.dtype = "auto";
-    return loadModel(stored, interrupt.token());
+    LoadedModel model = loadModel(stored, interrupt.token());
+    waitUntilIdle(interrupt.token());
+    return model;
   });
   Json figures = Json::array();
   std::vector<std::string> notes;
@@ -298,11 +161,10 @@ int benchGoals(const BenchOptions& options) {
   };
   if (!options.json) {
     printMachine(machine, loaded);
-    print("\n");
-    printRow("figure", "median (least to most)", "rate", "goal", "");
-    print("|---|---|---|---|---|\n");
+    printGoalsHead();
   }
   if (wanted.wants("memory")) tell(goals.memory(before, interrupt.token()));
+  waitUntilIdle(interrupt.token());
   note(fmt::format("[about {:.0f} s at best]", goals.estimate()));
   goals.run(loadSeconds, tell);
   if (options.json) {
@@ -326,43 +188,65 @@ int bench(BenchOptions& options) {
   return benchGoals(options);
 }
 
+constexpr const char* kFooter =
+    "Without a part named: --prefill 512 --decode 32.\n"
+    "Ceilings are measured before, between and after the runs of each part, with the same threads: reading 4 "
+    "GiB\n"
+    "(or a quarter of the free memory), f32 products of the model's shapes through OpenBLAS, int8 products\n"
+    "through oneDNN where there is one.\n"
+    "JSON: \"machine\" with the ceilings' medians, and \"results\" or \"goals\".\n"
+    "A result: name, tokens, batch, context, dtype, ms (the median), ms_least, ms_most, ms_runs, runs,\n"
+    "tokens_per_s, gb_per_s, gflops, ceiling, percent_of_ceiling.\n"
+    "A goal: part, figure, dtype, unit, median, least, most, runs, tokens_per_s, rate, rate_unit, ceiling,\n"
+    "ceiling_name, percent_of_ceiling, goal, met (null: not measured, or no goal), note.";
+
+constexpr std::uint64_t kMostTokens = 10'000'000;
+constexpr std::uint64_t kMostSequences = 512;
+
+void addTokens(CLI::App& command, const char* name, std::int64_t& value, const char* help) {
+  command.add_option(name, value, help)->check(wholeNumber(1, kMostTokens))->type_name("N");
+}
+
+void addParts(CLI::App& command, BenchOptions& options) {
+  command.add_option("--prefill", options.prefill, "Texts of these many tokens read at once")
+      ->check(wholeNumber(1, kMostTokens))
+      ->delimiter(',')
+      ->type_name("N,...");
+  addTokens(command, "--decode", options.decode, "This many single steps");
+  command.add_option("--batch", options.batch, "Sequences that each step of --decode advances together [1]")
+      ->check(wholeNumber(1, kMostSequences))
+      ->delimiter(',')
+      ->type_name("N,...");
+  addTokens(command, "--traced", options.traced,
+            "This many steps without a trace, with a summary and with everything");
+  addTokens(command, "--scan", options.scan, "The RG-LRU alone over this many tokens");
+  command.add_flag("--snapshot", options.snapshot, "A copy of the state");
+  command
+      .add_option("--rewind", options.rewind,
+                  "Back to the middle of a conversation of this many tokens, 0 and 63 steps from a key-frame")
+      ->check(wholeNumber(1024, kMostTokens))
+      ->type_name("N");
+}
+
+void addGoals(CLI::App& command, BenchOptions& options) {
+  command.add_flag("--goals", options.goals,
+                   "The table of goals, met or missed; --prefill, --decode, --scan and --context change its "
+                   "sizes [512,4096, a quarter of a second, 8192, 4096]");
+  command.add_option("--only", options.only, "These parts of the goals [all]")
+      ->check(CLI::IsMember(goalParts()))
+      ->delimiter(',')
+      ->type_name("PART,...");
+}
+
 }  // namespace
 
 void addBenchCommand(CLI::App& parser, Action& action) {
-  constexpr std::uint64_t kMostTokens = 10'000'000;
-  constexpr std::uint64_t kMostSequences = 512;
   auto options = std::make_shared<BenchOptions>();
   CLI::App* command =
       parser.add_subcommand("bench", "Speeds, as percentages of what this machine reaches at best");
   options->model.addTo(*command);
-  const auto tokens = [&](const char* name, std::int64_t& value, const char* help) {
-    command->add_option(name, value, help)->check(wholeNumber(1, kMostTokens))->type_name("N");
-  };
-  command->add_option("--prefill", options->prefill, "Texts of these many tokens read at once")
-      ->check(wholeNumber(1, kMostTokens))
-      ->delimiter(',')
-      ->type_name("N,...");
-  tokens("--decode", options->decode, "This many single steps");
-  command->add_option("--batch", options->batch, "Sequences that a step of --decode advances together [1]")
-      ->check(wholeNumber(1, kMostSequences))
-      ->delimiter(',')
-      ->type_name("N,...");
-  tokens("--traced", options->traced, "This many steps without a trace, with a summary and with everything");
-  tokens("--scan", options->scan, "The RG-LRU alone over this many tokens");
-  command->add_flag("--snapshot", options->snapshot, "A copy of the state");
-  command
-      ->add_option(
-          "--rewind", options->rewind,
-          "Back to the middle of a conversation of this many tokens, 0 and 63 steps from a key-frame")
-      ->check(wholeNumber(1024, kMostTokens))
-      ->type_name("N");
-  command->add_flag("--goals", options->goals,
-                    "The table of goals, met or missed; --prefill, --decode, --scan and --context change its "
-                    "sizes [512,4096, a quarter of a second, 8192, 4096]");
-  command->add_option("--only", options->only, fmt::format("Of the goals: {}", fmt::join(goalParts(), ",")))
-      ->check(CLI::IsMember(goalParts()))
-      ->delimiter(',')
-      ->type_name("PART,...");
+  addParts(*command, *options);
+  addGoals(*command, *options);
   options->contextOption =
       command->add_option("--context", options->context, "Position to begin at, the window filled [0]")
           ->check(wholeNumber(0, std::uint64_t{1} << 40U))
@@ -372,18 +256,7 @@ void addBenchCommand(CLI::App& parser, Action& action) {
       ->type_name("N");
   command->add_flag("--quick", options->quick, "Reads 256 MiB for the bandwidth, not 4 GiB: for trying out");
   command->add_flag("--json", options->json, "One JSON object");
-  command->footer(
-      "Without a part named: --prefill 512 --decode 32. Ceilings (read bandwidth of 4 GiB or a quarter of "
-      "the "
-      "free memory; f32 products of the model's shapes through OpenBLAS; int8 products through oneDNN, where "
-      "there is one) are measured before, between and after the runs of each part, with the same threads.\n"
-      "JSON: \"machine\" with the ceilings' medians, \"results\" or \"goals\". A result: name, tokens, "
-      "batch, "
-      "context, dtype, ms (median), ms_least, ms_most, ms_runs, runs, tokens_per_s, gb_per_s, gflops, "
-      "ceiling, "
-      "percent_of_ceiling. A goal: part, figure, dtype, unit, median, least, most, runs, tokens_per_s, rate, "
-      "rate_unit, ceiling, ceiling_name, percent_of_ceiling, goal, met (null: not measured, or no goal), "
-      "note.");
+  command->footer(kFooter);
   command->callback([options, &action] { action = [options] { return bench(*options); }; });
 }
 

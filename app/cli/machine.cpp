@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdlib>
 #include <ctime>
 #include <fstream>
@@ -69,8 +70,27 @@ std::uint64_t residentBytes() {
   return kibibytes(kProcess, "VmRSS");
 }
 
+std::uint64_t residentFileBytes() {
+  return kibibytes(kProcess, "RssFile");
+}
+
 std::uint64_t peakResidentBytes() {
   return kibibytes(kProcess, "VmHWM");
+}
+
+void waitUntilIdle(const std::stop_token& stop) {
+  constexpr std::chrono::duration<double> kLook(0.1);
+  constexpr double kBusy = 0.05;  // of that time
+  const auto computed = [] {
+    timespec used = {};
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return static_cast<double>(used.tv_sec) + 1e-9 * static_cast<double>(used.tv_nsec);
+  };
+  for (bool idle = false; !idle && !stop.stop_requested();) {
+    const double before = computed();
+    std::this_thread::sleep_for(kLook);
+    idle = computed() - before < kBusy * kLook.count();
+  }
 }
 
 void forgetPeak() {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <stop_token>
 #include <string>
 
 namespace eyrie::app {
@@ -19,7 +20,10 @@ Machine thisMachine();
 // Of this process.
 double secondsSinceStart();  // in hundredths
 std::uint64_t residentBytes();
+std::uint64_t residentFileBytes();  // of them, pages of files that the system can take back
 std::uint64_t peakResidentBytes();  // since the start, or since the last forgetPeak()
 void forgetPeak();                  // where the system can
+// Until none of its threads computes: a model may still be moving its weights when it is loaded.
+void waitUntilIdle(const std::stop_token& stop);
 
 }  // namespace eyrie::app

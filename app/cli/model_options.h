@@ -53,8 +53,7 @@ std::shared_ptr<const engine::InterventionPlan> readInterventions(const ModelOpt
 Json interventionsJson(const std::shared_ptr<const engine::InterventionPlan>& plan);
 // Finds, checks and loads, with the interventions; `ops` as in engine::LoadOptions. Throws engine::Error;
 // cancelled by `stop`.
-LoadedModel loadModel(const ModelOptions& options, std::stop_token stop,
-                      const engine::CpuOps* ops = nullptr);
+LoadedModel loadModel(const ModelOptions& options, std::stop_token stop, const engine::CpuOps* ops = nullptr);
 // The headers alone, with the tokenizer: nothing of the weights is read. Throws engine::Error.
 engine::ModelInfo openModel(const ModelOptions& options,
                             std::shared_ptr<const engine::Checkpoint>& checkpoint);
