@@ -16,10 +16,10 @@ struct ChunkEdits;
 // What a block is asked to show. `summary` needs everything that the summary is made from.
 enum class Observe : std::uint8_t { nothing, summary, full };
 
-// Host memory of the chunk just computed; valid until the backend's next call. C is ModelConfig::channels():
-// R, or R / 2 complex channels, whose (T, R) arrays are rows of C real and then C imaginary parts. Null
-// pointers when nothing was asked for; `decay` and `angle` only for Observe::full, `angle` only of a complex
-// recurrence.
+// Host memory of the chunk just computed, the rows of its sequences one after the other; valid until the
+// backend's next call. C is ModelConfig::channels(): R, or R / 2 complex channels, whose (T, R) arrays are
+// rows of C real and then C imaginary parts. Null pointers when nothing was asked for; `decay` and `angle`
+// only for Observe::full, `angle` only of a complex recurrence.
 struct RecurrentView {
   const float* recurrenceGate = nullptr;  // (T, C)
   const float* inputGate = nullptr;       // (T, C)
@@ -36,18 +36,24 @@ struct RecurrentView {
 struct AttentionView {
   const float* weights = nullptr;
   std::int64_t span = 0;
-  std::int64_t older = 0;  // keys before its own that a query sees at most
+};
+
+// What one sequence reads in a chunk. All that is pointed to outlives the chunk.
+struct ChunkPart {
+  BackendState* state = nullptr;
+  std::int64_t position = 0;             // of its first token
+  std::span<const std::int32_t> tokens;  // at least one, all within [0, V)
+  const ChunkEdits* edits = nullptr;  // what interventions change (interventions.h says where); null: nothing
 };
 
 // What a chunk will be asked for, so that its memory can be had beforehand.
 struct ChunkPlan {
   Observe observe = Observe::nothing;  // the most any of its blocks will be asked to show
   std::int64_t headRows = 0;           // the most rows one call of head() will have
-  // What interventions change in this chunk (interventions.h says where); null: nothing. Outlives the chunk.
-  const ChunkEdits* edits = nullptr;
 };
 
-// One chunk at a time: begin, every layer's blocks in order, end, head as often as wanted. The hidden
+// One chunk at a time: begin, every layer's blocks in order, end, head as often as wanted. A chunk is T rows
+// of one sequence or of several, one after the other; the weights are read once for all of them. The hidden
 // activations (T, D) of the chunk belong to the backend. Used from one thread at a time.
 class Backend {
  public:
@@ -59,17 +65,17 @@ class Backend {
   // `state` has been checked against the configuration.
   virtual std::unique_ptr<BackendState> restoreState(const HostState& state) const = 0;
 
-  // hidden = embedding rows of `tokens` (all within [0, V)). `position` is that of the first. What the chunk
-  // needs is allocated here, so that running out of memory does not leave a state half advanced.
-  virtual void begin(BackendState& state, std::int64_t position, std::span<const std::int32_t> tokens,
-                     const ChunkPlan& plan) = 0;
+  // hidden = embedding rows of the tokens. At least one part, all states different. Among several parts, one
+  // of a single token gets the bits it gets in a chunk of its own. What the chunk needs is allocated here, so
+  // that running out of memory does not leave a state half advanced.
+  virtual void begin(std::span<const ChunkPart> parts, const ChunkPlan& plan) = 0;
   // hidden += temporal block(norm(hidden))
-  virtual RecurrentView recurrentBlock(BackendState& state, int layerIdx, Observe observe) = 0;
-  virtual AttentionView attentionBlock(BackendState& state, int layerIdx, Observe observe) = 0;
+  virtual RecurrentView recurrentBlock(int layerIdx, Observe observe) = 0;
+  virtual AttentionView attentionBlock(int layerIdx, Observe observe) = 0;
   // hidden += MLP(norm(hidden))
   virtual void mlpBlock(int layerIdx) = 0;
-  // The state now holds position + T tokens.
-  virtual void end(BackendState& state) = 0;
+  // Every state now holds its part's tokens.
+  virtual void end() = 0;
   // Logits (rows, V) of rows firstRow.. of the chunk, soft-capped; host memory, valid until the next
   // call.
   virtual std::span<const float> head(std::int64_t firstRow, std::int64_t rows) = 0;

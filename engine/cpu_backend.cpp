@@ -16,7 +16,6 @@ constexpr std::int64_t kChunkRows = 512;
 // ms) the calling thread does the work alone, so a decode step of a model of a few million parameters never
 // waits.
 constexpr double kWorthThreads = 2e6;
-constexpr std::int64_t kEverything = std::int64_t{1} << 60;
 
 std::size_t count(std::int64_t n) {
   return static_cast<std::size_t>(n);
@@ -65,19 +64,23 @@ kernels::ThreadPool& CpuBackend::poolFor(double flops) {
   return flops < kWorthThreads ? alone_ : pool_;
 }
 
-const LayerEdits* CpuBackend::editsOf(int layerIdx) const {
-  return edits_ == nullptr ? nullptr : &edits_->layers[count(layerIdx)];
+const LayerEdits* CpuBackend::Part::layerEdits(int layerIdx) const {
+  return edits == nullptr ? nullptr : &edits->layers[count(layerIdx)];
 }
 
-std::int64_t CpuBackend::olderKeys(int layerIdx) const {
-  if (config_.blocks[count(layerIdx)] != BlockKind::localAttention) return kEverything;
-  const LayerEdits* edits = editsOf(layerIdx);
-  return edits == nullptr || edits->older < 0 ? config_.olderKeys() : edits->older;
+void CpuBackend::edit(int layerIdx, Columns columns, float* rows, std::int64_t width) const {
+  for (const Part& part : parts_) {
+    const LayerEdits* edits = part.layerEdits(layerIdx);
+    if (edits != nullptr) editColumns(edits->*columns, rows + part.firstRow * width, part.T, width);
+  }
 }
 
+// The longest of the chunk's sequences.
 std::int64_t CpuBackend::visibleSpan(std::int64_t layerIdx) const {
+  std::int64_t keys = 0;
+  for (const Part& part : parts_) keys = std::max(keys, part.position + part.T);
   const bool local = config_.blocks[count(layerIdx)] == BlockKind::localAttention;
-  return local ? std::min(config_.olderKeys() + 1, position_ + T_) : position_ + T_;
+  return local ? std::min(config_.olderKeys() + 1, keys) : keys;
 }
 
 void CpuBackend::reserve(const ChunkPlan& plan) {
@@ -96,16 +99,23 @@ void CpuBackend::reserve(const ChunkPlan& plan) {
   }
 }
 
-void CpuBackend::begin(BackendState& state, std::int64_t position, std::span<const std::int32_t> tokens,
-                       const ChunkPlan& plan) {
+void CpuBackend::begin(std::span<const ChunkPart> parts, const ChunkPlan& plan) {
   if (auto moved = mover_.take()) weights_ = std::move(moved);
-  T_ = static_cast<std::int64_t>(tokens.size());
-  position_ = position;
-  edits_ = plan.edits;
-  static_cast<CpuState&>(state).grow(T_);
+  parts_.clear();
+  T_ = 0;
+  for (const ChunkPart& from : parts) {
+    const auto T = static_cast<std::int64_t>(from.tokens.size());
+    auto* state = static_cast<CpuState*>(from.state);
+    state->grow(T);
+    parts_.push_back({state, from.position, T_, T, from.edits});
+    T_ += T;
+  }
   reserve(plan);
   const float scale = config_.scaleEmbedding ? kernels::embeddingScale(config_.D) : 1.0F;
-  ops_.embed({weights_->embedding, tokens.data(), scale, T_, scratch_.hidden.data()}, alone_);
+  for (std::size_t i = 0; i < parts.size(); ++i) {
+    float* rows = scratch_.hidden.data() + parts_[i].firstRow * config_.D;
+    ops_.embed({weights_->embedding, parts[i].tokens.data(), scale, parts_[i].T, rows}, alone_);
+  }
 }
 
 void CpuBackend::norm(const std::vector<float>& weight) {
@@ -116,7 +126,8 @@ void CpuBackend::norm(const std::vector<float>& weight) {
 
 void CpuBackend::linear(const float* x, const kernels::MatrixView& weight, const std::vector<float>& bias,
                         float* out) {
-  ops_.linear({x, weight, pointerOf(bias), T_, out},
+  const bool alone = parts_.size() > 1;
+  ops_.linear({x, weight, pointerOf(bias), T_, out, alone},
               poolFor(2.0 * static_cast<double>(T_) * static_cast<double>(weight.rows * weight.cols)));
 }
 
@@ -131,92 +142,101 @@ void CpuBackend::gates(const RecurrentWeights& w, const float* c, float* inputPr
   const std::int64_t G = config_.gateBlocks;
   const std::int64_t B = config_.R / G;
   kernels::ThreadPool& pool = poolFor(2.0 * static_cast<double>(T_ * config_.channels() * B));
-  ops_.blockLinear({c, w.inputGate, w.inputGateBias.data(), T_, G, B, inputPre}, pool);
-  ops_.blockLinear({c, w.recurrenceGate, w.recurrenceGateBias.data(), T_, G, B, recurrencePre}, pool);
+  const bool alone = parts_.size() > 1;
+  ops_.blockLinear({c, w.inputGate, w.inputGateBias.data(), T_, G, B, inputPre, alone}, pool);
+  ops_.blockLinear({c, w.recurrenceGate, w.recurrenceGateBias.data(), T_, G, B, recurrencePre, alone}, pool);
 }
 
-kernels::RgLruTaps CpuBackend::tapBuffers(Observe observe) {
+// Where the rows from `firstRow` on are shown. Gates have C values a row, what is written and kept R.
+kernels::RgLruTaps CpuBackend::tapBuffers(Observe observe, std::int64_t firstRow) {
   kernels::RgLruTaps taps;
   if (observe == Observe::nothing) return taps;
-  taps.recurrenceGate = scratch_.taps[0].data();
-  taps.inputGate = scratch_.taps[1].data();
-  taps.logDecay = scratch_.taps[2].data();
-  taps.write = scratch_.taps[3].data();
-  taps.keep = scratch_.taps[4].data();
-  if (observe == Observe::full) taps.decay = scratch_.taps[5].data();
+  const std::int64_t gate = firstRow * config_.channels();
+  taps.recurrenceGate = scratch_.taps[0].data() + gate;
+  taps.inputGate = scratch_.taps[1].data() + gate;
+  taps.logDecay = scratch_.taps[2].data() + gate;
+  taps.write = scratch_.taps[3].data() + firstRow * config_.R;
+  taps.keep = scratch_.taps[4].data() + firstRow * config_.R;
+  if (observe == Observe::full) taps.decay = scratch_.taps[5].data() + gate;
   return taps;
 }
 
-// In: c the convolution's output, d and b free. Out: the state after each token in c.
-void CpuBackend::scan(const RecurrentWeights& w, CpuLayerState& layer, const LayerEdits* edits,
-                      Observe observe) {
+// In: c the convolution's output, d and b the gates' sums. Out: the state after each token in c.
+void CpuBackend::scan(const RecurrentWeights& w, const Part& part, int layerIdx, Observe observe) {
+  const std::int64_t first = part.firstRow * config_.R;
   kernels::RgLruArgs args;
-  args.x = scratch_.c.data();
-  args.inputPre = scratch_.d.data();
-  args.recurrencePre = scratch_.b.data();
+  args.x = scratch_.c.data() + first;
+  args.inputPre = scratch_.d.data() + first;
+  args.recurrencePre = scratch_.b.data() + first;
   args.decayRate = w.decayRate.data();
-  args.state = layer.h.data();
-  args.startsSequence = position_ == 0;
-  args.T = T_;
+  args.state = part.state->layer(layerIdx).h.data();
+  args.startsSequence = part.position == 0;
+  args.T = part.T;
   args.R = config_.R;
-  args.out = scratch_.c.data();
-  args.taps = tapBuffers(observe);
+  args.out = scratch_.c.data() + first;
+  args.taps = tapBuffers(observe, part.firstRow);
+  const LayerEdits* edits = part.layerEdits(layerIdx);
   kernels::RgLruOverrides overrides;
   if (edits != nullptr && !edits->scan.empty()) {
     overrides = edits->scan.view();
     args.overrides = &overrides;
   }
   // Sigmoids, exponential and square root count as about 64 operations a channel.
-  ops_.rgLru(args, poolFor(64.0 * static_cast<double>(T_ * config_.R)));
+  ops_.rgLru(args, poolFor(64.0 * static_cast<double>(part.T * config_.R)));
 }
 
 // Likewise, where c is two halves of parts.
-void CpuBackend::complexScan(const RecurrentWeights& w, CpuLayerState& layer, Observe observe) {
-  const kernels::RgLruTaps taps = tapBuffers(observe);
+void CpuBackend::complexScan(const RecurrentWeights& w, const Part& part, int layerIdx, Observe observe) {
+  const std::int64_t first = part.firstRow * config_.R;
+  const std::int64_t gate = part.firstRow * config_.channels();
+  const kernels::RgLruTaps taps = tapBuffers(observe, part.firstRow);
   kernels::ComplexRgLruArgs args;
-  args.x = scratch_.c.data();
-  args.inputPre = scratch_.d.data();
-  args.recurrencePre = scratch_.b.data();
+  args.x = scratch_.c.data() + first;
+  args.inputPre = scratch_.d.data() + gate;
+  args.recurrencePre = scratch_.b.data() + gate;
   args.decayRate = w.decayRate.data();
   args.angleRate = w.angleRate.data();
-  args.state = layer.h.data();
-  args.startsSequence = position_ == 0;
-  args.T = T_;
+  args.state = part.state->layer(layerIdx).h.data();
+  args.startsSequence = part.position == 0;
+  args.T = part.T;
   args.C = config_.channels();
-  args.out = scratch_.c.data();
+  args.out = scratch_.c.data() + first;
   args.taps = {taps.recurrenceGate, taps.inputGate, taps.logDecay, taps.decay, nullptr,
                taps.write,          taps.keep};
-  if (observe == Observe::full) args.taps.angle = scratch_.taps[6].data();
+  if (observe == Observe::full) args.taps.angle = scratch_.taps[6].data() + gate;
   // Sine and cosine are added to a real channel's work.
-  ops_.complexRgLru(args, poolFor(96.0 * static_cast<double>(T_ * args.C)));
+  ops_.complexRgLru(args, poolFor(96.0 * static_cast<double>(args.T * args.C)));
 }
 
-RecurrentView CpuBackend::recurrentBlock(BackendState& state, int layerIdx, Observe observe) {
+RecurrentView CpuBackend::recurrentBlock(int layerIdx, Observe observe) {
   const LayerWeights& layer = weights_->layers[count(layerIdx)];
   const RecurrentWeights& w = layer.recurrent;
-  CpuLayerState& memory = static_cast<CpuState&>(state).layer(layerIdx);
   Scratch& s = scratch_;
   norm(layer.temporalNorm);
   linear(s.normed.data(), w.linearY, w.linearYBias, s.a.data());
   linear(s.normed.data(), w.linearX, w.linearXBias, s.b.data());
   const double channels = static_cast<double>(T_ * config_.R);
-  ops_.conv1d({s.b.data(), memory.tail.data(), w.convWeight.data(), w.convBias.data(), T_, config_.R,
-               config_.K, s.c.data()},
-              poolFor(8.0 * channels));
-  const LayerEdits* edits = editsOf(layerIdx);
-  if (edits != nullptr) editColumns(edits->conv, s.c.data(), T_, config_.R);
+  for (const Part& part : parts_) {
+    const std::int64_t first = part.firstRow * config_.R;
+    ops_.conv1d({s.b.data() + first, part.state->layer(layerIdx).tail.data(), w.convWeight.data(),
+                 w.convBias.data(), part.T, config_.R, config_.K, s.c.data() + first},
+                poolFor(8.0 * static_cast<double>(part.T * config_.R)));
+  }
+  edit(layerIdx, &LayerEdits::conv, s.c.data(), config_.R);
   gates(w, s.c.data(), s.d.data(), s.b.data());
   const bool complex = config_.rgLru == RgLru::complex;
-  if (complex) {
-    complexScan(w, memory, observe);
-  } else {
-    scan(w, memory, edits, observe);
+  for (const Part& part : parts_) {
+    if (complex) {
+      complexScan(w, part, layerIdx, observe);
+    } else {
+      scan(w, part, layerIdx, observe);
+    }
   }
   // Not in place: c stays the state that `observe` shows.
   ops_.gatedActivation({s.a.data(), s.c.data(), T_ * config_.R, config_.activation, s.b.data()},
                        poolFor(16.0 * channels));
   linear(s.b.data(), w.linearOut, w.linearOutBias, s.out.data());
-  if (edits != nullptr) editColumns(edits->temporal, s.out.data(), T_, config_.D);
+  edit(layerIdx, &LayerEdits::temporal, s.out.data(), config_.D);
   addToHidden();
   if (observe == Observe::nothing) return {};
   RecurrentView view{s.taps[0].data(), s.taps[1].data(), s.taps[2].data(), nullptr,
@@ -228,38 +248,55 @@ RecurrentView CpuBackend::recurrentBlock(BackendState& state, int layerIdx, Obse
   return view;
 }
 
-// In: a queries, b keys, c values, all before RoPE. Out: d; the ring holds the chunk's keys.
-void CpuBackend::attend(CpuState& state, int layerIdx, float* weights, std::int64_t span) {
-  Scratch& s = scratch_;
-  const auto rope = [&](float* x, std::int64_t heads) {
-    ops_.rope({x, position_, config_.ropeTheta, T_, heads, config_.Dh, config_.rotary},
-              poolFor(16.0 * static_cast<double>(T_ * heads * config_.Dh)));
-  };
-  rope(s.a.data(), config_.H);
-  rope(s.b.data(), config_.kvHeads);
+double CpuBackend::attentionFlops(const Part& part, int layerIdx) const {
+  const std::int64_t visible = std::min(olderKeys(config_, layerIdx, part.edits), part.position + part.T);
+  return 4.0 * static_cast<double>(part.T * config_.H * config_.Dh) * static_cast<double>(visible);
+}
+
+// In: a queries, b keys, c values, all before RoPE. Out: d; the ring holds the part's keys.
+void CpuBackend::attendPart(const Part& part, int layerIdx, const AttentionView& view,
+                            kernels::ThreadPool& pool) {
+  const std::int64_t T = part.T;
+  float* q = scratch_.a.data() + part.firstRow * config_.H * config_.Dh;
+  float* k = scratch_.b.data() + part.firstRow * config_.kvHeads * config_.Dh;
+  const float* v = scratch_.c.data() + part.firstRow * config_.kvHeads * config_.Dh;
+  ops_.rope({q, part.position, config_.ropeTheta, T, config_.H, config_.Dh, config_.rotary}, pool);
+  ops_.rope({k, part.position, config_.ropeTheta, T, config_.kvHeads, config_.Dh, config_.rotary}, pool);
   kernels::AttentionArgs args;
-  args.q = s.a.data();
-  args.k = s.b.data();
-  args.v = s.c.data();
-  args.ring = state.ring(layerIdx);
-  args.firstPosition = position_;
-  args.older = olderKeys(layerIdx);
-  args.T = T_;
+  args.q = q;
+  args.k = k;
+  args.v = v;
+  args.ring = part.state->ring(layerIdx);
+  args.firstPosition = part.position;
+  args.older = olderKeys(config_, layerIdx, part.edits);
+  args.T = T;
   args.H = config_.H;
   args.kvHeads = config_.kvHeads;
   args.Dh = config_.Dh;
-  args.out = s.d.data();
-  args.weights = weights;
-  args.span = span;
-  const std::int64_t visible = std::min(args.older, position_ + T_);
-  ops_.attention(
-      args, poolFor(4.0 * static_cast<double>(T_ * config_.H * config_.Dh) * static_cast<double>(visible)));
+  args.out = scratch_.d.data() + part.firstRow * config_.H * config_.Dh;
+  if (view.weights != nullptr) {
+    args.weights = scratch_.weights.data() + part.firstRow * config_.H * view.span;
+    args.span = view.span;
+  }
+  ops_.attention(args, pool);
   if (args.ring.capacity > 0) {
-    kernels::ringAppend({s.b.data(), s.c.data(), args.ring, position_, T_, config_.kvHeads, config_.Dh});
+    kernels::ringAppend({k, v, args.ring, part.position, T, config_.kvHeads, config_.Dh});
   }
 }
 
-AttentionView CpuBackend::attentionBlock(BackendState& state, int layerIdx, Observe observe) {
+// One sequence's heads or queries are shared out among the threads; of several, each thread takes whole ones,
+// which so reads every key once.
+void CpuBackend::attend(int layerIdx, const AttentionView& view) {
+  double flops = 0;
+  for (const Part& part : parts_) flops += attentionFlops(part, layerIdx);
+  kernels::ThreadPool& pool = poolFor(flops);
+  if (parts_.size() == 1) return attendPart(parts_.front(), layerIdx, view, pool);
+  pool.parallelFor(std::ssize(parts_), 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i) attendPart(parts_[count(i)], layerIdx, view, alone_);
+  });
+}
+
+AttentionView CpuBackend::attentionBlock(int layerIdx, Observe observe) {
   const LayerWeights& layer = weights_->layers[count(layerIdx)];
   const AttentionWeights& w = layer.attention;
   Scratch& s = scratch_;
@@ -267,19 +304,16 @@ AttentionView CpuBackend::attentionBlock(BackendState& state, int layerIdx, Obse
   if (observe != Observe::nothing) {
     view.span = visibleSpan(layerIdx);
     view.weights = s.weights.data();
-    view.older = olderKeys(layerIdx);
   }
   norm(layer.temporalNorm);
   static const std::vector<float> noBias;
   linear(s.normed.data(), w.q, noBias, s.a.data());
   linear(s.normed.data(), w.k, noBias, s.b.data());
   linear(s.normed.data(), w.v, noBias, s.c.data());
-  attend(static_cast<CpuState&>(state), layerIdx, view.weights == nullptr ? nullptr : s.weights.data(),
-         view.span);
-  const LayerEdits* edits = editsOf(layerIdx);
-  if (edits != nullptr) editColumns(edits->heads, s.d.data(), T_, config_.H * config_.Dh);
+  attend(layerIdx, view);
+  edit(layerIdx, &LayerEdits::heads, s.d.data(), config_.H * config_.Dh);
   linear(s.d.data(), w.o, w.oBias, s.out.data());
-  if (edits != nullptr) editColumns(edits->temporal, s.out.data(), T_, config_.D);
+  edit(layerIdx, &LayerEdits::temporal, s.out.data(), config_.D);
   addToHidden();
   return view;
 }
@@ -294,7 +328,7 @@ void CpuBackend::mlpBlock(int layerIdx) {
   ops_.gatedActivation({s.a.data(), s.b.data(), T_ * config_.E, config_.activation, s.b.data()},
                        poolFor(16.0 * static_cast<double>(T_ * config_.E)));
   linear(s.b.data(), w.down, w.downBias, s.out.data());
-  if (const LayerEdits* edits = editsOf(layerIdx)) editColumns(edits->mlp, s.out.data(), T_, config_.D);
+  edit(layerIdx, &LayerEdits::mlp, s.out.data(), config_.D);
   addToHidden();
 }
 
@@ -306,14 +340,15 @@ std::span<const float> CpuBackend::head(std::int64_t firstRow, std::int64_t rows
                 s.normed.data() + offset},
                poolFor(4.0 * static_cast<double>(rows * config_.D)));
   const double products = static_cast<double>(n) * static_cast<double>(config_.D);
-  ops_.linear({s.normed.data() + offset, weights_->head, nullptr, rows, s.logits.data()},
+  const bool alone = parts_.size() > 1;
+  ops_.linear({s.normed.data() + offset, weights_->head, nullptr, rows, s.logits.data(), alone},
               poolFor(2 * products));
   ops_.softCap({s.logits.data(), n, config_.logitsSoftCap}, poolFor(32.0 * static_cast<double>(n)));
   return {s.logits.data(), count(n)};
 }
 
-void CpuBackend::end(BackendState& state) {
-  static_cast<CpuState&>(state).advance(T_);
+void CpuBackend::end() {
+  for (const Part& part : parts_) part.state->advance(part.T);
 }
 
 }  // namespace eyrie::engine

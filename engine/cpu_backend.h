@@ -54,15 +54,27 @@ class CpuBackend final : public Backend {
   std::int64_t maxChunk() const override;
   std::unique_ptr<BackendState> newState() const override;
   std::unique_ptr<BackendState> restoreState(const HostState& state) const override;
-  void begin(BackendState& state, std::int64_t position, std::span<const std::int32_t> tokens,
-             const ChunkPlan& plan) override;
-  RecurrentView recurrentBlock(BackendState& state, int layerIdx, Observe observe) override;
-  AttentionView attentionBlock(BackendState& state, int layerIdx, Observe observe) override;
+  void begin(std::span<const ChunkPart> parts, const ChunkPlan& plan) override;
+  RecurrentView recurrentBlock(int layerIdx, Observe observe) override;
+  AttentionView attentionBlock(int layerIdx, Observe observe) override;
   void mlpBlock(int layerIdx) override;
   std::span<const float> head(std::int64_t firstRow, std::int64_t rows) override;
-  void end(BackendState& state) override;
+  void end() override;
 
  private:
+  // One sequence's rows of the current chunk.
+  struct Part {
+    CpuState* state;
+    std::int64_t position;
+    std::int64_t firstRow;
+    std::int64_t T;
+    const ChunkEdits* edits;
+
+    // Null where nothing is changed.
+    const LayerEdits* layerEdits(int layerIdx) const;
+  };
+  using Columns = std::vector<ColumnEdit> LayerEdits::*;
+
   // Scratch for one chunk, grown on demand, never shrunk.
   struct Scratch {
     std::vector<float> hidden;      // (T, D)
@@ -75,18 +87,19 @@ class CpuBackend final : public Backend {
   };
 
   void reserve(const ChunkPlan& plan);
-  // Null where the chunk has none.
-  const LayerEdits* editsOf(int layerIdx) const;
-  std::int64_t olderKeys(int layerIdx) const;
   std::int64_t visibleSpan(std::int64_t layerIdx) const;
   kernels::ThreadPool& poolFor(double flops);
   void norm(const std::vector<float>& weight);
   void linear(const float* x, const kernels::MatrixView& weight, const std::vector<float>& bias, float* out);
   void gates(const RecurrentWeights& w, const float* c, float* inputPre, float* recurrencePre);
-  void scan(const RecurrentWeights& w, CpuLayerState& layer, const LayerEdits* edits, Observe observe);
-  void complexScan(const RecurrentWeights& w, CpuLayerState& layer, Observe observe);
-  kernels::RgLruTaps tapBuffers(Observe observe);
-  void attend(CpuState& state, int layerIdx, float* weights, std::int64_t span);
+  void scan(const RecurrentWeights& w, const Part& part, int layerIdx, Observe observe);
+  void complexScan(const RecurrentWeights& w, const Part& part, int layerIdx, Observe observe);
+  kernels::RgLruTaps tapBuffers(Observe observe, std::int64_t firstRow);
+  void attend(int layerIdx, const AttentionView& view);
+  void attendPart(const Part& part, int layerIdx, const AttentionView& view, kernels::ThreadPool& pool);
+  double attentionFlops(const Part& part, int layerIdx) const;
+  // What interventions make of (T, width) rows.
+  void edit(int layerIdx, Columns columns, float* rows, std::int64_t width) const;
   void addToHidden();
 
   std::shared_ptr<const Weights> weights_;  // changes, where they were moved, between two chunks
@@ -96,9 +109,8 @@ class CpuBackend final : public Backend {
   kernels::ThreadPool pool_;
   kernels::ThreadPool alone_{1};  // for work too small to be worth waking anybody
   Scratch scratch_;
-  const ChunkEdits* edits_ = nullptr;  // of the current chunk
-  std::int64_t T_ = 0;                 // rows of the current chunk
-  std::int64_t position_ = 0;
+  std::vector<Part> parts_;  // of the current chunk
+  std::int64_t T_ = 0;       // its rows
 };
 
 }  // namespace eyrie::engine

@@ -6,6 +6,8 @@
 #include <limits>
 #include <numbers>
 
+#include "engine/intervention_plan.h"
+
 namespace eyrie::engine {
 namespace {
 
@@ -91,13 +93,17 @@ void halfLifeQuantiles(std::span<float> logDecay, std::span<const double> levels
   }
 }
 
-FrameBuilder::FrameBuilder(const ModelConfig& config, const FrameLayout& layout,
-                           std::span<const std::int32_t> tokens, std::int64_t firstPosition,
-                           std::span<TraceFrame> frames)
-    : config_(config), layout_(layout), firstPosition_(firstPosition), frames_(frames) {
-  for (std::size_t row = 0; row < tokens.size(); ++row) {
-    frames_[row].position = firstPosition + static_cast<std::int64_t>(row);
-    frames_[row].token = tokens[row];
+FrameBuilder::FrameBuilder(const ModelConfig& config, const FrameLayout& layout, const ChunkPart& part,
+                           std::int64_t firstRow, std::span<TraceFrame> frames)
+    : config_(config),
+      layout_(layout),
+      firstRow_(firstRow),
+      firstPosition_(part.position),
+      edits_(part.edits),
+      frames_(frames) {
+  for (std::size_t row = 0; row < frames_.size(); ++row) {
+    frames_[row].position = firstPosition_ + static_cast<std::int64_t>(row);
+    frames_[row].token = part.tokens[row];
     frames_[row].values.resize(static_cast<std::size_t>(layout.frameSize()));
   }
 }
@@ -116,7 +122,7 @@ void FrameBuilder::copyChannels(int layerIdx, Quantity quantity, const float* so
   const TraceColumn* column = layout_.find(layerIdx, quantity);
   if (column == nullptr || source == nullptr) return;
   for (std::size_t row = 0; row < frames_.size(); ++row) {
-    std::copy_n(source + static_cast<std::int64_t>(row) * column->size, column->size, at(row, *column));
+    std::copy_n(source + rowOf(row) * column->size, column->size, at(row, *column));
   }
 }
 
@@ -127,8 +133,8 @@ void FrameBuilder::recurrent(int layerIdx, const RecurrentView& view) {
     *at(row, *layout_.find(layerIdx, quantity)) = value;
   };
   for (std::size_t row = 0; row < frames_.size(); ++row) {
-    const std::int64_t offset = static_cast<std::int64_t>(row) * R;
-    const std::int64_t channel = static_cast<std::int64_t>(row) * C;
+    const std::int64_t offset = rowOf(row) * R;
+    const std::int64_t channel = rowOf(row) * C;
     put(row, Quantity::stateNorm, norm2(view.state + offset, R));
     put(row, Quantity::recurrenceGateMean, mean(view.recurrenceGate + channel, C));
     put(row, Quantity::inputGateMean, mean(view.inputGate + channel, C));
@@ -155,7 +161,7 @@ void FrameBuilder::copyWeights(const TraceColumn& column, const AttentionView& v
     float* out = at(row, column);
     std::fill_n(out, column.size, 0.0F);
     for (std::int64_t head = 0; head < config_.H; ++head) {
-      const std::int64_t line = static_cast<std::int64_t>(row) * config_.H + head;
+      const std::int64_t line = rowOf(row) * config_.H + head;
       std::copy_n(view.weights + (line + 1) * view.span - shown, shown, out + (head + 1) * span - shown);
     }
   }
@@ -163,12 +169,13 @@ void FrameBuilder::copyWeights(const TraceColumn& column, const AttentionView& v
 
 void FrameBuilder::attention(int layerIdx, const AttentionView& view) {
   const TraceColumn& entropies = *layout_.find(layerIdx, Quantity::attentionEntropy);
+  const std::int64_t older = olderKeys(config_, layerIdx, edits_);
   const TraceColumn& firsts = *layout_.find(layerIdx, Quantity::attentionFirst);
   for (std::size_t row = 0; row < frames_.size(); ++row) {
     const std::int64_t position = firstPosition_ + static_cast<std::int64_t>(row);
-    const std::int64_t visible = std::min(view.older, position) + 1;
+    const std::int64_t visible = std::min(older, position) + 1;
     for (std::int64_t head = 0; head < config_.H; ++head) {
-      const std::int64_t line = static_cast<std::int64_t>(row) * config_.H + head;
+      const std::int64_t line = rowOf(row) * config_.H + head;
       const float* weights = view.weights + (line + 1) * view.span - visible;
       at(row, entropies)[head] = entropy(weights, visible);
       at(row, firsts)[head] = weights[0];

@@ -12,23 +12,26 @@ namespace eyrie::engine {
 
 class FrameBuilder {
  public:
-  // Frames of one chunk: frame t is position `firstPosition` + t of token `tokens[t]`. `frames`, as long as
-  // `tokens`, is sized and written; the builder keeps a view of it.
-  FrameBuilder(const ModelConfig& config, const FrameLayout& layout, std::span<const std::int32_t> tokens,
-               std::int64_t firstPosition, std::span<TraceFrame> frames);
+  // Frames of one part of a chunk, whose rows begin at `firstRow`: a frame a token. `frames` is sized and
+  // written; the builder keeps a view of it.
+  FrameBuilder(const ModelConfig& config, const FrameLayout& layout, const ChunkPart& part,
+               std::int64_t firstRow, std::span<TraceFrame> frames);
 
   Observe observeLayer(int layerIdx) const;
   void recurrent(int layerIdx, const RecurrentView& view);
   void attention(int layerIdx, const AttentionView& view);
 
  private:
+  std::int64_t rowOf(std::size_t frame) const { return firstRow_ + static_cast<std::int64_t>(frame); }
   float* at(std::size_t row, const TraceColumn& column) const;
   void copyChannels(int layerIdx, Quantity quantity, const float* source);
   void copyWeights(const TraceColumn& column, const AttentionView& view);
 
   const ModelConfig& config_;
   const FrameLayout& layout_;
+  std::int64_t firstRow_;
   std::int64_t firstPosition_;
+  const ChunkEdits* edits_;
   std::span<TraceFrame> frames_;
   std::vector<float> order_;  // scratch of the quantiles
 };

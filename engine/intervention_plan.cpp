@@ -260,6 +260,12 @@ ChunkEdits InterventionPlan::at(std::int64_t position) const {
   return edits;
 }
 
+std::int64_t olderKeys(const ModelConfig& config, int layerIdx, const ChunkEdits* edits) {
+  const auto layer = static_cast<std::size_t>(layerIdx);
+  if (config.blocks[layer] != BlockKind::localAttention) return kAllKeys;
+  return edits == nullptr || edits->layers[layer].older < 0 ? config.olderKeys() : edits->layers[layer].older;
+}
+
 const Interventions& rulesOf(const std::shared_ptr<const InterventionPlan>& plan) {
   static const Interventions none;
   return plan == nullptr ? none : plan->rules();

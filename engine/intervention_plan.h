@@ -50,6 +50,11 @@ struct ChunkEdits {
   std::vector<LayerEdits> layers;
 };
 
+// Keys before its own that a query of an attention layer sees at most: what the configuration says, or an
+// intervention. kAllKeys where attention is global.
+inline constexpr std::int64_t kAllKeys = std::int64_t{1} << 60;
+std::int64_t olderKeys(const ModelConfig& config, int layerIdx, const ChunkEdits* edits);
+
 // Immutable, shared by the states it acts on.
 class InterventionPlan {
  public:

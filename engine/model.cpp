@@ -46,21 +46,26 @@ class LoadedModel final : public Model {
   std::vector<float> prefill(SequenceState& state, std::span<const std::int32_t> tokens, LogitRows rows,
                              PrefillObserver* observer, const FrameLayout* trace, std::stop_token stop,
                              std::int64_t chunk) override;
-  std::span<const float> step(SequenceState& state, std::int32_t token, TraceFrame* frame,
-                              const FrameLayout* trace) override;
+  using Model::step;
+  std::span<const float> step(std::span<const SequenceStep> steps, const FrameLayout* trace) override;
 
  private:
   std::int64_t chunkRows(std::int64_t position, std::int64_t wanted, const FrameLayout* trace) const;
-  void checkTokens(std::span<const std::int32_t> tokens) const;
+  void checkToken(std::size_t index, std::int32_t token) const;
+  void checkSteps(std::span<const SequenceStep> steps) const;
   // At most `wanted` rows on which the same interventions act.
   static std::int64_t rowsAlike(const SequenceState& state, std::int64_t wanted);
-  // The layer loop. `frames` is empty when taps are off. afterLayer(layers done) says whether to go on;
-  // false: given up, and the state is as it was.
+  // The layer loop. No builders: taps are off. afterLayer(layers done) says whether to go on; false: given
+  // up, with states half advanced.
   template <typename AfterLayer>
-  bool runChunk(SequenceState& state, std::span<const std::int32_t> tokens, std::int64_t headRows,
-                const FrameLayout* trace, std::span<TraceFrame> frames, bool mayStop,
+  bool runChunk(std::span<const ChunkPart> parts, std::int64_t headRows, std::span<FrameBuilder> builders,
                 const AfterLayer& afterLayer);
-  void runLayer(SequenceState& state, int layerIdx, FrameBuilder* builder);
+  void runLayer(int layerIdx, std::span<FrameBuilder> builders);
+  // Of one sequence; given up, its state is as it was. `frames` is empty when taps are off.
+  template <typename AfterLayer>
+  bool readChunk(SequenceState& state, std::span<const std::int32_t> tokens, std::int64_t headRows,
+                 const FrameLayout* trace, std::span<TraceFrame> frames, bool mayStop,
+                 const AfterLayer& afterLayer);
   void report(std::int64_t firstPosition, std::int64_t rows, LogitRows wanted, std::span<TraceFrame> frames,
               PrefillObserver* observer);
   std::int64_t headSlice() const { return std::max<std::int64_t>(1, kLogitFloats / config_.V); }
@@ -68,7 +73,7 @@ class LoadedModel final : public Model {
   std::shared_ptr<const Checkpoint> checkpoint_;
   const ModelConfig& config_;
   std::unique_ptr<Backend> backend_;
-  EditCache edits_;
+  std::vector<EditCache> edits_{1};  // one for each sequence of a step
   std::uint64_t stepBytes_;
   std::optional<kernels::DType> converted_;
 };
@@ -78,12 +83,25 @@ std::string LoadedModel::fingerprint() const {
   return converted_ ? checkpoint_->fingerprint() + "-" + summary().dtype : checkpoint_->fingerprint();
 }
 
-void LoadedModel::checkTokens(std::span<const std::int32_t> tokens) const {
-  for (std::size_t i = 0; i < tokens.size(); ++i) {
-    if (tokens[i] >= 0 && tokens[i] < config_.V) continue;
+void LoadedModel::checkToken(std::size_t index, std::int32_t token) const {
+  if (token >= 0 && token < config_.V) return;
+  throw Error(ErrorCode::badArgument,
+              fmt::format("token {}: expected 0 to {}, found {}", index, config_.V - 1, token));
+}
+
+void LoadedModel::checkSteps(std::span<const SequenceStep> steps) const {
+  if (steps.empty() || std::ssize(steps) > maxChunk()) {
     throw Error(ErrorCode::badArgument,
-                fmt::format("token {}: expected 0 to {}, found {}", i, config_.V - 1, tokens[i]));
+                fmt::format("step: expected 1 to {} sequences, found {}", maxChunk(), steps.size()));
   }
+  std::vector<const SequenceState*> states;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    checkToken(i, steps[i].token);
+    states.push_back(steps[i].state);
+  }
+  std::sort(states.begin(), states.end());
+  if (std::adjacent_find(states.begin(), states.end()) == states.end()) return;
+  throw Error(ErrorCode::badArgument, "step: expected different sequences, found one of them twice");
 }
 
 // Frames and attention weights of a traced chunk are bounded: long contexts are traced in shorter chunks.
@@ -106,39 +124,47 @@ std::int64_t LoadedModel::rowsAlike(const SequenceState& state, std::int64_t wan
   return std::min(wanted, state.interventions()->unchanged(state.position()).end - state.position());
 }
 
-void LoadedModel::runLayer(SequenceState& state, int layerIdx, FrameBuilder* builder) {
-  const Observe observe = builder == nullptr ? Observe::nothing : builder->observeLayer(layerIdx);
+void LoadedModel::runLayer(int layerIdx, std::span<FrameBuilder> builders) {
+  Observe observe = Observe::nothing;
+  for (const FrameBuilder& builder : builders) observe = std::max(observe, builder.observeLayer(layerIdx));
   if (config_.blocks[static_cast<std::size_t>(layerIdx)] == BlockKind::recurrent) {
-    const RecurrentView view = backend_->recurrentBlock(state.impl(), layerIdx, observe);
-    if (builder != nullptr) builder->recurrent(layerIdx, view);
+    const RecurrentView view = backend_->recurrentBlock(layerIdx, observe);
+    for (FrameBuilder& builder : builders) builder.recurrent(layerIdx, view);
   } else {
-    const AttentionView view = backend_->attentionBlock(state.impl(), layerIdx, observe);
-    if (builder != nullptr) builder->attention(layerIdx, view);
+    const AttentionView view = backend_->attentionBlock(layerIdx, observe);
+    for (FrameBuilder& builder : builders) builder.attention(layerIdx, view);
   }
   backend_->mlpBlock(layerIdx);
 }
 
 template <typename AfterLayer>
-bool LoadedModel::runChunk(SequenceState& state, std::span<const std::int32_t> tokens, std::int64_t headRows,
-                           const FrameLayout* trace, std::span<TraceFrame> frames, bool mayStop,
-                           const AfterLayer& afterLayer) {
+bool LoadedModel::runChunk(std::span<const ChunkPart> parts, std::int64_t headRows,
+                           std::span<FrameBuilder> builders, const AfterLayer& afterLayer) {
+  backend_->begin(parts, {builders.empty() ? Observe::nothing : Observe::full, headRows});
+  for (int layerIdx = 0; layerIdx < static_cast<int>(config_.L); ++layerIdx) {
+    runLayer(layerIdx, builders);
+    const bool goOn = afterLayer(layerIdx + 1);
+    if (!goOn && layerIdx + 1 < config_.L) return false;
+  }
+  backend_->end();
+  return true;
+}
+
+template <typename AfterLayer>
+bool LoadedModel::readChunk(SequenceState& state, std::span<const std::int32_t> tokens, std::int64_t headRows,
+                            const FrameLayout* trace, std::span<TraceFrame> frames, bool mayStop,
+                            const AfterLayer& afterLayer) {
   // Layers advance their part of the state one by one: giving up needs a copy, little beside a chunk's work.
   std::optional<SequenceState> before;
   if (mayStop) before.emplace(state.clone());
-  std::optional<FrameBuilder> builder;
-  if (trace != nullptr && !frames.empty()) builder.emplace(config_, *trace, tokens, state.position(), frames);
-  const Observe most = !builder ? Observe::nothing : Observe::full;
-  const ChunkEdits* edits = edits_.at(state.interventions(), state.position());
-  backend_->begin(state.impl(), state.position(), tokens, {most, headRows, edits});
-  for (int layerIdx = 0; layerIdx < static_cast<int>(config_.L); ++layerIdx) {
-    runLayer(state, layerIdx, builder ? &*builder : nullptr);
-    const bool goOn = afterLayer(layerIdx + 1);
-    if (!goOn && before && layerIdx + 1 < config_.L) {
-      state.takeBack(std::move(*before));
-      return false;
-    }
+  const ChunkPart part{&state.impl(), state.position(), tokens,
+                       edits_[0].at(state.interventions(), state.position())};
+  std::vector<FrameBuilder> builders;
+  if (!frames.empty()) builders.emplace_back(config_, *trace, part, 0, frames);
+  if (!runChunk(std::span(&part, 1), headRows, builders, afterLayer)) {
+    state.takeBack(std::move(*before));
+    return false;
   }
-  backend_->end(state.impl());
   state.advance(tokens);
   return true;
 }
@@ -159,7 +185,7 @@ void LoadedModel::report(std::int64_t firstPosition, std::int64_t rows, LogitRow
 std::vector<float> LoadedModel::prefill(SequenceState& state, std::span<const std::int32_t> tokens,
                                         LogitRows rows, PrefillObserver* observer, const FrameLayout* trace,
                                         std::stop_token stop, std::int64_t chunk) {
-  checkTokens(tokens);
+  for (std::size_t i = 0; i < tokens.size(); ++i) checkToken(i, tokens[i]);
   const bool tracing = observer != nullptr && trace != nullptr && trace->frameSize() > 0;
   const LogitRows reported = observer == nullptr && rows == LogitRows::all ? LogitRows::last : rows;
   const std::int64_t wanted = chunk > 0 ? chunk : maxChunk();
@@ -178,8 +204,8 @@ std::vector<float> LoadedModel::prefill(SequenceState& state, std::span<const st
       if (observer != nullptr) observer->onWork(static_cast<double>(done) + share * static_cast<double>(n));
       return !stop.stop_requested();
     };
-    if (!runChunk(state, tokens.subspan(done, static_cast<std::size_t>(n)), headRows, trace, frames,
-                  stop.stop_possible(), afterLayer)) {
+    if (!readChunk(state, tokens.subspan(done, static_cast<std::size_t>(n)), headRows, trace, frames,
+                   stop.stop_possible(), afterLayer)) {
       return {};
     }
     done += static_cast<std::size_t>(n);
@@ -191,14 +217,23 @@ std::vector<float> LoadedModel::prefill(SequenceState& state, std::span<const st
   return {};
 }
 
-std::span<const float> LoadedModel::step(SequenceState& state, std::int32_t token, TraceFrame* frame,
-                                         const FrameLayout* trace) {
-  const std::span<const std::int32_t> one(&token, 1);
-  checkTokens(one);
-  const bool tracing = frame != nullptr && trace != nullptr && trace->frameSize() > 0;
-  runChunk(state, one, 1, trace, tracing ? std::span<TraceFrame>(frame, 1) : std::span<TraceFrame>(), false,
-           [](int) { return true; });
-  return backend_->head(0, 1);
+std::span<const float> LoadedModel::step(std::span<const SequenceStep> steps, const FrameLayout* trace) {
+  checkSteps(steps);
+  if (edits_.size() < steps.size()) edits_.resize(steps.size());
+  const bool tracing = trace != nullptr && trace->frameSize() > 0;
+  std::vector<ChunkPart> parts;
+  std::vector<FrameBuilder> builders;
+  for (std::size_t i = 0; i < steps.size(); ++i) {
+    SequenceState& state = *steps[i].state;
+    parts.push_back({&state.impl(), state.position(), std::span(&steps[i].token, 1),
+                     edits_[i].at(state.interventions(), state.position())});
+    if (!tracing || steps[i].frame == nullptr) continue;
+    builders.emplace_back(config_, *trace, parts.back(), static_cast<std::int64_t>(i),
+                          std::span(steps[i].frame, 1));
+  }
+  runChunk(parts, std::ssize(steps), builders, [](int) { return true; });
+  for (const SequenceStep& step : steps) step.state->advance(std::span(&step.token, 1));
+  return backend_->head(0, std::ssize(steps));
 }
 
 }  // namespace

@@ -55,6 +55,13 @@ class PrefillObserver {
   virtual void onWork(double tokens) { (void)tokens; }
 };
 
+// One sequence's share of a step of several.
+struct SequenceStep {
+  SequenceState* state = nullptr;
+  std::int32_t token = 0;
+  TraceFrame* frame = nullptr;  // null: not observed
+};
+
 // One thread at a time may compute with a model (the backend's scratch is shared); reading config() is free.
 class Model {
  public:
@@ -82,10 +89,19 @@ class Model {
                                      LogitRows rows, PrefillObserver* observer = nullptr,
                                      const FrameLayout* trace = nullptr, std::stop_token stop = {},
                                      std::int64_t chunk = 0) = 0;
-  // One token; logits (V) valid until the next call. `frame` null: taps are off and cost nothing.
-  virtual std::span<const float> step(SequenceState& state, std::int32_t token, TraceFrame* frame = nullptr,
+  // One token of each of 1 to maxChunk() sequences, for which the weights are read once: logits (n, V) in
+  // their order, valid until the next call. Every sequence gets the bits that a step of its own would give.
+  // No frames: taps are off and cost nothing. Throws Error(badArgument), before anything is fed, for a token
+  // outside [0, V), a state given twice, or too many.
+  virtual std::span<const float> step(std::span<const SequenceStep> steps,
                                       const FrameLayout* trace = nullptr) = 0;
-  virtual std::int64_t maxChunk() const = 0;
+  // Of one sequence: logits (V).
+  std::span<const float> step(SequenceState& state, std::int32_t token, TraceFrame* frame = nullptr,
+                              const FrameLayout* trace = nullptr) {
+    const SequenceStep one{&state, token, frame};
+    return step(std::span(&one, 1), trace);
+  }
+  virtual std::int64_t maxChunk() const = 0;  // rows
 };
 
 }  // namespace eyrie::engine

@@ -16,6 +16,7 @@ struct LinearArgs {
   const float* bias = nullptr;  // (rows) or null
   std::int64_t T = 0;           // >= 0; 1 is a matrix-vector product, more a matrix product
   float* out = nullptr;         // (T, rows); must not overlap x
+  bool alone = false;           // each row gets the bits it has where T = 1, which rules BLAS out
 };
 
 // G blocks of (B, N), N = weight.cols: out[t, g*N + j] = sum_k x[t, g*B + k] * W[g][k][j] + bias[g*N + j].
@@ -28,6 +29,7 @@ struct BlockLinearArgs {
   std::int64_t G = 0;
   std::int64_t B = 0;
   float* out = nullptr;  // (T, G*N); must not overlap x
+  bool alone = false;    // as in LinearArgs
 };
 
 namespace reference {
@@ -35,9 +37,9 @@ void linear(const LinearArgs& args);
 void blockLinear(const BlockLinearArgs& args);
 }  // namespace reference
 namespace cpu {
-// T > a few goes through a matrix product (BLAS); fewer rows through matrix-vector products that stream
-// each weight once. Same T and same pool size give the same bits; packed weights (packed_matrix.h) give them
-// whatever T and pool size are, and read x as 16-bit integers (cpu/packed_linear.h).
+// Many tokens go through a matrix product (BLAS), fewer through dot products that stream each weight once.
+// Same T and same pool size give the same bits; with `alone`, and for packed weights (packed_matrix.h),
+// whatever T and pool size are. Packed weights read x as 16-bit integers (cpu/packed_linear.h).
 void linear(const LinearArgs& args, ThreadPool& pool);
 void blockLinear(const BlockLinearArgs& args, ThreadPool& pool);
 }  // namespace cpu

@@ -20,6 +20,7 @@ struct BenchOptions {
   ModelOptions model;
   std::vector<std::int64_t> prefill;
   std::int64_t decode = 0;
+  std::vector<std::int64_t> batch;
   std::int64_t traced = 0;
   std::int64_t scan = 0;
   bool snapshot = false;
@@ -55,7 +56,9 @@ std::vector<std::function<std::vector<BenchResult>()>> partsOf(const BenchOption
   for (const std::int64_t tokens : options.prefill) {
     add([&, tokens] { return runs.prefill(tokens, options.context); });
   }
-  if (options.decode > 0) add([&] { return runs.decode(options.decode, options.context); });
+  if (options.decode > 0) {
+    parts.emplace_back([&] { return runs.decodeBatches(options.batch, options.decode, options.context); });
+  }
   if (options.traced > 0)
     parts.emplace_back([&] { return runs.tracedDecode(options.traced, options.context); });
   if (options.scan > 0) add([&] { return runs.scan(options.scan); });
@@ -69,6 +72,8 @@ int benchParts(BenchOptions& options) {
     options.prefill = {512};
     options.decode = 32;
   }
+  if (options.decode == 0 && !options.batch.empty()) wrongUsage("--batch goes with --decode");
+  if (options.batch.empty()) options.batch = {1};
   Interrupt interrupt;
   const LoadedModel loaded = loadModel(options.model, interrupt.token());
   kernels::ThreadPool pool(options.model.threads);
@@ -177,8 +182,8 @@ int benchGoals(const BenchOptions& options) {
 int bench(BenchOptions& options) {
   if (!options.goals && !options.only.empty()) wrongUsage("--only goes with --goals");
   if (!options.goals) return benchParts(options);
-  if (options.traced > 0 || options.snapshot || options.rewind > 0) {
-    wrongUsage("--goals has its own --traced, --snapshot and --rewind: choose with --only");
+  if (options.traced > 0 || options.snapshot || options.rewind > 0 || !options.batch.empty()) {
+    wrongUsage("--goals has its own --traced, --snapshot, --rewind and --batch: choose with --only");
   }
   return benchGoals(options);
 }
@@ -196,6 +201,7 @@ constexpr const char* kFooter =
     "ceiling_name, percent_of_ceiling, goal, met (null: not measured, or no goal), note.";
 
 constexpr std::uint64_t kMostTokens = 10'000'000;
+constexpr std::uint64_t kMostSequences = 512;
 
 void addTokens(CLI::App& command, const char* name, std::int64_t& value, const char* help) {
   command.add_option(name, value, help)->check(wholeNumber(1, kMostTokens))->type_name("N");
@@ -207,6 +213,10 @@ void addParts(CLI::App& command, BenchOptions& options) {
       ->delimiter(',')
       ->type_name("N,...");
   addTokens(command, "--decode", options.decode, "This many single steps");
+  command.add_option("--batch", options.batch, "Sequences that a step of --decode advances together [1]")
+      ->check(wholeNumber(1, kMostSequences))
+      ->delimiter(',')
+      ->type_name("N,...");
   addTokens(command, "--traced", options.traced,
             "This many steps without a trace, with a summary and with everything");
   addTokens(command, "--scan", options.scan, "The RG-LRU alone over this many tokens");

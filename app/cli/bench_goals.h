@@ -72,7 +72,7 @@ class BenchGoals {
   Figures position();
   Figures traces();
   Figures snapshot();
-  Figures batch() const;
+  Figures batch();
 
   const LoadedModel& loaded_;
   const engine::ModelConfig& config_;

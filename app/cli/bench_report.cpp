@@ -33,7 +33,7 @@ Json resultJson(const BenchResult& result, const std::string& dtype) {
   for (const double seconds : result.seconds) runs.push_back(number(1e3 * seconds));
   return {{"name", result.name},
           {"tokens", result.tokens},
-          {"batch", 1},
+          {"batch", result.batch},
           {"context", result.context},
           {"dtype", dtype},
           {"ms", number(1e3 * spread.median)},
@@ -114,7 +114,9 @@ void printResultsHead() {
 
 void printResult(const BenchResult& result) {
   const Spread spread = spreadOf(result.seconds);
-  std::string line = fmt::format("{:<22}{:>8}{:>10}", result.name, result.tokens, result.context);
+  const std::string name =
+      result.batch == 1 ? result.name : fmt::format("{} x {}", result.name, result.batch);
+  std::string line = fmt::format("{:<22}{:>8}{:>10}", name, result.tokens, result.context);
   line += fmt::format("{:>11.3f} ms ({:.3f} to {:.3f})", 1e3 * spread.median, 1e3 * spread.least,
                       1e3 * spread.most);
   if (result.tokens > 0) line += fmt::format(" {:>10.2f} tokens/s", result.tokensPerSecond());

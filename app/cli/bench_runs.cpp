@@ -144,6 +144,46 @@ std::vector<BenchResult> BenchRuns::decodeAt(const std::vector<std::int64_t>& co
   return results;
 }
 
+BenchResult BenchRuns::describeBatch(std::int64_t batch, std::int64_t steps, std::int64_t context) const {
+  BenchResult result = describeDecode("decode", steps, context);
+  if (batch == 1) return result;
+  const double weights = static_cast<double>(steps) * weightBytes();
+  const auto sequences = static_cast<double>(batch);
+  result.limit = productLimit();
+  result.bytes = weights + sequences * (result.bytes - weights);
+  result.flops *= sequences;
+  result.tokens *= batch;
+  result.batch = batch;
+  return result;
+}
+
+double BenchRuns::timeBatch(std::int64_t batch, std::int64_t steps, std::int64_t context) {
+  std::vector<engine::SequenceState> states;
+  states.push_back(stateAt(context));
+  while (std::ssize(states) < batch) states.push_back(states.front().clone());
+  std::vector<engine::SequenceStep> next;
+  for (engine::SequenceState& state : states) next.push_back({&state, 0, nullptr});
+  return secondsOf([&] {
+    for (std::int64_t i = 0; i < steps; ++i) {
+      checkStop();
+      for (std::size_t who = 0; who < next.size(); ++who)
+        next[who].token = tokenAt(context + i + static_cast<std::int64_t>(who), config_.V);
+      model_.step(next);
+    }
+  });
+}
+
+std::vector<BenchResult> BenchRuns::decodeBatches(const std::vector<std::int64_t>& batches,
+                                                  std::int64_t steps, std::int64_t context) {
+  std::vector<BenchResult> results;
+  for (const std::int64_t batch : batches) {
+    results.push_back(describeBatch(batch, steps, context));
+    timeBatch(batch, 1, context);  // pages of the file, buffers
+  }
+  takeTurns(results, [&](std::size_t kind) { return timeBatch(batches[kind], steps, context); });
+  return results;
+}
+
 std::vector<BenchResult> BenchRuns::tracedDecode(std::int64_t tokens, std::int64_t context) {
   std::vector<BenchResult> results;
   std::vector<engine::FrameLayout> layouts;
@@ -166,12 +206,16 @@ std::vector<BenchResult> BenchRuns::tracedDecode(std::int64_t tokens, std::int64
   return results;
 }
 
+Limit BenchRuns::productLimit() const {
+  return loaded_.info.summary.dtype == "int8" ? Limit::int8Gemm : Limit::f32Gemm;
+}
+
 BenchResult BenchRuns::describePrefill(std::int64_t tokens, std::int64_t context) const {
   BenchResult result;
   result.name = "prefill";
   result.tokens = tokens;
   result.context = context;
-  result.limit = loaded_.info.summary.dtype == "int8" ? Limit::int8Gemm : Limit::f32Gemm;
+  result.limit = productLimit();
   result.bytes = weightBytes();
   double keys = 0;
   for (std::int64_t t = 0; t < tokens; ++t) keys += visibleKeys(context + t);

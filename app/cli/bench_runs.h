@@ -17,7 +17,8 @@ namespace eyrie::app {
 
 struct BenchResult {
   std::string name;
-  std::int64_t tokens = 0;   // in one run
+  std::int64_t tokens = 0;   // in one run, of all sequences
+  std::int64_t batch = 1;    // sequences
   std::int64_t context = 0;  // position at which it began
   Limit limit = Limit::none;
   double bytes = 0;  // one run must move these at least
@@ -43,6 +44,10 @@ class BenchRuns {
   // several contexts, in turns.
   BenchResult decode(std::int64_t tokens, std::int64_t context);
   std::vector<BenchResult> decodeAt(const std::vector<std::int64_t>& contexts, std::int64_t tokens);
+  // `steps` of so many sequences together, each size in turns with the others. Against the products' ceiling
+  // but for one sequence.
+  std::vector<BenchResult> decodeBatches(const std::vector<std::int64_t>& batches, std::int64_t steps,
+                                         std::int64_t context);
   // Steps without a trace, with a summary and with everything, taken in turns.
   std::vector<BenchResult> tracedDecode(std::int64_t tokens, std::int64_t context);
   // `tokens` read at once, with the last one's logits.
@@ -50,8 +55,10 @@ class BenchRuns {
   // One run of each: seconds.
   double timeDecode(std::int64_t tokens, std::int64_t context);
   double timePrefill(std::int64_t tokens, std::int64_t context);
+  double timeBatch(std::int64_t batch, std::int64_t steps, std::int64_t context);
   // What one run must move and compute, without any runs.
   BenchResult describeDecode(std::string name, std::int64_t tokens, std::int64_t context) const;
+  BenchResult describeBatch(std::int64_t batch, std::int64_t steps, std::int64_t context) const;
   BenchResult describePrefill(std::int64_t tokens, std::int64_t context) const;
   // The RG-LRU alone: `tokens` of R channels.
   BenchResult scan(std::int64_t tokens);
@@ -67,7 +74,8 @@ class BenchRuns {
  private:
   double visibleKeys(std::int64_t position) const;  // summed over the attention layers
   double weightBytes() const;                       // that one step reads
-  double matrixParameters() const;                  // beside embedding and head
+  Limit productLimit() const;
+  double matrixParameters() const;  // beside embedding and head
   void decodeOnce(engine::SequenceState& state, std::int64_t tokens, engine::TraceFrame* frame,
                   const engine::FrameLayout* layout);
   // As often as asked, each of `results` in turns, the ceilings before, between and after; `once` gives the

@@ -1,6 +1,7 @@
 #include "app/cli/op_clock.h"
 
 #include <chrono>
+#include <thread>
 
 namespace eyrie::app {
 namespace {
@@ -9,6 +10,8 @@ using engine::CpuOps;
 
 struct Clock {
   bool running = false;
+  // Alone is counted: where threads run ops side by side, its share of them takes as long as all do.
+  std::thread::id thread;
   bool afterRecurrence = false;
   OpSeconds seconds{};
 };
@@ -27,7 +30,7 @@ template <class Result, class... Args, Result (*CpuOps::*kernel)(Args...), Timed
 struct Timed<kernel, op> {
   static Result run(Args... args) {
     const auto call = engine::fastOps().*kernel;
-    if (!clock.running) return call(args...);
+    if (!clock.running || clock.thread != std::this_thread::get_id()) return call(args...);
     struct Lap {
       std::chrono::steady_clock::time_point start = std::chrono::steady_clock::now();
       ~Lap() {
@@ -66,7 +69,7 @@ const CpuOps& timedOps() {
 }
 
 void startOpClock() {
-  clock = {.running = true};
+  clock = {.running = true, .thread = std::this_thread::get_id()};
 }
 
 OpSeconds stopOpClock() {

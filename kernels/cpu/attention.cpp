@@ -20,64 +20,117 @@ HWY_BEFORE_NAMESPACE();
 namespace eyrie::kernels::cpu::HWY_NAMESPACE {
 namespace {
 
-// scores[m * ldScores + n] = q row m . key row n, for a handful of query rows.
-template <int kRows>
-HWY_INLINE void scoreRows(const float* q, const float* key, std::int64_t Dh, float* scores,
-                          std::int64_t ldScores) {
-  const std::int64_t lanes = laneCount();
-  FloatVec acc[kRows];
-  for (int m = 0; m < kRows; ++m) acc[m] = hn::Zero(FloatTag());
-  for (std::int64_t i = 0; i < Dh; i += lanes) {
-    const std::int64_t count = std::min(lanes, Dh - i);
-    const FloatVec in = loadUpTo(key + i, count);
-    for (int m = 0; m < kRows; ++m) acc[m] = hn::MulAdd(loadUpTo(q + m * Dh + i, count), in, acc[m]);
+// scores[m * ldScores + n] = q row m . key row n, for a handful of both: enough independent sums to hide the
+// latency of the multiply-add. Each sum is made in the same order whatever the handful.
+template <int kRows, int kKeys>
+HWY_INLINE void scoreTile(const float* q, const float* keys, std::int64_t stride, std::int64_t Dh,
+                          float* scores, std::int64_t ldScores) {
+  FloatVec acc[kRows][kKeys];
+  for (auto& row : acc) {
+    for (FloatVec& sum : row) sum = hn::Zero(FloatTag());
   }
-  for (int m = 0; m < kRows; ++m) scores[m * ldScores] = sumOf(acc[m]);
+  const auto add = [&](std::int64_t i, std::int64_t count) HWY_ATTR {
+    FloatVec in[kKeys];
+    for (int n = 0; n < kKeys; ++n) in[n] = loadUpTo(keys + n * stride + i, count);
+    for (int m = 0; m < kRows; ++m) {
+      const FloatVec query = loadUpTo(q + m * Dh + i, count);
+      for (int n = 0; n < kKeys; ++n) acc[m][n] = hn::MulAdd(query, in[n], acc[m][n]);
+    }
+  };
+  const std::int64_t lanes = laneCount();
+  std::int64_t i = 0;
+  for (; i + lanes <= Dh; i += lanes) add(i, lanes);
+  if (i < Dh) add(i, Dh - i);
+  for (int m = 0; m < kRows; ++m) {
+    for (int n = 0; n < kKeys; ++n) scores[m * ldScores + n] = sumOf(acc[m][n]);
+  }
 }
 
-// out rows += weights (rows, count) times value rows, one vector of the head's width at a time.
-template <int kRows>
-HWY_INLINE void mixRows(const float* weights, std::int64_t ldWeights, const KeyTile& tile,
-                        std::int64_t stride, std::int64_t Dh, float* out) {
-  const std::int64_t lanes = laneCount();
-  for (std::int64_t i = 0; i < Dh; i += lanes) {
-    const std::int64_t width = std::min(lanes, Dh - i);
-    FloatVec acc[kRows];
-    for (int m = 0; m < kRows; ++m) acc[m] = loadUpTo(out + m * Dh + i, width);
-    for (std::int64_t n = 0; n < tile.count; ++n) {
-      const FloatVec value = loadUpTo(tile.values + n * stride + i, width);
-      for (int m = 0; m < kRows; ++m) {
-        acc[m] = hn::MulAdd(hn::Set(FloatTag(), weights[m * ldWeights + n]), value, acc[m]);
-      }
-    }
-    for (int m = 0; m < kRows; ++m) storeUpTo(acc[m], out + m * Dh + i, width);
+// A row for attentionMix, which walks down columns: no hardware foresees that.
+HWY_INLINE void fetchRow(const float* row, std::int64_t n) {
+  constexpr std::int64_t kLine = 16;
+  for (std::int64_t i = 0; i < n; i += kLine) __builtin_prefetch(row + i, 0, 2);
+}
+
+template <int kRows, int kKeys>
+void scoreRows(const float* q, const KeyTile& tile, std::int64_t stride, std::int64_t Dh, float* scores,
+               std::int64_t ldScores, bool fetchValues) {
+  std::int64_t n = 0;
+  const auto fetch = [&](std::int64_t keys) {
+    for (std::int64_t i = n; fetchValues && i < n + keys; ++i) fetchRow(tile.values + i * stride, Dh);
+  };
+  for (; n + kKeys <= tile.count; n += kKeys) {
+    fetch(kKeys);
+    scoreTile<kRows, kKeys>(q, tile.keys + n * stride, stride, Dh, scores + n, ldScores);
   }
+  for (; n < tile.count; ++n) {
+    fetch(1);
+    scoreTile<kRows, 1>(q, tile.keys + n * stride, stride, Dh, scores + n, ldScores);
+  }
+}
+
+// out rows += weights (rows, count) times value rows, a few vectors of the head's width at a time, of which
+// the last has `width` columns.
+template <int kRows, int kVecs>
+HWY_INLINE void mixColumns(const float* weights, std::int64_t ldWeights, const KeyTile& tile,
+                           std::int64_t stride, std::int64_t Dh, std::int64_t i, std::int64_t width,
+                           float* out) {
+  const std::int64_t lanes = laneCount();
+  const auto widthOf = [&](int v) { return v + 1 < kVecs ? lanes : width; };
+  FloatVec acc[kRows][kVecs];
+  for (int m = 0; m < kRows; ++m) {
+    for (int v = 0; v < kVecs; ++v) acc[m][v] = loadUpTo(out + m * Dh + i + v * lanes, widthOf(v));
+  }
+  for (std::int64_t n = 0; n < tile.count; ++n) {
+    FloatVec values[kVecs];
+    for (int v = 0; v < kVecs; ++v)
+      values[v] = loadUpTo(tile.values + n * stride + i + v * lanes, widthOf(v));
+    for (int m = 0; m < kRows; ++m) {
+      const FloatVec weight = hn::Set(FloatTag(), weights[m * ldWeights + n]);
+      for (int v = 0; v < kVecs; ++v) acc[m][v] = hn::MulAdd(weight, values[v], acc[m][v]);
+    }
+  }
+  for (int m = 0; m < kRows; ++m) {
+    for (int v = 0; v < kVecs; ++v) storeUpTo(acc[m][v], out + m * Dh + i + v * lanes, widthOf(v));
+  }
+}
+
+template <int kRows, int kVecs>
+void mixRows(const float* weights, std::int64_t ldWeights, const KeyTile& tile, std::int64_t stride,
+             std::int64_t Dh, float* out) {
+  const std::int64_t lanes = laneCount();
+  std::int64_t i = 0;
+  for (; i + kVecs * lanes <= Dh; i += kVecs * lanes)
+    mixColumns<kRows, kVecs>(weights, ldWeights, tile, stride, Dh, i, lanes, out);
+  for (; i < Dh; i += lanes)
+    mixColumns<kRows, 1>(weights, ldWeights, tile, stride, Dh, i, std::min(lanes, Dh - i), out);
+}
+
+// work.template operator()<rows, sums a row>(first row): the handfuls of which `rows` consist.
+template <class Work>
+HWY_INLINE void inHandfuls(std::int64_t rows, const Work& work) {
+  std::int64_t m = 0;
+  for (; m + 5 <= rows; m += 5) work.template operator()<5, 2>(m);
+  if (rows - m == 4) work.template operator()<4, 2>(m);
+  if (rows - m == 3) work.template operator()<3, 3>(m);
+  if (rows - m == 2) work.template operator()<2, 4>(m);
+  if (rows - m == 1) work.template operator()<1, 8>(m);
 }
 
 }  // namespace
 
 void attentionScores(const float* q, std::int64_t rows, const KeyTile& tile, std::int64_t stride,
                      std::int64_t Dh, float* scores, std::int64_t ldScores) {
-  std::int64_t m = 0;
-  for (; m + 4 <= rows; m += 4) {
-    for (std::int64_t n = 0; n < tile.count; ++n) {
-      scoreRows<4>(q + m * Dh, tile.keys + n * stride, Dh, scores + m * ldScores + n, ldScores);
-    }
-  }
-  for (; m < rows; ++m) {
-    for (std::int64_t n = 0; n < tile.count; ++n) {
-      scoreRows<1>(q + m * Dh, tile.keys + n * stride, Dh, scores + m * ldScores + n, ldScores);
-    }
-  }
+  inHandfuls(rows, [&]<int kRows, int kKeys>(std::int64_t m) {
+    scoreRows<kRows, kKeys>(q + m * Dh, tile, stride, Dh, scores + m * ldScores, ldScores, m == 0);
+  });
 }
 
 void attentionMix(const float* weights, std::int64_t ldWeights, std::int64_t rows, const KeyTile& tile,
                   std::int64_t stride, std::int64_t Dh, float* out) {
-  std::int64_t m = 0;
-  for (; m + 4 <= rows; m += 4) {
-    mixRows<4>(weights + m * ldWeights, ldWeights, tile, stride, Dh, out + m * Dh);
-  }
-  for (; m < rows; ++m) mixRows<1>(weights + m * ldWeights, ldWeights, tile, stride, Dh, out + m * Dh);
+  inHandfuls(rows, [&]<int kRows, int kVecs>(std::int64_t m) {
+    mixRows<kRows, kVecs>(weights + m * ldWeights, ldWeights, tile, stride, Dh, out + m * Dh);
+  });
 }
 
 // values <- scale * values; returns the largest.

@@ -93,7 +93,7 @@ namespace {
 
 HWY_EXPORT(blockLinearBlocks);
 
-constexpr std::int64_t kGemmTokens = 16;  // as in linear.cpp
+constexpr std::int64_t kGemmTokens = 16;
 
 // Rows [first, last) of block g through a matrix product.
 void productOfBlock(const BlockLinearArgs& args, const float* w, std::int64_t g, std::int64_t first,
@@ -143,7 +143,7 @@ void products(const BlockLinearArgs& args, ThreadPool& pool) {
 
 void blockLinear(const BlockLinearArgs& args, ThreadPool& pool) {
   if (args.T == 0 || args.G == 0 || args.weight.cols == 0) return;
-  if (args.T >= kGemmTokens) return products(args, pool);
+  if (args.T >= kGemmTokens && !args.alone) return products(args, pool);
   const auto blocks = HWY_DYNAMIC_DISPATCH(blockLinearBlocks);
   pool.parallelFor(args.G, grainFor(0.1 * static_cast<double>(args.T * args.B * args.weight.cols)),
                    [&](std::int64_t begin, std::int64_t end, int) { blocks(args, begin, end); });

@@ -49,9 +49,13 @@ QVector<QJsonObject> CliBenchTest::goals(const QString& model, const QStringList
 }
 
 void CliBenchTest::partsNamedAreMeasured() {
-  const CliResult result = cli_.run({"bench", "--model", goldenFolder("griffin-tiny"), "--prefill", "4,8",
-                                     "--decode", "3", "--traced", "2", "--scan", "16", "--snapshot",
-                                     "--rewind", "2000", "--context", "1000000", "--repeats", "3", "--json"});
+  const CliResult result = cli_.run({"bench",     "--model",    goldenFolder("griffin-tiny"),
+                                     "--prefill", "4,8",        "--decode",
+                                     "3",         "--batch",    "1,5",
+                                     "--traced",  "2",          "--scan",
+                                     "16",        "--snapshot", "--rewind",
+                                     "2000",      "--context",  "1000000",
+                                     "--repeats", "3",          "--json"});
   COMPARE_CODE(result, 0);
   const QJsonObject report = QJsonDocument::fromJson(result.out).object();
   const QJsonObject machine = report["machine"].toObject();
@@ -62,7 +66,7 @@ void CliBenchTest::partsNamedAreMeasured() {
     const QString name = part["name"].toString();
     names += name + ' ' + QString::number(part["tokens"].toInt());
     const bool isSnapshot = name == "snapshot";
-    QCOMPARE(part["batch"].toInt(), 1);
+    QCOMPARE(part["batch"].toInt(), name == "decode" && part["tokens"].toInt() == 15 ? 5 : 1);
     QCOMPARE(part["runs"].toInt(), 3);
     const bool isRewind = name == "rewind";
     const int tokens = part["tokens"].toInt();
@@ -75,9 +79,9 @@ void CliBenchTest::partsNamedAreMeasured() {
     QCOMPARE(part["ms_runs"].toArray().size(), 3);
     QVERIFY2(part["ms_runs"].toArray().contains(part["ms"]), qPrintable(name));
   }
-  QCOMPARE(names,
-           (QStringList{"prefill 4", "prefill 8", "decode 3", "decode, no trace 2", "decode, summary trace 2",
-                        "decode, full trace 2", "scan 16", "snapshot 0", "rewind 0", "rewind 63"}));
+  QCOMPARE(names, (QStringList{"prefill 4", "prefill 8", "decode 3", "decode 15", "decode, no trace 2",
+                               "decode, summary trace 2", "decode, full trace 2", "scan 16", "snapshot 0",
+                               "rewind 0", "rewind 63"}));
 }
 
 void CliBenchTest::withoutPartsThereIsASelection() {
@@ -91,17 +95,16 @@ void CliBenchTest::withoutPartsThereIsASelection() {
 void CliBenchTest::everyGoalHasItsRow_data() {
   QTest::addColumn<QString>("model");
   QTest::addColumn<QStringList>("unmeasured");
-  const QString batch = "decode of 16 sequences, times the tokens of one";
   const QStringList recurrent{"RG-LRU step, share of prefill 8 at 64", "RG-LRU step, share of decode at 64",
                               "RG-LRU alone, 32 tokens"};
   const QString attention = "attention, share of prefill 8 at 64";
-  QTest::newRow("griffin") << goldenFolder("griffin-tiny") << QStringList{batch};
-  QTest::newRow("hawk") << goldenFolder("hawk-tiny") << QStringList{attention, batch};
+  QTest::newRow("griffin") << goldenFolder("griffin-tiny") << QStringList{};
+  QTest::newRow("hawk") << goldenFolder("hawk-tiny") << QStringList{attention};
   const QString mqa = cli_.file("mqa");
   COMPARE_CODE(cli_.run({"make-model", "--preset", "tiny-mqa", "--seed", "1", "--out", mqa}), 0);
   QTest::newRow("mqa") << mqa
                        << recurrent + QStringList{attention, "a token at 1000000 ÷ at 64",
-                                                  "memory at 1000000 less that at 64", batch};
+                                                  "memory at 1000000 less that at 64"};
 }
 
 void CliBenchTest::everyGoalHasItsRow() {
@@ -122,7 +125,7 @@ void CliBenchTest::everyGoalHasItsRow() {
                        "full trace, more time a token",
                        "copy of the state at 64"};
   if (!unmeasured.contains("RG-LRU alone, 32 tokens")) expected += "copy of its recurrent part";
-  expected += "decode of 16 sequences, times the tokens of one";
+  expected += "decode of 16 sequences at 64, times the tokens of one";
   QStringList found;
   for (const QJsonObject& row : goals(model)) {
     const QString name = row["figure"].toString();
@@ -228,6 +231,9 @@ void CliBenchTest::wrongOptionsAreRefused_data() {
   QTest::newRow("empty part") << QStringList{"--goals", "--only", ""} << QByteArray("--only");
   QTest::newRow("only without goals") << QStringList{"--only", "decode"} << QByteArray("--goals");
   QTest::newRow("goals and a figure") << QStringList{"--goals", "--snapshot"} << QByteArray("--only");
+  QTest::newRow("batch of what") << QStringList{"--batch", "4"} << QByteArray("--batch goes with --decode");
+  QTest::newRow("batch too large") << QStringList{"--decode", "1", "--batch", "1,513"}
+                                   << QByteArray("from 1 to 512, found '513'");
   QTest::newRow("no runs") << QStringList{"--goals", "--runs", "0"}
                            << QByteArray("from 1 to 1000, found '0'");
   QTest::newRow("prefill of nothing") << QStringList{"--prefill", "0"} << QByteArray("found '0'");

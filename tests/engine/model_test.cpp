@@ -66,7 +66,8 @@ void ModelTest::headIsNotScaled() {
   CpuBackend backend(weights, referenceOps(), 1, LoadOptions{}.movedFrom);
   const auto state = backend.newState();
   const std::int32_t token = 5;
-  backend.begin(*state, 0, std::span(&token, 1), {Observe::nothing, 1});
+  const ChunkPart part{state.get(), 0, std::span(&token, 1)};
+  backend.begin(std::span(&part, 1), {Observe::nothing, 1});
   const std::span<const float> logits = backend.head(0, 1);
   const auto* table = static_cast<const float*>(weights->embedding.data);
   const auto D = static_cast<std::size_t>(config.D);

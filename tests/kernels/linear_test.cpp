@@ -52,7 +52,9 @@ class LinearTest : public QObject {
   void linearMatchesDoubleForEveryTokenCount();
   void longSumsStayAccurateAndRejectHalfPrecision();
   void samePoolSizeGivesTheSameBits();
+  void rowsHaveTheirBitsAlone();
   void blockLinearMatchesDoubleAtEveryTail();
+  void blocksHaveTheirBitsAlone();
   void blockLinearMatchesDoubleForManyTokens();
   void blocksMayHaveFewerOutputsThanInputs();
   void trap2ContractsOverTheFirstIndex();
@@ -88,7 +90,7 @@ void LinearTest::linearMatchesDoubleForEveryTokenCount() {
   const std::int64_t cols = 203;
   for (const DType dtype : kDtypes) {
     const StoredMatrix w = randomMatrix(rows, cols, dtype, 24, 1);
-    for (const std::int64_t T : {1, 2, 3, 4, 5, 7, 8, 9, 16, 33}) {
+    for (const std::int64_t T : {1, 2, 3, 4, 5, 7, 8, 9, 16, 33, 64, 65}) {
       const std::vector<float> x = randomVector(T * cols, 25);
       const std::vector<double> expected = exactLinear(x, w.values, nullptr, T, rows, cols);
       for (const int threads : {1, 2, 3}) {
@@ -135,6 +137,46 @@ void LinearTest::samePoolSizeGivesTheSameBits() {
     cpu::linear({x.data(), w.view, nullptr, T, first.data()}, a);
     cpu::linear({x.data(), w.view, nullptr, T, second.data()}, b);
     QCOMPARE(first, second);
+  }
+}
+
+// Several parts of columns, and a tail of the last one.
+void LinearTest::rowsHaveTheirBitsAlone() {
+  forEachSetup([](ThreadPool& pool, const std::string& setup) {
+    for (const DType dtype : kDtypes) {
+      for (const std::int64_t cols : {5, 96, 1600, 2565}) {
+        const std::int64_t rows = 61;
+        const StoredMatrix w = randomMatrix(rows, cols, dtype, 28, 1);
+        const std::vector<float> bias = randomVector(rows, 29);
+        for (const std::int64_t T : {2, 3, 4, 5, 6, 7, 17, 70}) {
+          const std::vector<float> x = randomVector(T * cols, 30);
+          std::vector<float> together(asSize(T * rows));
+          std::vector<float> alone(asSize(T * rows));
+          cpu::linear({x.data(), w.view, bias.data(), T, together.data(), true}, pool);
+          for (std::int64_t t = 0; t < T; ++t)
+            cpu::linear({x.data() + t * cols, w.view, bias.data(), 1, alone.data() + t * rows}, pool);
+          QVERIFY2(together == alone, (setup + " " + dtypeName(dtype) + ", cols " + std::to_string(cols) +
+                                       ", T " + std::to_string(T))
+                                          .c_str());
+        }
+      }
+    }
+  });
+}
+
+void LinearTest::blocksHaveTheirBitsAlone() {
+  const std::int64_t G = 3, B = 21, T = 40;
+  ThreadPool pool(2);
+  for (const DType dtype : kDtypes) {
+    const StoredMatrix w = randomMatrix(G * B, B, dtype, 31, 1);
+    const std::vector<float> bias = randomVector(G * B, 32);
+    const std::vector<float> x = randomVector(T * G * B, 33);
+    std::vector<float> together(asSize(T * G * B));
+    std::vector<float> alone(asSize(T * G * B));
+    cpu::blockLinear({x.data(), w.view, bias.data(), T, G, B, together.data(), true}, pool);
+    for (std::int64_t t = 0; t < T; ++t)
+      cpu::blockLinear({x.data() + t * G * B, w.view, bias.data(), 1, G, B, alone.data() + t * G * B}, pool);
+    QVERIFY2(together == alone, dtypeName(dtype));
   }
 }
 
