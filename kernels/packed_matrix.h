@@ -19,7 +19,7 @@ namespace eyrie::kernels {
 
 class ThreadPool;
 
-inline constexpr int kPackedVersion = 1;
+inline constexpr int kPackedVersion = 2;
 inline constexpr std::int64_t kPackedRows = 16;
 inline constexpr std::int64_t kPackedScaleBytes = kPackedRows * 2;
 inline constexpr std::int64_t kPackedColumns = 8;  // a group's length is a multiple of it
@@ -52,7 +52,8 @@ float matrixElement(const MatrixView& matrix, std::int64_t row, std::int64_t col
 
 namespace reference {
 // The specification of quantising: the scale is the smallest bf16 that reaches the row's largest magnitude in
-// the group (int8), or that maps it to -8 (int4, so its sign may be negative); weights round to the nearest.
+// the group (int8), or that of least squared error among a few that map it to about -8 (int4, so its sign may
+// be negative; kFitSteps of pack_matrix.h); weights round to the nearest.
 // `from` is f32, f16 or bf16; `out` has packedBytes(to, rows, cols).
 void pack(const MatrixView& from, DType to, std::byte* out);
 }  // namespace reference

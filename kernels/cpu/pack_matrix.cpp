@@ -42,6 +42,26 @@ float extremeOf(const float* values, std::int64_t count) {
   return 0;
 }
 
+// The sums of fittedScale() over at most 32 values. `toUnits` is -kFitUnits / extreme.
+void fitSums(const float* values, std::int64_t count, float toUnits, Fit* fits) {
+  const std::int64_t lanes = laneCount();
+  const FloatTag d;
+  FloatVec valueCodes[kFits];
+  FloatVec codeCodes[kFits];
+  for (int i = 0; i < kFits; ++i) valueCodes[i] = codeCodes[i] = hn::Zero(d);
+  for (std::int64_t c = 0; c < count; c += lanes) {
+    const FloatVec value = loadUpTo(values + c, std::min(lanes, count - c));
+    const FloatVec units = hn::Round(hn::Mul(value, hn::Set(d, toUnits)));
+    for (int i = 0; i < kFits; ++i) {
+      const FloatVec scaled = hn::Mul(units, hn::Set(d, kFitSteps[i] / kFitUnits));
+      const FloatVec code = hn::Min(hn::Max(hn::Round(scaled), hn::Set(d, -8.0F)), hn::Set(d, 7.0F));
+      valueCodes[i] = hn::MulAdd(units, code, valueCodes[i]);
+      codeCodes[i] = hn::MulAdd(code, code, codeCodes[i]);
+    }
+  }
+  for (int i = 0; i < kFits; ++i) fits[i] = {sumOf(valueCodes[i]), sumOf(codeCodes[i])};
+}
+
 void quantise(const float* values, std::int64_t count, float inverse, float bottom, float top,
               signed char* codes) {
   const std::int64_t lanes = laneCount();
@@ -70,15 +90,24 @@ namespace eyrie::kernels::cpu {
 namespace {
 
 HWY_EXPORT(extremeOf);
+HWY_EXPORT(fitSums);
 HWY_EXPORT(quantise);
 
 // Below this a row counts as zero: its inverse would overflow.
 constexpr float kSmallest = 1e-30F;
 
+GroupScale scaleOf(DType to, const float* values, std::int64_t count) {
+  const float extreme = HWY_DYNAMIC_DISPATCH(extremeOf)(values, count);
+  const GroupScale plain = groupScale(to, extreme);
+  if (to == DType::int8 || plain.inverse == 0) return plain;
+  Fit fits[kFits];
+  HWY_DYNAMIC_DISPATCH(fitSums)(values, count, -kFitUnits / extreme, fits);
+  return fittedScale(extreme, fits);
+}
+
 void packBlock(const MatrixView& from, DType to, std::int64_t firstRow, std::byte* out) {
   const std::int64_t group = packedGroup(to);
   const std::int64_t rows = std::min(kPackedRows, from.rows - firstRow);
-  const auto extreme = HWY_DYNAMIC_DISPATCH(extremeOf);
   const auto quantiseRow = HWY_DYNAMIC_DISPATCH(quantise);
   const float top = to == DType::int8 ? 127.0F : 7.0F;
   const float bottom = to == DType::int8 ? -127.0F : -8.0F;
@@ -92,7 +121,7 @@ void packBlock(const MatrixView& from, DType to, std::int64_t firstRow, std::byt
     std::uint16_t scales[kPackedRows] = {};
     for (std::int64_t r = 0; r < rows; ++r) {
       float* row = values.data() + r * from.cols + col;
-      const GroupScale scale = groupScale(to, extreme(row, count));
+      const GroupScale scale = scaleOf(to, row, count);
       scales[r] = scale.bits;
       signed char* code = codes.data() + r * group;
       if (scale.inverse == 0) {
@@ -116,6 +145,20 @@ GroupScale groupScale(DType to, float extreme) {
   const float exact = to == DType::int8 ? std::abs(extreme) / 127.0F : extreme / -8.0F;
   auto bits = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(exact) >> 16);
   if (bf16ToFloat(bits) != exact) ++bits;  // away from zero, so that the extreme stays within the codes
+  return {bits, 1.0F / bf16ToFloat(bits)};
+}
+
+GroupScale fittedScale(float extreme, const Fit* fits) {
+  // The error is what is left of the values' squares: the more of valueCodes^2 / codeCodes, the less.
+  const auto explained = [](const Fit& fit) {
+    return static_cast<double>(fit.valueCodes) * fit.valueCodes / fit.codeCodes;
+  };
+  const Fit* best = fits;
+  for (const Fit* fit = fits + 1; fit < fits + kFits; ++fit) {
+    if (explained(*fit) > explained(*best)) best = fit;
+  }
+  const float exact = best->valueCodes / best->codeCodes * (extreme / -kFitUnits);
+  const std::uint16_t bits = floatToBf16(exact);
   return {bits, 1.0F / bf16ToFloat(bits)};
 }
 
