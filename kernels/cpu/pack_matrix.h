@@ -14,8 +14,8 @@ struct GroupScale {
   float inverse = 0;       // 1 / scale; 0 where everything is 0 or anything is not finite
 };
 
-// `extreme` is the value of largest magnitude of one row of a group, NaN where one is not finite. For int8 the
-// smallest scale that reaches it.
+// `extreme` is the value of largest magnitude of one row of a group, NaN where one is not finite. For int8
+// the smallest scale that reaches it.
 GroupScale groupScale(DType to, float extreme);
 
 // int4: the scale is looked for among those at which the extreme becomes so many steps (more than 8 are cut

@@ -74,7 +74,7 @@ class PackedLinearTest : public QObject {
   void largestSumsDoNotOverflow();
   void oneTokenAndManyGiveTheSameBits();
   void notFiniteInputsSpoilTheirTokenOnly();
-  void rejectsActivationsOfEightBits();
+  void trap38_rejectsActivationsOfEightBits();
 };
 
 void PackedLinearTest::eightBitsKeepEachWeightWithinHalfAStep() {
@@ -111,10 +111,9 @@ void PackedLinearTest::fourBitsErrLessThanOnThePlainScale() {
       error += std::pow(double{w.values[i]} - double{q.values[i]}, 2);
     }
     // The scale that is kept has 8 bits.
-    QVERIFY2(error <= 1.02 * plain, qPrintable(QStringLiteral("group at %1: squared error %2, plain %3")
-                                                   .arg(first)
-                                                   .arg(error)
-                                                   .arg(plain)));
+    QVERIFY2(error <= 1.02 * plain,
+             qPrintable(
+                 QStringLiteral("group at %1: squared error %2, plain %3").arg(first).arg(error).arg(plain)));
     all += error;
     allPlain += plain;
   });
@@ -247,7 +246,7 @@ void PackedLinearTest::notFiniteInputsSpoilTheirTokenOnly() {
   }
 }
 
-void PackedLinearTest::rejectsActivationsOfEightBits() {
+void PackedLinearTest::trap38_rejectsActivationsOfEightBits() {
   for (const DType to : kPacked) {
     const PackedMatrix w = packed(randomMatrix(40, 4096, DType::f32, 13).view, to);
     const std::vector<float> x = randomVector(4096, 14);
