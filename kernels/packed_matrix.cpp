@@ -29,8 +29,7 @@ int quantised(const unsigned char* weights, DType dtype, std::int64_t row, std::
   }
   const unsigned char* word = weights + column / 8 * 4 * kPackedRows + 4 * row + 2 * (column % 2);
   const int bits = word[0] | word[1] << 8;
-  const int nibble = bits >> (column % 8 / 2 * 4) & 0xf;
-  return nibble < 8 ? nibble : nibble - 16;
+  return (bits >> (column % 8 / 2 * 4) & 0xf) - 8;
 }
 
 }  // namespace

@@ -5,8 +5,8 @@
 // (int4); the last group is as long as what is left, rounded up to 8 columns of zeros. A group is 16 bf16
 // scales, one a row, then the weights: weight = q * scale, q in -127..127 or -8..7.
 //   int8: for each pair of columns 32 bytes: row r's two at 2r.
-//   int4: for each 8 columns 64 bytes: row r's at 4r, two 16-bit words; nibble j (from the low end, two's
-//         complement) of the first word is column 2j, of the second 2j + 1.
+//   int4: for each 8 columns 64 bytes: row r's at 4r, two 16-bit words; nibble j (from the low end; q + 8) of
+//         the first word is column 2j, of the second 2j + 1.
 // That is 8.06 and 4.5 bits a weight. A row of a group that holds an infinity or NaN has the scale NaN.
 #pragma once
 

@@ -175,7 +175,7 @@ void interleaveCodes(DType to, const signed char* codes, std::int64_t stride, st
       const signed char* at = codes + r * stride + c;
       for (int odd = 0; odd < 2; ++odd, out += 2) {
         unsigned word = 0;
-        for (int j = 0; j < 4; ++j) word |= (static_cast<unsigned>(at[2 * j + odd]) & 0xfU) << (4 * j);
+        for (int j = 0; j < 4; ++j) word |= static_cast<unsigned>(at[2 * j + odd] + 8) << (4 * j);
         const auto stored = static_cast<std::uint16_t>(word);
         std::memcpy(out, &stored, 2);
       }
