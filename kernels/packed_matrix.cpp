@@ -67,16 +67,14 @@ cpu::GroupScale scaleOf(DType to, std::span<const float> values) {
     if (std::abs(value) > std::abs(extreme)) extreme = value;
   }
   if (to == DType::int8 || cpu::groupScale(to, extreme).inverse == 0) return cpu::groupScale(to, extreme);
-  cpu::Fit fits[cpu::kFits];
-  for (int i = 0; i < cpu::kFits; ++i) {
-    for (const float value : values) {
-      const float units = std::nearbyint(value * (-cpu::kFitUnits / extreme));
-      const float code = codeOf(to, units * (cpu::kFitSteps[i] / cpu::kFitUnits));
-      fits[i].valueCodes += units * code;
-      fits[i].codeCodes += code * code;
-    }
+  cpu::Fit fit;
+  for (const float value : values) {
+    const float units = std::nearbyint(value * (-cpu::kFitUnits / extreme));
+    const float code = codeOf(to, units * (8.0F / cpu::kFitUnits));
+    fit.valueCodes += units * code;
+    fit.codeCodes += code * code;
   }
-  return cpu::fittedScale(extreme, fits);
+  return cpu::fittedScale(extreme, fit);
 }
 
 void packGroup(const MatrixView& from, DType to, std::int64_t firstRow, std::int64_t firstCol,

@@ -52,8 +52,8 @@ float matrixElement(const MatrixView& matrix, std::int64_t row, std::int64_t col
 
 namespace reference {
 // The specification of quantising: the scale is the smallest bf16 that reaches the row's largest magnitude in
-// the group (int8), or that of least squared error among a few that map it to about -8 (int4, so its sign may
-// be negative; kFitSteps of pack_matrix.h); weights round to the nearest.
+// the group (int8), or that of least squared error for the codes of a scale that maps it to -8 (int4, so its
+// sign may be negative); weights round to the nearest.
 // `from` is f32, f16 or bf16; `out` has packedBytes(to, rows, cols).
 void pack(const MatrixView& from, DType to, std::byte* out);
 }  // namespace reference

@@ -42,24 +42,21 @@ float extremeOf(const float* values, std::int64_t count) {
   return 0;
 }
 
-// The sums of fittedScale() over at most 32 values. `toUnits` is -kFitUnits / extreme.
-void fitSums(const float* values, std::int64_t count, float toUnits, Fit* fits) {
+// `toUnits` is -kFitUnits / extreme.
+Fit fitOf(const float* values, std::int64_t count, float toUnits) {
   const std::int64_t lanes = laneCount();
   const FloatTag d;
-  FloatVec valueCodes[kFits];
-  FloatVec codeCodes[kFits];
-  for (int i = 0; i < kFits; ++i) valueCodes[i] = codeCodes[i] = hn::Zero(d);
+  FloatVec valueCodes = hn::Zero(d);
+  FloatVec codeCodes = hn::Zero(d);
   for (std::int64_t c = 0; c < count; c += lanes) {
     const FloatVec value = loadUpTo(values + c, std::min(lanes, count - c));
     const FloatVec units = hn::Round(hn::Mul(value, hn::Set(d, toUnits)));
-    for (int i = 0; i < kFits; ++i) {
-      const FloatVec scaled = hn::Mul(units, hn::Set(d, kFitSteps[i] / kFitUnits));
-      const FloatVec code = hn::Min(hn::Max(hn::Round(scaled), hn::Set(d, -8.0F)), hn::Set(d, 7.0F));
-      valueCodes[i] = hn::MulAdd(units, code, valueCodes[i]);
-      codeCodes[i] = hn::MulAdd(code, code, codeCodes[i]);
-    }
+    const FloatVec rounded = hn::Round(hn::Mul(units, hn::Set(d, 8.0F / kFitUnits)));
+    const FloatVec code = hn::Min(hn::Max(rounded, hn::Set(d, -8.0F)), hn::Set(d, 7.0F));
+    valueCodes = hn::MulAdd(units, code, valueCodes);
+    codeCodes = hn::MulAdd(code, code, codeCodes);
   }
-  for (int i = 0; i < kFits; ++i) fits[i] = {sumOf(valueCodes[i]), sumOf(codeCodes[i])};
+  return {sumOf(valueCodes), sumOf(codeCodes)};
 }
 
 void quantise(const float* values, std::int64_t count, float inverse, float bottom, float top,
@@ -90,7 +87,7 @@ namespace eyrie::kernels::cpu {
 namespace {
 
 HWY_EXPORT(extremeOf);
-HWY_EXPORT(fitSums);
+HWY_EXPORT(fitOf);
 HWY_EXPORT(quantise);
 
 // Below this a row counts as zero: its inverse would overflow.
@@ -100,9 +97,7 @@ GroupScale scaleOf(DType to, const float* values, std::int64_t count) {
   const float extreme = HWY_DYNAMIC_DISPATCH(extremeOf)(values, count);
   const GroupScale plain = groupScale(to, extreme);
   if (to == DType::int8 || plain.inverse == 0) return plain;
-  Fit fits[kFits];
-  HWY_DYNAMIC_DISPATCH(fitSums)(values, count, -kFitUnits / extreme, fits);
-  return fittedScale(extreme, fits);
+  return fittedScale(extreme, HWY_DYNAMIC_DISPATCH(fitOf)(values, count, -kFitUnits / extreme));
 }
 
 void packBlock(const MatrixView& from, DType to, std::int64_t firstRow, std::byte* out) {
@@ -148,17 +143,8 @@ GroupScale groupScale(DType to, float extreme) {
   return {bits, 1.0F / bf16ToFloat(bits)};
 }
 
-GroupScale fittedScale(float extreme, const Fit* fits) {
-  // The error is what is left of the values' squares: the more of valueCodes^2 / codeCodes, the less.
-  const auto explained = [](const Fit& fit) {
-    return static_cast<double>(fit.valueCodes) * fit.valueCodes / fit.codeCodes;
-  };
-  const Fit* best = fits;
-  for (const Fit* fit = fits + 1; fit < fits + kFits; ++fit) {
-    if (explained(*fit) > explained(*best)) best = fit;
-  }
-  const float exact = best->valueCodes / best->codeCodes * (extreme / -kFitUnits);
-  const std::uint16_t bits = floatToBf16(exact);
+GroupScale fittedScale(float extreme, const Fit& fit) {
+  const std::uint16_t bits = floatToBf16(fit.valueCodes / fit.codeCodes * (extreme / -kFitUnits));
   return {bits, 1.0F / bf16ToFloat(bits)};
 }
 

@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 
 #include "kernels/dtype.h"
 
@@ -18,17 +17,15 @@ struct GroupScale {
 // the smallest scale that reaches it.
 GroupScale groupScale(DType to, float extreme);
 
-// int4: the scale is looked for among those at which the extreme becomes so many steps (more than 8 are cut
-// off). Values are taken as integers, the extreme as -kFitUnits: then sums are exact in whatever order.
+// int4: values as integers, the extreme as -kFitUnits, and their codes on a scale that maps it to -8. Sums of
+// integers are exact in whatever order.
 inline constexpr float kFitUnits = 2048;
-inline constexpr float kFitSteps[] = {8.0F, 7.2F, 7.6F, 8.4F, 8.8F};
-inline constexpr int kFits = static_cast<int>(std::size(kFitSteps));
 struct Fit {
   float valueCodes = 0;  // sum of value * code
   float codeCodes = 0;   // sum of code * code
 };
-// The scale of least squared error, for the codes of the best of kFits fits.
-GroupScale fittedScale(float extreme, const Fit* fits);
+// The scale of least squared error for these codes.
+GroupScale fittedScale(float extreme, const Fit& fit);
 
 // codes (16, stride) of which `columns` count, a multiple of 8, to the group's weight bytes.
 void interleaveCodes(DType to, const signed char* codes, std::int64_t stride, std::int64_t columns,
