@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <span>
 #include <vector>
 
 #include "kernels/cpu/pack_matrix.h"
@@ -28,8 +29,7 @@ int quantised(const unsigned char* weights, DType dtype, std::int64_t row, std::
   }
   const unsigned char* word = weights + column / 8 * 4 * kPackedRows + 4 * row + 2 * (column % 2);
   const int bits = word[0] | word[1] << 8;
-  const int nibble = bits >> (column % 8 / 2 * 4) & 0xf;
-  return nibble < 8 ? nibble : nibble - 16;
+  return (bits >> (column % 8 / 2 * 4) & 0xf) - 8;
 }
 
 }  // namespace
@@ -55,27 +55,42 @@ float matrixElement(const MatrixView& matrix, std::int64_t row, std::int64_t col
 namespace reference {
 namespace {
 
+float codeOf(DType to, float scaled) {
+  return to == DType::int8 ? std::clamp(std::nearbyint(scaled), -127.0F, 127.0F)
+                           : std::clamp(std::nearbyint(scaled), -8.0F, 7.0F);
+}
+
+cpu::GroupScale scaleOf(DType to, std::span<const float> values) {
+  float extreme = 0;
+  for (const float value : values) {
+    if (!std::isfinite(value)) return cpu::groupScale(to, NAN);
+    if (std::abs(value) > std::abs(extreme)) extreme = value;
+  }
+  if (to == DType::int8 || cpu::groupScale(to, extreme).inverse == 0) return cpu::groupScale(to, extreme);
+  cpu::Fit fit;
+  for (const float value : values) {
+    const float units = std::nearbyint(value * (-cpu::kFitUnits / extreme));
+    const float code = codeOf(to, units * (8.0F / cpu::kFitUnits));
+    fit.valueCodes += units * code;
+    fit.codeCodes += code * code;
+  }
+  return cpu::fittedScale(extreme, fit);
+}
+
 void packGroup(const MatrixView& from, DType to, std::int64_t firstRow, std::int64_t firstCol,
                std::byte* out) {
   const std::int64_t count = std::min(packedGroup(to), from.cols - firstCol);
   std::vector<signed char> codes(static_cast<std::size_t>(kPackedRows * packedGroup(to)));
+  std::vector<float> values(static_cast<std::size_t>(count));
   for (std::int64_t r = 0; r < std::min(kPackedRows, from.rows - firstRow); ++r) {
-    float extreme = 0;
-    bool finite = true;
     for (std::int64_t c = 0; c < count; ++c) {
-      const float value = matrixElement(from, firstRow + r, firstCol + c);
-      finite = finite && std::isfinite(value);
-      if (std::abs(value) > std::abs(extreme)) extreme = value;
+      values[static_cast<std::size_t>(c)] = matrixElement(from, firstRow + r, firstCol + c);
     }
-    const cpu::GroupScale scale = cpu::groupScale(to, finite ? extreme : NAN);
+    const cpu::GroupScale scale = scaleOf(to, values);
     std::memcpy(out + 2 * r, &scale.bits, sizeof scale.bits);
-    for (std::int64_t c = 0; c < count; ++c) {
-      const float value = finite ? matrixElement(from, firstRow + r, firstCol + c) : 0.0F;
-      const float code = std::nearbyint(value * scale.inverse);
-      const float top = to == DType::int8 ? 127.0F : 7.0F;
-      const float bottom = to == DType::int8 ? -127.0F : -8.0F;
+    for (std::int64_t c = 0; c < count && scale.inverse != 0; ++c) {
       codes[static_cast<std::size_t>(r * packedGroup(to) + c)] =
-          static_cast<signed char>(std::clamp(code, bottom, top));
+          static_cast<signed char>(codeOf(to, values[static_cast<std::size_t>(c)] * scale.inverse));
     }
   }
   cpu::interleaveCodes(to, codes.data(), packedGroup(to), roundUp(count, kPackedColumns),

@@ -5,8 +5,8 @@
 // (int4); the last group is as long as what is left, rounded up to 8 columns of zeros. A group is 16 bf16
 // scales, one a row, then the weights: weight = q * scale, q in -127..127 or -8..7.
 //   int8: for each pair of columns 32 bytes: row r's two at 2r.
-//   int4: for each 8 columns 64 bytes: row r's at 4r, two 16-bit words; nibble j (from the low end, two's
-//         complement) of the first word is column 2j, of the second 2j + 1.
+//   int4: for each 8 columns 64 bytes: row r's at 4r, two 16-bit words; nibble j (from the low end; q + 8) of
+//         the first word is column 2j, of the second 2j + 1.
 // That is 8.06 and 4.5 bits a weight. A row of a group that holds an infinity or NaN has the scale NaN.
 #pragma once
 
@@ -19,7 +19,7 @@ namespace eyrie::kernels {
 
 class ThreadPool;
 
-inline constexpr int kPackedVersion = 1;
+inline constexpr int kPackedVersion = 2;
 inline constexpr std::int64_t kPackedRows = 16;
 inline constexpr std::int64_t kPackedScaleBytes = kPackedRows * 2;
 inline constexpr std::int64_t kPackedColumns = 8;  // a group's length is a multiple of it
@@ -52,7 +52,8 @@ float matrixElement(const MatrixView& matrix, std::int64_t row, std::int64_t col
 
 namespace reference {
 // The specification of quantising: the scale is the smallest bf16 that reaches the row's largest magnitude in
-// the group (int8), or that maps it to -8 (int4, so its sign may be negative); weights round to the nearest.
+// the group (int8), or that of least squared error for the codes of a scale that maps it to -8 (int4, so its
+// sign may be negative); weights round to the nearest.
 // `from` is f32, f16 or bf16; `out` has packedBytes(to, rows, cols).
 void pack(const MatrixView& from, DType to, std::byte* out);
 }  // namespace reference

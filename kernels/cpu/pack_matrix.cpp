@@ -42,6 +42,23 @@ float extremeOf(const float* values, std::int64_t count) {
   return 0;
 }
 
+// `toUnits` is -kFitUnits / extreme.
+Fit fitOf(const float* values, std::int64_t count, float toUnits) {
+  const std::int64_t lanes = laneCount();
+  const FloatTag d;
+  FloatVec valueCodes = hn::Zero(d);
+  FloatVec codeCodes = hn::Zero(d);
+  for (std::int64_t c = 0; c < count; c += lanes) {
+    const FloatVec value = loadUpTo(values + c, std::min(lanes, count - c));
+    const FloatVec units = hn::Round(hn::Mul(value, hn::Set(d, toUnits)));
+    const FloatVec rounded = hn::Round(hn::Mul(units, hn::Set(d, 8.0F / kFitUnits)));
+    const FloatVec code = hn::Min(hn::Max(rounded, hn::Set(d, -8.0F)), hn::Set(d, 7.0F));
+    valueCodes = hn::MulAdd(units, code, valueCodes);
+    codeCodes = hn::MulAdd(code, code, codeCodes);
+  }
+  return {sumOf(valueCodes), sumOf(codeCodes)};
+}
+
 void quantise(const float* values, std::int64_t count, float inverse, float bottom, float top,
               signed char* codes) {
   const std::int64_t lanes = laneCount();
@@ -70,15 +87,22 @@ namespace eyrie::kernels::cpu {
 namespace {
 
 HWY_EXPORT(extremeOf);
+HWY_EXPORT(fitOf);
 HWY_EXPORT(quantise);
 
 // Below this a row counts as zero: its inverse would overflow.
 constexpr float kSmallest = 1e-30F;
 
+GroupScale scaleOf(DType to, const float* values, std::int64_t count) {
+  const float extreme = HWY_DYNAMIC_DISPATCH(extremeOf)(values, count);
+  const GroupScale plain = groupScale(to, extreme);
+  if (to == DType::int8 || plain.inverse == 0) return plain;
+  return fittedScale(extreme, HWY_DYNAMIC_DISPATCH(fitOf)(values, count, -kFitUnits / extreme));
+}
+
 void packBlock(const MatrixView& from, DType to, std::int64_t firstRow, std::byte* out) {
   const std::int64_t group = packedGroup(to);
   const std::int64_t rows = std::min(kPackedRows, from.rows - firstRow);
-  const auto extreme = HWY_DYNAMIC_DISPATCH(extremeOf);
   const auto quantiseRow = HWY_DYNAMIC_DISPATCH(quantise);
   const float top = to == DType::int8 ? 127.0F : 7.0F;
   const float bottom = to == DType::int8 ? -127.0F : -8.0F;
@@ -92,7 +116,7 @@ void packBlock(const MatrixView& from, DType to, std::int64_t firstRow, std::byt
     std::uint16_t scales[kPackedRows] = {};
     for (std::int64_t r = 0; r < rows; ++r) {
       float* row = values.data() + r * from.cols + col;
-      const GroupScale scale = groupScale(to, extreme(row, count));
+      const GroupScale scale = scaleOf(to, row, count);
       scales[r] = scale.bits;
       signed char* code = codes.data() + r * group;
       if (scale.inverse == 0) {
@@ -119,6 +143,11 @@ GroupScale groupScale(DType to, float extreme) {
   return {bits, 1.0F / bf16ToFloat(bits)};
 }
 
+GroupScale fittedScale(float extreme, const Fit& fit) {
+  const std::uint16_t bits = floatToBf16(fit.valueCodes / fit.codeCodes * (extreme / -kFitUnits));
+  return {bits, 1.0F / bf16ToFloat(bits)};
+}
+
 void interleaveCodes(DType to, const signed char* codes, std::int64_t stride, std::int64_t columns,
                      std::byte* out) {
   if (to == DType::int8) {
@@ -132,7 +161,7 @@ void interleaveCodes(DType to, const signed char* codes, std::int64_t stride, st
       const signed char* at = codes + r * stride + c;
       for (int odd = 0; odd < 2; ++odd, out += 2) {
         unsigned word = 0;
-        for (int j = 0; j < 4; ++j) word |= (static_cast<unsigned>(at[2 * j + odd]) & 0xfU) << (4 * j);
+        for (int j = 0; j < 4; ++j) word |= static_cast<unsigned>(at[2 * j + odd] + 8) << (4 * j);
         const auto stored = static_cast<std::uint16_t>(word);
         std::memcpy(out, &stored, 2);
       }

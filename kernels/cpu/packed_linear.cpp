@@ -9,199 +9,20 @@
 #include "kernels/packed_matrix.h"
 #include "kernels/thread_pool.h"
 
-// The file is compiled once per instruction set; this part of it once.
-#ifndef EYRIE_PACKED_LINEAR_ONCE
-#define EYRIE_PACKED_LINEAR_ONCE
-namespace eyrie::kernels::cpu {
-namespace {
-
-struct PackedProduct {
-  DType dtype = DType::int8;
-  const std::uint8_t* weights = nullptr;
-  std::int64_t cols = 0;
-  std::int64_t T = 0;
-  const std::int16_t* codes = nullptr;  // (T, stride): x over its row's scale, zeros from cols on
-  std::int64_t stride = 0;
-};
-
-// A row of x below this counts as zero: its inverse would overflow.
-constexpr float kSmallestRow = 1e-30F;
-
-}  // namespace
-}  // namespace eyrie::kernels::cpu
-#endif
-
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/cpu/packed_linear.cpp"
-#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>  // compiles this file once per instruction set
 
-#include "kernels/cpu/simd-inl.h"
+#include "kernels/cpu/packed_tiles-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace eyrie::kernels::cpu::HWY_NAMESPACE {
 namespace {
 
-using IntTag = hn::RebindToSigned<FloatTag>;
-using IntVec = hn::Vec<IntTag>;
+// A row of x below this counts as zero: its inverse would overflow.
+constexpr float kSmallestRow = 1e-30F;
 
-constexpr std::int64_t kLanes = static_cast<std::int64_t>(kMaxLanes);
-constexpr int kVecs = static_cast<int>(kPackedRows / kLanes);  // of one block's rows
-
-// Columns whose products fit 32 bits: 256 * 127 * 32767 < 2^31.
-constexpr std::int64_t kReach = 256;
-
-#if HWY_TARGET == HWY_SCALAR
-
-struct Pairs {  // of one row
-  std::int16_t first, second;
-};
-
-HWY_INLINE Pairs loadWords(const void* from) {
-  Pairs pairs;
-  std::memcpy(&pairs, from, sizeof pairs);
-  return pairs;
-}
-HWY_INLINE Pairs loadCodes(const std::int8_t* from) {
-  return {from[0], from[1]};
-}
-HWY_INLINE Pairs everywhere(const std::int16_t* from) {
-  return {from[0], from[1]};
-}
-template <int j>
-HWY_INLINE Pairs nibbles(Pairs words) {
-  const auto nibble = [](int word) { return static_cast<std::int16_t>(((word >> (4 * j) & 0xf) ^ 8) - 8); };
-  return {nibble(words.first), nibble(words.second)};
-}
-HWY_INLINE IntVec addProducts(IntVec sum, Pairs weights, Pairs x) {
-  return hn::Add(sum, hn::Set(IntTag(), weights.first * x.first + weights.second * x.second));
-}
-
-#else
-
-using ShortTag = hn::Repartition<std::int16_t, IntTag>;
-using Pairs = hn::Vec<ShortTag>;  // two columns a row
-
-HWY_INLINE Pairs loadWords(const void* from) {
-  return hn::LoadU(ShortTag(), static_cast<const std::int16_t*>(from));
-}
-HWY_INLINE Pairs loadCodes(const std::int8_t* from) {
-  return hn::PromoteTo(ShortTag(), hn::LoadU(hn::Rebind<std::int8_t, ShortTag>(), from));
-}
-// The same two columns for every row.
-HWY_INLINE Pairs everywhere(const std::int16_t* from) {
-  std::int32_t pair = 0;
-  std::memcpy(&pair, from, sizeof pair);
-  return hn::BitCast(ShortTag(), hn::Set(IntTag(), pair));
-}
-// Nibble j of each word, with its sign.
-template <int j>
-HWY_INLINE Pairs nibbles(Pairs words) {
-  return hn::ShiftRight<12>(hn::ShiftLeft<12 - 4 * j>(words));
-}
-// sum + the products of each row's two columns.
-HWY_INLINE IntVec addProducts(IntVec sum, Pairs weights, Pairs x) {
-#if HWY_ARCH_X86
-  IntVec unused = hn::Zero(IntTag());
-  IntVec added = hn::ReorderWidenMulAccumulate(IntTag(), weights, x, sum, unused);
-  // Else GCC computes the products of later columns first, and runs out of registers.
-  asm volatile("" : "+x"(added.raw));
-  return added;
-#else
-  const IntTag d;
-  const auto first = [d](Pairs pairs) {
-    return hn::ShiftRight<16>(hn::ShiftLeft<16>(hn::BitCast(d, pairs)));
-  };
-  const auto second = [d](Pairs pairs) { return hn::ShiftRight<16>(hn::BitCast(d, pairs)); };
-  return hn::Add(sum, hn::Add(hn::Mul(first(weights), first(x)), hn::Mul(second(weights), second(x))));
-#endif
-}
-
-#endif
-
-template <int kTokens>
-HWY_INLINE void addPairs(const Pairs (&pairs)[kVecs], const std::int16_t* x, std::int64_t stride,
-                         IntVec (&sums)[kTokens][kVecs]) {
-  for (int t = 0; t < kTokens; ++t) {
-    const Pairs in = everywhere(x + t * stride);
-    for (int v = 0; v < kVecs; ++v) sums[t][v] = addProducts(sums[t][v], pairs[v], in);
-  }
-}
-
-template <int j, int kTokens>
-HWY_INLINE void addNibbles(const Pairs (&words)[kVecs], const std::int16_t* x, std::int64_t stride,
-                           IntVec (&sums)[kTokens][kVecs]) {
-  Pairs pairs[kVecs];
-  for (int v = 0; v < kVecs; ++v) pairs[v] = nibbles<j>(words[v]);
-  addPairs<kTokens>(pairs, x + 2 * j, stride, sums);
-}
-
-// Weights needed a little later: the processor's own look-ahead ends at each page of 4096 bytes.
-template <std::int64_t kBytes>
-HWY_INLINE void prefetchAhead(const std::uint8_t* w) {
-  constexpr std::int64_t kAhead = 1024;
-  for (std::int64_t i = 0; i < kBytes; i += 64) hwy::Prefetch(w + kAhead + i);
-}
-
-// sums += the products of 8 columns of 16 rows.
-template <DType kType, int kTokens>
-HWY_INLINE void addColumns(const std::uint8_t* w, const std::int16_t* x, std::int64_t stride,
-                           IntVec (&sums)[kTokens][kVecs]) {
-  Pairs pairs[kVecs];
-  if constexpr (kType == DType::int8) {
-    for (int c = 0; c < 8; c += 2) {
-      const auto* codes = reinterpret_cast<const std::int8_t*>(w + c * kPackedRows);
-      for (int v = 0; v < kVecs; ++v) pairs[v] = loadCodes(codes + 2 * v * kLanes);
-      addPairs<kTokens>(pairs, x + c, stride, sums);
-    }
-  } else {
-    for (int v = 0; v < kVecs; ++v) pairs[v] = loadWords(w + 4 * v * kLanes);
-    addNibbles<0, kTokens>(pairs, x, stride, sums);
-    addNibbles<1, kTokens>(pairs, x, stride, sums);
-    addNibbles<2, kTokens>(pairs, x, stride, sums);
-    addNibbles<3, kTokens>(pairs, x, stride, sums);
-  }
-}
-
-// out (kTokens, outStride) += what at most kReach columns of 16 rows add, in units of x's scales. `w` is the
-// start of a group.
-template <DType kType, int kTokens>
-HWY_NOINLINE void addTile(const std::uint8_t* w, std::int64_t columns, const std::int16_t* x,
-                          std::int64_t stride, float* out, std::int64_t outStride) {
-  const FloatTag d;
-  const hn::Rebind<hwy::bfloat16_t, FloatTag> dScale;
-  HWY_ALIGN float tile[kTokens][kPackedRows] = {};
-  for (std::int64_t first = 0; first < columns; first += packedGroup(kType)) {
-    const std::int64_t end = std::min(first + packedGroup(kType), columns);
-    const auto* scales = reinterpret_cast<const hwy::bfloat16_t*>(w);
-    w += kPackedScaleBytes;
-    IntVec sums[kTokens][kVecs];
-    for (int t = 0; t < kTokens; ++t) {
-      for (int v = 0; v < kVecs; ++v) sums[t][v] = hn::Zero(IntTag());
-    }
-    for (std::int64_t c = first; c < end; c += kPackedColumns) {
-      prefetchAhead<packedWeightBytes(kType, kPackedColumns)>(w);
-      addColumns<kType, kTokens>(w, x + c, stride, sums);
-      w += packedWeightBytes(kType, kPackedColumns);
-    }
-    for (int v = 0; v < kVecs; ++v) {
-      const FloatVec scale = hn::PromoteTo(d, hn::LoadU(dScale, scales + v * kLanes));
-      for (int t = 0; t < kTokens; ++t) {
-        float* to = tile[t] + v * kLanes;
-        hn::Store(hn::MulAdd(hn::ConvertTo(d, sums[t][v]), scale, hn::Load(d, to)), d, to);
-      }
-    }
-  }
-  for (int t = 0; t < kTokens; ++t) {
-    for (std::int64_t r = 0; r < kPackedRows; r += kLanes) {
-      float* to = out + t * outStride + r;
-      hn::StoreU(hn::Add(hn::LoadU(d, to), hn::Load(d, tile[t] + r)), d, to);
-    }
-  }
-}
-
-using AddTile = void (*)(const std::uint8_t*, std::int64_t, const std::int16_t*, std::int64_t, float*,
-                         std::int64_t);
+using AddTile = void (*)(const std::uint8_t*, std::int64_t, const TokenCodes&, float*, std::int64_t);
 
 // Tokens of one tile: two vectors a token, six tokens and the weights fill the sixteen registers of AVX2.
 constexpr std::int64_t kTileTokens = 6;
@@ -213,38 +34,69 @@ AddTile tileOf(std::int64_t tokens) {
   return kTiles[std::min(tokens, kTileTokens) - 1];
 }
 
+bool splitsCodes(DType dtype, std::int64_t T) {
+  return kByteTiles && dtype == DType::int4 && T == 1;
+}
+
 template <DType kType>
-void addBlocks(const PackedProduct& args, std::int64_t block, std::int64_t blocks, float* out) {
+void addBlocks(const LinearArgs& args, const TokenCodes& x, std::int64_t block, std::int64_t blocks,
+               float* out) {
   const std::int64_t width = blocks * kPackedRows;
-  const std::int64_t blockBytes = packedBlockBytes(kType, args.cols);
-  const std::uint8_t* w = args.weights + block * blockBytes;
-  const std::int64_t padded = roundUp(args.cols, kPackedColumns);
+  const std::int64_t blockBytes = packedBlockBytes(kType, args.weight.cols);
+  const auto* w = static_cast<const std::uint8_t*>(args.weight.data) + block * blockBytes;
+  const std::int64_t padded = roundUp(args.weight.cols, kPackedColumns);
+  const bool bytes = splitsCodes(kType, args.T);
   std::fill_n(out, args.T * width, 0.0F);
   for (std::int64_t c = 0; c < padded; c += kReach) {
     const std::int64_t columns = std::min(kReach, padded - c);
     for (std::int64_t t = 0; t < args.T; t += kTileTokens) {
       const AddTile add = tileOf<kType>(args.T - t);
+      TokenCodes here = x;
+      here.codes += t * x.stride + c;
+      if (kType == DType::int4) here.offsets += t * x.offsetStride + c / packedGroup(kType);
       for (std::int64_t b = 0; b < blocks; ++b) {
-        add(w + b * blockBytes, columns, args.codes + t * args.stride + c, args.stride,
-            out + t * width + b * kPackedRows, width);
+        float* to = out + t * width + b * kPackedRows;
+        if (bytes) {
+          addByteTile(w + b * blockBytes, columns, here, to);
+        } else {
+          add(w + b * blockBytes, columns, here, to, width);
+        }
       }
     }
     w += packedBlockBytes(kType, columns);
   }
 }
 
+void quantise(const float* x, std::int64_t count, float inverse, std::int16_t* codes) {
+  const FloatTag d;
+  const hn::Rebind<std::int16_t, FloatTag> dCode;
+  const std::int64_t lanes = laneCount();
+  for (std::int64_t i = 0; i < count; i += lanes) {
+    const std::int64_t here = std::min(lanes, count - i);
+    const FloatVec scaled = hn::Mul(loadUpTo(x + i, here), hn::Set(d, inverse));
+    const auto code = hn::DemoteTo(dCode, hn::NearestInt(scaled));
+    if (here == lanes) {
+      hn::StoreU(code, dCode, codes + i);
+    } else {
+      HWY_ALIGN std::int16_t buffer[kMaxLanes];
+      hn::Store(code, dCode, buffer);
+      std::copy_n(buffer, here, codes + i);
+    }
+  }
+}
+
 }  // namespace
 
 // out (T, blocks * 16) = the rows of `blocks` blocks from `block` on, in units of x's scales.
-void packedBlocks(const PackedProduct& args, std::int64_t block, std::int64_t blocks, float* out) {
-  return args.dtype == DType::int8 ? addBlocks<DType::int8>(args, block, blocks, out)
-                                   : addBlocks<DType::int4>(args, block, blocks, out);
+void packedBlocks(const LinearArgs& args, const TokenCodes& x, std::int64_t block, std::int64_t blocks,
+                  float* out) {
+  return args.weight.dtype == DType::int8 ? addBlocks<DType::int8>(args, x, block, blocks, out)
+                                          : addBlocks<DType::int4>(args, x, block, blocks, out);
 }
 
 // codes = x / scale, rounded; returns the scale: NaN where x is not finite, 0 where it is all but zero.
 float quantiseRow(const float* x, std::int64_t count, std::int16_t* codes) {
   const FloatTag d;
-  const hn::Rebind<std::int16_t, FloatTag> dCode;
   const std::int64_t lanes = laneCount();
   FloatVec most = hn::Zero(d);
   FloatVec spoilt = hn::Zero(d);  // 0 * infinity and 0 * NaN are NaN
@@ -259,19 +111,21 @@ float quantiseRow(const float* x, std::int64_t count, std::int16_t* codes) {
     std::fill_n(codes, count, static_cast<std::int16_t>(0));
     return finite ? 0.0F : NAN;
   }
-  const FloatVec inverse = hn::Set(d, 32767.0F / largest);
-  for (std::int64_t i = 0; i < count; i += lanes) {
-    const std::int64_t here = std::min(lanes, count - i);
-    const auto code = hn::DemoteTo(dCode, hn::NearestInt(hn::Mul(loadUpTo(x + i, here), inverse)));
-    if (here == lanes) {
-      hn::StoreU(code, dCode, codes + i);
-    } else {
-      HWY_ALIGN std::int16_t buffer[kMaxLanes];
-      hn::Store(code, dCode, buffer);
-      std::copy_n(buffer, here, codes + i);
-    }
+  constexpr auto kMost = static_cast<float>(kLargestCode);
+  quantise(x, count, kMost / largest, codes);
+  return largest / kMost;
+}
+
+// For int4, after the codes of T tokens are known: what TokenCodes says of one of them, and its codes as
+// packedBlocks() wants them.
+void offsetRow(std::int64_t count, std::int64_t T, std::int16_t* codes, std::int32_t* offsets) {
+  constexpr std::int64_t kGroup = packedGroup(DType::int4);
+  for (std::int64_t first = 0; first < count; first += kGroup) {
+    std::int32_t sum = 0;
+    for (std::int64_t c = first; c < std::min(count, first + kGroup); ++c) sum += codes[c];
+    offsets[first / kGroup] = -8 * sum;
   }
-  return largest / 32767.0F;
+  if (splitsCodes(DType::int4, T)) splitCodes(codes, count);
 }
 
 }  // namespace eyrie::kernels::cpu::HWY_NAMESPACE
@@ -281,6 +135,7 @@ HWY_AFTER_NAMESPACE();
 namespace eyrie::kernels::cpu {
 namespace {
 
+HWY_EXPORT(offsetRow);
 HWY_EXPORT(packedBlocks);
 HWY_EXPORT(quantiseRow);
 
@@ -296,32 +151,37 @@ class Activations {
       : cols_(args.weight.cols), stride_(roundUp(cols_, kPackedColumns) + kSpread) {
     codes_.resize(static_cast<std::size_t>(args.T * stride_));
     scales_.resize(static_cast<std::size_t>(args.T));
-    const auto quantise = HWY_DYNAMIC_DISPATCH(quantiseRow);
+    if (args.weight.dtype == DType::int4) {
+      offsetStride_ = roundUp(cols_, packedGroup(DType::int4)) / packedGroup(DType::int4);
+      offsets_.resize(static_cast<std::size_t>(args.T * offsetStride_));
+    }
     pool.parallelFor(args.T, grainFor(0.3 * static_cast<double>(cols_)),
                      [&](std::int64_t begin, std::int64_t end, int) {
-                       for (std::int64_t t = begin; t < end; ++t) {
-                         std::int16_t* codes = codes_.data() + t * stride_;
-                         std::fill(codes + cols_, codes + stride_, static_cast<std::int16_t>(0));
-                         scales_[static_cast<std::size_t>(t)] = quantise(args.x + t * cols_, cols_, codes);
-                       }
+                       for (std::int64_t t = begin; t < end; ++t) fillRow(args, t);
                      });
   }
-  PackedProduct product(const LinearArgs& args) const {
-    return {args.weight.dtype,
-            static_cast<const std::uint8_t*>(args.weight.data),
-            cols_,
-            args.T,
-            codes_.data(),
-            stride_};
-  }
+  TokenCodes codes() const { return {codes_.data(), stride_, offsets_.data(), offsetStride_}; }
   float scale(std::int64_t t) const { return scales_[static_cast<std::size_t>(t)]; }
 
  private:
   // Rows a power of two apart would share the cache's few places.
   static constexpr std::int64_t kSpread = 32;
+
+  void fillRow(const LinearArgs& args, std::int64_t t) {
+    std::int16_t* codes = codes_.data() + t * stride_;
+    std::fill(codes + cols_, codes + stride_, static_cast<std::int16_t>(0));
+    scales_[static_cast<std::size_t>(t)] =
+        HWY_DYNAMIC_DISPATCH(quantiseRow)(args.x + t * cols_, cols_, codes);
+    if (offsets_.empty()) return;
+    HWY_DYNAMIC_DISPATCH(offsetRow)
+    (roundUp(cols_, kPackedColumns), args.T, codes, offsets_.data() + t * offsetStride_);
+  }
+
   std::int64_t cols_;
   std::int64_t stride_;
+  std::int64_t offsetStride_ = 0;
   std::vector<std::int16_t> codes_;
+  std::vector<std::int32_t> offsets_;
   std::vector<float> scales_;
 };
 
@@ -342,7 +202,7 @@ void finishRows(const LinearArgs& args, const Activations& x, std::int64_t row, 
 
 void packedLinear(const LinearArgs& args, ThreadPool& pool) {
   const Activations x(args, pool);
-  const PackedProduct product = x.product(args);
+  const TokenCodes codes = x.codes();
   const auto blocksOf = HWY_DYNAMIC_DISPATCH(packedBlocks);
   const std::int64_t atOnce = blocksAtOnce(args.T);
   const std::int64_t blocks = (args.weight.rows + kPackedRows - 1) / kPackedRows;
@@ -352,7 +212,7 @@ void packedLinear(const LinearArgs& args, ThreadPool& pool) {
     sums.resize(static_cast<std::size_t>(args.T * atOnce * kPackedRows));
     for (std::int64_t block = begin; block < end; block += atOnce) {
       const std::int64_t here = std::min(atOnce, end - block);
-      blocksOf(product, block, here, sums.data());
+      blocksOf(args, codes, block, here, sums.data());
       finishRows(args, x, block * kPackedRows, here * kPackedRows, sums.data());
     }
   });

@@ -66,6 +66,7 @@ class ConvertedWeightsTest : public QObject {
   void prefillEqualsSteps();
   void theStoredTypeConvertsNothing();
   void aConvertedModelSaysSo();
+  void trap37_gatesStayAsStored();
   void stopsAndReportsProgress();
   void movedWeightsAreTheSame();
   void whatWasKeptComesBack();
@@ -156,6 +157,26 @@ void ConvertedWeightsTest::aConvertedModelSaysSo() {
   QCOMPARE(model->summary().dtype, std::string("int8"));
   QVERIFY(model->stepBytes() < original->stepBytes());
   QVERIFY(model->summary().weightBytes < original->summary().weightBytes);
+}
+
+void ConvertedWeightsTest::trap37_gatesStayAsStored() {
+  const auto checkpoint = randomCheckpoint(tinyConfig("RRA", 4), 5);
+  const auto original = loadWeights(checkpoint);
+  kernels::ThreadPool pool(1);
+  const auto converted = convertWeights(original, {kernels::DType::int4, {}, {}, {}}, pool);
+  QCOMPARE(converted->embedding.data, original->embedding.data);
+  QVERIFY(converted->head.dtype == kernels::DType::int4);
+  for (std::size_t layerIdx = 0; layerIdx < original->layers.size(); ++layerIdx) {
+    const RecurrentWeights& before = original->layers[layerIdx].recurrent;
+    const RecurrentWeights& after = converted->layers[layerIdx].recurrent;
+    QCOMPARE(after.inputGate.data, before.inputGate.data);
+    QCOMPARE(after.recurrenceGate.data, before.recurrenceGate.data);
+    QVERIFY(after.inputGate.dtype == kernels::DType::f32 &&
+            after.recurrenceGate.dtype == kernels::DType::f32);
+    QCOMPARE(after.convWeight, before.convWeight);
+    QCOMPARE(after.decayRate, before.decayRate);
+    QVERIFY(converted->layers[layerIdx].mlp.down.dtype == kernels::DType::int4);
+  }
 }
 
 void ConvertedWeightsTest::stopsAndReportsProgress() {

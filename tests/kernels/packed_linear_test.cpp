@@ -28,6 +28,16 @@ PackedMatrix packed(const MatrixView& from, DType to) {
   return matrix;
 }
 
+// visit(first weight, count) for each part of a row that shares a scale.
+template <class Visit>
+void forEachGroup(const StoredMatrix& w, DType dtype, const Visit& visit) {
+  for (std::int64_t row = 0; row < w.view.rows; ++row) {
+    for (std::int64_t col = 0; col < w.view.cols; col += packedGroup(dtype)) {
+      visit(asSize(row * w.view.cols + col), asSize(std::min(packedGroup(dtype), w.view.cols - col)));
+    }
+  }
+}
+
 std::vector<double> exactLinear(const std::vector<float>& x, const PackedMatrix& w, const float* bias,
                                 std::int64_t T) {
   const std::int64_t rows = w.view.rows;
@@ -54,7 +64,8 @@ class PackedLinearTest : public QObject {
   Q_OBJECT
 
  private slots:
-  void packingKeepsEachWeightWithinHalfAStep();
+  void eightBitsKeepEachWeightWithinHalfAStep();
+  void fourBitsErrLessThanOnThePlainScale();
   void everySetPacksTheSpecifiedBytes();
   void notFiniteWeightsSpoilTheirRowOnly();
   void tinyWeightsAreZero();
@@ -63,34 +74,51 @@ class PackedLinearTest : public QObject {
   void largestSumsDoNotOverflow();
   void oneTokenAndManyGiveTheSameBits();
   void notFiniteInputsSpoilTheirTokenOnly();
-  void rejectsActivationsOfEightBits();
+  void trap38_rejectsActivationsOfEightBits();
 };
 
-void PackedLinearTest::packingKeepsEachWeightWithinHalfAStep() {
-  for (const DType to : kPacked) {
-    const StoredMatrix w = randomMatrix(21, 301, DType::bf16, 1);
-    const PackedMatrix q = packed(w.view, to);
-    for (std::int64_t row = 0; row < 21; ++row) {
-      for (std::int64_t first = 0; first < 301; first += packedGroup(to)) {
-        float largest = 0;
-        const std::int64_t end = std::min<std::int64_t>(301, first + packedGroup(to));
-        for (std::int64_t c = first; c < end; ++c)
-          largest = std::max(largest, std::abs(w.values[asSize(row * 301 + c)]));
-        // Half a step (bf16 steps are up to 1/128 longer); at the end that -8 leaves out, a whole one.
-        const float step = largest / (to == DType::int8 ? 127.0F : 8.0F) * 1.008F;
-        for (std::int64_t c = first; c < end; ++c) {
-          const float error = std::abs(q.values[asSize(row * 301 + c)] - w.values[asSize(row * 301 + c)]);
-          const float allowed = to == DType::int8 ? 0.5F * step : step;
-          QVERIFY2(error <= allowed, qPrintable(QStringLiteral("%1 row %2 col %3: %4 became %5")
-                                                    .arg(QLatin1String(dtypeName(to)))
-                                                    .arg(row)
-                                                    .arg(c)
-                                                    .arg(double{w.values[asSize(row * 301 + c)]})
-                                                    .arg(double{q.values[asSize(row * 301 + c)]})));
-        }
-      }
+void PackedLinearTest::eightBitsKeepEachWeightWithinHalfAStep() {
+  const StoredMatrix w = randomMatrix(21, 301, DType::bf16, 1);
+  const PackedMatrix q = packed(w.view, DType::int8);
+  forEachGroup(w, DType::int8, [&](std::size_t first, std::size_t count) {
+    float largest = 0;
+    for (std::size_t i = first; i < first + count; ++i) largest = std::max(largest, std::abs(w.values[i]));
+    const float step = largest / 127.0F * 1.008F;  // bf16 steps are up to 1/128 longer
+    for (std::size_t i = first; i < first + count; ++i) {
+      QVERIFY2(std::abs(q.values[i] - w.values[i]) <= 0.5F * step,
+               qPrintable(QStringLiteral("weight %1: %2 became %3")
+                              .arg(i)
+                              .arg(double{w.values[i]})
+                              .arg(double{q.values[i]})));
     }
-  }
+  });
+}
+
+void PackedLinearTest::fourBitsErrLessThanOnThePlainScale() {
+  const StoredMatrix w = randomMatrix(64, 333, DType::bf16, 1);
+  const PackedMatrix q = packed(w.view, DType::int4);
+  double all = 0;
+  double allPlain = 0;
+  forEachGroup(w, DType::int4, [&](std::size_t first, std::size_t count) {
+    float extreme = 0;
+    for (std::size_t i = first; i < first + count; ++i)
+      if (std::abs(w.values[i]) > std::abs(extreme)) extreme = w.values[i];
+    double error = 0;
+    double plain = 0;
+    for (std::size_t i = first; i < first + count; ++i) {
+      const float code = std::clamp(std::round(w.values[i] / extreme * -8.0F), -8.0F, 7.0F);
+      plain += std::pow(double{w.values[i]} - double{code * extreme / -8.0F}, 2);
+      error += std::pow(double{w.values[i]} - double{q.values[i]}, 2);
+    }
+    // The scale that is kept has 8 bits.
+    QVERIFY2(error <= 1.02 * plain,
+             qPrintable(
+                 QStringLiteral("group at %1: squared error %2, plain %3").arg(first).arg(error).arg(plain)));
+    all += error;
+    allPlain += plain;
+  });
+  QVERIFY2(all < 0.98 * allPlain,
+           qPrintable(QStringLiteral("squared error %1, plain %2").arg(all).arg(allPlain)));
 }
 
 void PackedLinearTest::everySetPacksTheSpecifiedBytes() {
@@ -218,7 +246,7 @@ void PackedLinearTest::notFiniteInputsSpoilTheirTokenOnly() {
   }
 }
 
-void PackedLinearTest::rejectsActivationsOfEightBits() {
+void PackedLinearTest::trap38_rejectsActivationsOfEightBits() {
   for (const DType to : kPacked) {
     const PackedMatrix w = packed(randomMatrix(40, 4096, DType::f32, 13).view, to);
     const std::vector<float> x = randomVector(4096, 14);
