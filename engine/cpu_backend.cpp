@@ -100,7 +100,6 @@ void CpuBackend::reserve(const ChunkPlan& plan) {
 }
 
 void CpuBackend::begin(std::span<const ChunkPart> parts, const ChunkPlan& plan) {
-  if (auto moved = mover_.take()) weights_ = std::move(moved);
   parts_.clear();
   T_ = 0;
   for (const ChunkPart& from : parts) {
@@ -209,7 +208,7 @@ void CpuBackend::complexScan(const RecurrentWeights& w, const Part& part, int la
 }
 
 RecurrentView CpuBackend::recurrentBlock(int layerIdx, Observe observe) {
-  const LayerWeights& layer = weights_->layers[count(layerIdx)];
+  const LayerWeights& layer = mover_.layer(count(layerIdx));
   const RecurrentWeights& w = layer.recurrent;
   Scratch& s = scratch_;
   norm(layer.temporalNorm);
@@ -297,7 +296,7 @@ void CpuBackend::attend(int layerIdx, const AttentionView& view) {
 }
 
 AttentionView CpuBackend::attentionBlock(int layerIdx, Observe observe) {
-  const LayerWeights& layer = weights_->layers[count(layerIdx)];
+  const LayerWeights& layer = mover_.layer(count(layerIdx));
   const AttentionWeights& w = layer.attention;
   Scratch& s = scratch_;
   AttentionView view;
@@ -319,7 +318,7 @@ AttentionView CpuBackend::attentionBlock(int layerIdx, Observe observe) {
 }
 
 void CpuBackend::mlpBlock(int layerIdx) {
-  const LayerWeights& layer = weights_->layers[count(layerIdx)];
+  const LayerWeights& layer = mover_.layer(count(layerIdx));
   const MlpWeights& w = layer.mlp;
   Scratch& s = scratch_;
   norm(layer.channelNorm);
@@ -341,7 +340,7 @@ std::span<const float> CpuBackend::head(std::int64_t firstRow, std::int64_t rows
                poolFor(4.0 * static_cast<double>(rows * config_.D)));
   const double products = static_cast<double>(n) * static_cast<double>(config_.D);
   const bool alone = parts_.size() > 1;
-  ops_.linear({s.normed.data() + offset, weights_->head, nullptr, rows, s.logits.data(), alone},
+  ops_.linear({s.normed.data() + offset, mover_.head(), nullptr, rows, s.logits.data(), alone},
               poolFor(2 * products));
   ops_.softCap({s.logits.data(), n, config_.logitsSoftCap}, poolFor(32.0 * static_cast<double>(n)));
   return {s.logits.data(), count(n)};

@@ -102,7 +102,7 @@ class CpuBackend final : public Backend {
   void edit(int layerIdx, Columns columns, float* rows, std::int64_t width) const;
   void addToHidden();
 
-  std::shared_ptr<const Weights> weights_;  // changes, where they were moved, between two chunks
+  std::shared_ptr<const Weights> weights_;
   WeightMover mover_;
   const ModelConfig& config_;
   const CpuOps& ops_;

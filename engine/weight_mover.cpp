@@ -13,6 +13,7 @@ namespace eyrie::engine {
 namespace {
 
 constexpr std::int64_t kAlignment = 4096;
+constexpr std::uint64_t kSlice = std::uint64_t{32} << 20U;
 
 std::int64_t spaceFor(const std::vector<kernels::MatrixView*>& matrices) {
   std::int64_t bytes = 0;
@@ -31,43 +32,59 @@ std::uint64_t availableMemory() {
   return 0;
 }
 
-std::shared_ptr<const Weights> copyOf(const Weights& weights, const std::stop_token& stop) {
-  auto moved = std::make_shared<Weights>(weights);
-  const auto matrices = convertibleMatrices(*moved);
-  const auto pages = std::make_shared<const kernels::Pages>(static_cast<std::size_t>(spaceFor(matrices)));
-  std::byte* to = pages->bytes().data();
-  for (kernels::MatrixView* matrix : matrices) {
-    if (stop.stop_requested()) return nullptr;
-    const std::int64_t bytes = kernels::matrixBytes(*matrix);
-    std::memcpy(to, matrix->data, static_cast<std::size_t>(bytes));
-    weights.checkpoint->dropPages(matrix->data, static_cast<std::uint64_t>(bytes));
-    matrix->data = to;
-    to += kernels::roundUp(bytes, kAlignment);
-  }
-  moved->pages = pages;
-  return moved;
-}
-
 }  // namespace
 
-WeightMover::WeightMover(std::shared_ptr<const Weights> weights, std::uint64_t worthwhile) {
-  Weights views = *weights;
+WeightMover::WeightMover(std::shared_ptr<const Weights> weights, std::uint64_t worthwhile)
+    : weights_(std::move(weights)), unmoved_(weights_->layers.size() + 1) {
+  Weights views = *weights_;
   const auto bytes = static_cast<std::uint64_t>(spaceFor(convertibleMatrices(views)));
-  if (weights->pages || bytes < worthwhile || availableMemory() < bytes + bytes / 4) return;
-  thread_ = std::jthread([this, weights = std::move(weights)](const std::stop_token& stop) {
+  if (weights_->pages || bytes < worthwhile || availableMemory() < bytes + bytes / 4) return;
+  thread_ = std::jthread([this](const std::stop_token& stop) {
     try {
-      auto moved = copyOf(*weights, stop);
-      const std::lock_guard lock(mutex_);
-      moved_ = std::move(moved);
+      run(stop);
     } catch (const std::bad_alloc&) {
       return;  // the file serves as well
     }
   });
 }
 
-std::shared_ptr<const Weights> WeightMover::take() {
-  const std::unique_lock lock(mutex_, std::try_to_lock);
-  return lock.owns_lock() ? std::move(moved_) : nullptr;
+void WeightMover::run(const std::stop_token& stop) {
+  auto moved = std::make_shared<Weights>(*weights_);
+  const auto all = convertibleMatrices(*moved);
+  const auto pages = std::make_shared<const kernels::Pages>(static_cast<std::size_t>(spaceFor(all)));
+  moved->pages = pages;
+  moved_ = moved;
+  std::byte* to = pages->bytes().data();
+  const auto move = [&](kernels::MatrixView* matrix) {
+    const auto bytes = static_cast<std::uint64_t>(kernels::matrixBytes(*matrix));
+    const auto* from = static_cast<const std::byte*>(matrix->data);
+    for (std::uint64_t at = 0; at < bytes; at += kSlice) {
+      if (stop.stop_requested()) return false;
+      const std::uint64_t size = std::min(kSlice, bytes - at);
+      std::memcpy(to + at, from + at, size);
+      weights_->checkpoint->dropPages(from + at, size);
+    }
+    matrix->data = to;
+    to += kernels::roundUp(static_cast<std::int64_t>(bytes), kAlignment);
+    return true;
+  };
+  if (!move(&moved->head)) return;
+  unmoved_.fetch_sub(1, std::memory_order_release);
+  const std::size_t L = moved->layers.size();
+  for (std::size_t layerIdx = L; layerIdx-- > 0;) {
+    const auto matrices = largeMatrices(moved->layers[layerIdx]);
+    if (!std::all_of(matrices.begin(), matrices.end(), move)) return;
+    unmoved_.fetch_sub(1, std::memory_order_release);
+    // Where the loop was in that layer as it moved, it has fetched pages back.
+    if (layerIdx + 1 < L) letGo(layerIdx + 1);
+  }
+}
+
+void WeightMover::letGo(std::size_t layerIdx) const {
+  LayerWeights views = weights_->layers[layerIdx];
+  for (const kernels::MatrixView* matrix : largeMatrices(views)) {
+    weights_->checkpoint->dropPages(matrix->data, static_cast<std::uint64_t>(kernels::matrixBytes(*matrix)));
+  }
 }
 
 void WeightMover::wait() {

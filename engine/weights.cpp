@@ -176,15 +176,21 @@ std::shared_ptr<const Weights> WeightLoader::load() {
 
 }  // namespace
 
+std::vector<kernels::MatrixView*> largeMatrices(LayerWeights& layer) {
+  std::vector<kernels::MatrixView*> matrices;
+  RecurrentWeights& r = layer.recurrent;
+  AttentionWeights& a = layer.attention;
+  for (auto* matrix : {&r.linearY, &r.linearX, &r.linearOut, &a.q, &a.k, &a.v, &a.o, &layer.mlp.gate,
+                       &layer.mlp.up, &layer.mlp.down}) {
+    if (matrix->data != nullptr) matrices.push_back(matrix);
+  }
+  return matrices;
+}
+
 std::vector<kernels::MatrixView*> convertibleMatrices(Weights& weights) {
   std::vector<kernels::MatrixView*> matrices;
   for (LayerWeights& layer : weights.layers) {
-    RecurrentWeights& r = layer.recurrent;
-    AttentionWeights& a = layer.attention;
-    for (auto* matrix : {&r.linearY, &r.linearX, &r.linearOut, &a.q, &a.k, &a.v, &a.o, &layer.mlp.gate,
-                         &layer.mlp.up, &layer.mlp.down}) {
-      if (matrix->data != nullptr) matrices.push_back(matrix);
-    }
+    for (kernels::MatrixView* matrix : largeMatrices(layer)) matrices.push_back(matrix);
   }
   matrices.push_back(&weights.head);
   return matrices;

@@ -69,6 +69,8 @@ struct Weights {
   std::shared_ptr<const kernels::Pages> pages;
 };
 
+// The large matrices of a layer, in the order in which a step reads them. Not the gates.
+std::vector<kernels::MatrixView*> largeMatrices(LayerWeights& layer);
 // The matrices that may be stored in fewer bits, in the order in which a step reads them: all but the
 // embedding, of which a step reads one row, and the gates (traps 37, 38).
 std::vector<kernels::MatrixView*> convertibleMatrices(Weights& weights);

@@ -212,11 +212,10 @@ void ConvertedWeightsTest::movedWeightsAreTheSame() {
   const auto weights = loadWeights(checkpoint);
   WeightMover mover(weights, 0);
   mover.wait();
-  const auto moved = mover.take();
-  QVERIFY(moved);
-  QVERIFY(!mover.take());
   Weights before = *weights;
-  Weights after = *moved;
+  Weights after = *weights;
+  for (std::size_t i = 0; i < after.layers.size(); ++i) after.layers[i] = mover.layer(i);
+  after.head = mover.head();
   const auto sources = convertibleMatrices(before);
   const auto copies = convertibleMatrices(after);
   for (std::size_t i = 0; i < sources.size(); ++i) {
