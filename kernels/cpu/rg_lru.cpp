@@ -115,7 +115,9 @@ HWY_EXPORT(rgLruChannels);
 void rgLru(const RgLruArgs& args, ThreadPool& pool) {
   if (args.overrides != nullptr) return rgLruOverridden(args, pool);
   const auto channels = HWY_DYNAMIC_DISPATCH(rgLruChannels);
-  pool.parallelFor(args.R, grainFor(3.0 * static_cast<double>(args.T), 16),
+  // As few parts as threads: each row of each part is in other pages, which to find costs more than waiting.
+  const std::int64_t widest = (args.R / pool.size() + 15) / 16 * 16;
+  pool.parallelFor(args.R, std::max(grainFor(3.0 * static_cast<double>(args.T), 16), widest),
                    [&](std::int64_t begin, std::int64_t end, int) { channels(args, begin, end); });
 }
 
