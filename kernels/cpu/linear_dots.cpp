@@ -199,7 +199,8 @@ HWY_INLINE void rowsOfOneToken(const LinearArgs& args, const Arranged& in, std::
   const Stored* w = static_cast<const Stored*>(args.weight.data) + row * cols;
   Dots<1, kRows, Stored> dots;
   dots.clear();
-  dots.add(in.x, 0, w, cols, cols - tail, 0);
+  // The next rows lie behind these.
+  dots.add(in.x, 0, w, cols, cols - tail, kRows * cols * static_cast<std::int64_t>(sizeof(Stored)));
   dots.addTail(in.x + cols - tail, 0, w + cols - tail, cols, tail);
   dots.finish(args, 0, row);
 }
