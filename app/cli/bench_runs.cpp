@@ -207,7 +207,8 @@ std::vector<BenchResult> BenchRuns::tracedDecode(std::int64_t tokens, std::int64
 }
 
 Limit BenchRuns::productLimit() const {
-  return loaded_.info.summary.dtype == "int8" ? Limit::int8Gemm : Limit::f32Gemm;
+  const std::string& dtype = loaded_.info.summary.dtype;
+  return dtype == "int8" || dtype == "int4" ? Limit::int8Gemm : Limit::f32Gemm;
 }
 
 BenchResult BenchRuns::describePrefill(std::int64_t tokens, std::int64_t context) const {
