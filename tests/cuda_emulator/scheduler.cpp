@@ -100,6 +100,13 @@ bool samePlace(const Where& a, const Where& b) {
   return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
 }
 
+bool anybodyLeft(const std::vector<Block>& blocks) {
+  return std::any_of(blocks.begin(), blocks.end(), [](const Block& block) {
+    return std::any_of(block.threads.begin(), block.threads.end(),
+                       [](const Thread& thread) { return thread.state != State::ended; });
+  });
+}
+
 // Ready threads by falling urgency, as the order in force sees it.
 class ReadyQueue {
  public:
@@ -140,7 +147,7 @@ class Scheduler {
   }
   void run(const LaunchShape& shape, const std::function<void()>& kernel);
   Thread& current() { return *current_; }
-  [[noreturn]] void fail(const std::string& what);
+  [[noreturn]] void fail(std::string what);
   void wait(const char* at, Where where);
   void release(Thread& thread);
   void arriveAtGrid(Where where);
@@ -165,6 +172,7 @@ class Scheduler {
   Thread* current_ = nullptr;
   Barrier gridBarrier_;
   std::string error_;
+  const Thread* failed_ = nullptr;
 };
 
 Scheduler& scheduler() {
@@ -185,8 +193,10 @@ void Scheduler::runThread(void* data) {
   thread.state = State::ended;
 }
 
-void Scheduler::fail(const std::string& what) {
-  error_ = fmt::format("{}: {}", nameOf(*current_), what);
+// The stack it stands on is never left, so nothing on it may own memory any more.
+void Scheduler::fail(std::string what) {
+  error_ = std::move(what);
+  failed_ = current_;
   for (;;) current_->fibre->pause();
 }
 
@@ -272,12 +282,10 @@ void Scheduler::runTogether(std::vector<Block>& blocks) {
     threads += static_cast<unsigned>(block.threads.size());
   }
   while (!ready_.empty() && error_.empty()) resume(*ready_.pop());
-  if (error_.empty()) {
-    for (const Block& block : blocks) {
-      for (const Thread& thread : block.threads)
-        if (thread.state != State::ended && error_.empty())
-          error_ = fmt::format("nobody can go on: {}", whoWaits(blocks));
-    }
+  if (!error_.empty()) {
+    error_ = fmt::format("{}: {}", nameOf(*failed_), error_);
+  } else if (anybodyLeft(blocks)) {
+    error_ = fmt::format("nobody can go on: {}", whoWaits(blocks));
   }
   if (error_.empty()) return;
   fibres_.clear();  // some stopped in the midst of a kernel
@@ -332,8 +340,8 @@ std::uint64_t launches() {
   return scheduler().launches;
 }
 
-void fail(const std::string& what) {
-  scheduler().fail(what);
+void fail(std::string what) {
+  scheduler().fail(std::move(what));
 }
 
 void barrier(Scope scope, Where where) {

@@ -15,6 +15,7 @@
 #include <functional>
 #include <source_location>
 #include <stdexcept>
+#include <string>
 
 #include "tests/cuda_emulator/vector_types.h"
 
@@ -54,7 +55,7 @@ std::uint64_t launches();
 
 // ---- what the intrinsics are made of, called by kernel threads ----
 
-[[noreturn]] void fail(const std::string& what);
+[[noreturn]] void fail(std::string what);
 
 enum class Scope : std::uint8_t { block, grid };
 void barrier(Scope scope, Where where);
