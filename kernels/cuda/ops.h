@@ -79,4 +79,126 @@ void projections(const ProjectionArgs& args, Stream stream);
 void gatedProjection(const GatedProjectionArgs& args, Stream stream);
 void blockLinear(const BlockLinearArgs& args, Stream stream);
 
+// ---- the recurrent block ----
+
+// conv1d.h with the memory as a ring, so that one kernel may read it in many blocks while it writes: the
+// input at position p lies in slot p mod K; positions before 0 count as zeros, whatever the ring holds.
+struct ConvRingArgs {
+  const float* x = nullptr;       // (T, R)
+  float* ring = nullptr;          // (K, R), read, then updated
+  const float* weight = nullptr;  // (K, R): row K-1 multiplies the current token
+  const float* bias = nullptr;    // (R)
+  std::int64_t firstPosition = 0;
+  std::int64_t T = 0;
+  std::int64_t R = 0;
+  std::int64_t K = 0;
+  float* out = nullptr;  // (T, R); must not overlap x
+};
+void conv1d(const ConvRingArgs& args, Stream stream);
+
+// Floats of workspace with which rgLru computes chunks of time side by side; 0 where that would gain nothing.
+std::int64_t rgLruWorkspace(std::int64_t T, std::int64_t R);
+// Time in order, a thread a channel; or, given a workspace, in chunks: each chunk's product of decays and
+// state from nothing, then every chunk again from the state that those before it leave. Products may
+// underflow to 0 (trap 39); no logarithm of them is taken. `args.overrides` points to host memory, its arrays
+// to the card's.
+void rgLru(const RgLruArgs& args, float* workspace, Stream stream);
+
+// One token of N sequences: convolution, gates, RG-LRU and output gate. Where a sequence's state lies and its
+// position are read on the card.
+struct RecurrentStepArgs {
+  const float* x = nullptr;              // (N, R): linear_x's output
+  const float* y = nullptr;              // (N, R): linear_y's output, not yet activated
+  const float* convWeight = nullptr;     // (K, R)
+  const float* convBias = nullptr;       // (R)
+  MatrixView inputGate, recurrenceGate;  // as in BlockLinearArgs, N = B, both of one type
+  const float* inputGateBias = nullptr;
+  const float* recurrenceGateBias = nullptr;
+  const float* decayRate = nullptr;  // (R)
+  Activation activation = Activation::geluTanh;
+  float* const* convRings = nullptr;        // (N) pointers to (K, R)
+  float* const* states = nullptr;           // (N) pointers to (R)
+  const std::int64_t* positions = nullptr;  // (N)
+  std::int64_t N = 0;
+  std::int64_t R = 0;
+  std::int64_t G = 0;  // gate blocks; B = R / G
+  std::int64_t K = 0;
+  float* out = nullptr;  // (N, R): activation(y) * h
+  RgLruTaps taps;        // rows are sequences
+};
+void recurrentStep(const RecurrentStepArgs& args, Stream stream);
+
+// ---- local attention ----
+
+// Cosines and sines of every row's position, once for all layers; angles in double (trap 21).
+struct RopeTableArgs {
+  const std::int64_t* positions = nullptr;  // (T)
+  double theta = 10000.0;
+  std::int64_t T = 0;
+  std::int64_t rotary = 0;
+  float* table = nullptr;  // (T, rotary / 2, 2): cosine, sine
+};
+void ropeTable(const RopeTableArgs& args, Stream stream);
+
+// rope.h with such a table.
+struct RopeRowsArgs {
+  float* x = nullptr;            // (T, heads, Dh), in place
+  const float* table = nullptr;  // (T, rotary / 2, 2)
+  std::int64_t T = 0;
+  std::int64_t heads = 0;
+  std::int64_t Dh = 0;
+  std::int64_t rotary = 0;
+};
+void rope(const RopeRowsArgs& args, Stream stream);
+
+void ringAppend(const RingAppendArgs& args, Stream stream);
+
+// attention.h for chunks: tiles of 16 queries and 16 keys, running softmax, no (T, W) array anywhere.
+// `statistics` (T, H, 2) is needed where args.weights is asked for.
+void attention(const AttentionArgs& args, float* statistics, Stream stream);
+
+// One token of N sequences, each with a ring of its own that holds the token's own key too: capacity > older,
+// unless fewer positions than that were seen.
+struct KvRings {
+  float* const* keys = nullptr;    // (N) pointers to (capacity, kvHeads, Dh)
+  float* const* values = nullptr;  // (N)
+  std::int64_t capacity = 0;
+  const std::int64_t* positions = nullptr;  // (N): of the token
+};
+
+// Rotates queries in place and keys on their way into the ring, values with them.
+struct RopeAppendArgs {
+  float* q = nullptr;            // (N, H, Dh)
+  const float* k = nullptr;      // (N, kvHeads, Dh)
+  const float* v = nullptr;      // (N, kvHeads, Dh)
+  const float* table = nullptr;  // (N, rotary / 2, 2)
+  KvRings rings;
+  std::int64_t N = 0;
+  std::int64_t H = 0;
+  std::int64_t kvHeads = 0;
+  std::int64_t Dh = 0;
+  std::int64_t rotary = 0;
+};
+void ropeAppend(const RopeAppendArgs& args, Stream stream);
+
+struct DecodeAttentionArgs {
+  const float* q = nullptr;  // (N, H, Dh) after RoPE, not yet scaled
+  KvRings rings;
+  std::int64_t older = 0;
+  std::int64_t N = 0;
+  std::int64_t H = 0;
+  std::int64_t kvHeads = 0;
+  std::int64_t Dh = 0;         // at most 256
+  std::int64_t splits = 1;     // parts of the window computed side by side
+  float* workspace = nullptr;  // decodeAttentionWorkspace floats
+  float* out = nullptr;        // (N, H, Dh)
+  float* weights = nullptr;    // as in AttentionArgs, (N, H, span), or null
+  std::int64_t span = 0;
+};
+constexpr std::int64_t decodeAttentionWorkspace(std::int64_t N, std::int64_t H, std::int64_t Dh,
+                                                std::int64_t splits) {
+  return N * H * splits * (Dh + 2);
+}
+void decodeAttention(const DecodeAttentionArgs& args, Stream stream);
+
 }  // namespace eyrie::kernels::cuda

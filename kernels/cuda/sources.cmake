@@ -1,7 +1,13 @@
-# The .cu files of kernels and launchers: compiled by nvcc into eyrie_kernels, and as C++ for the tests' emulator.
+# The .cu files of kernels and launchers: compiled by nvcc, and as C++ for the tests' emulator.
 set(EYRIE_CUDA_OPS
+  attention.cu
   block_linear.cu
+  conv1d.cu
+  decode_attention.cu
   embed.cu
   gated_mlp.cu
   linear.cu
-  rms_norm.cu)
+  recurrent_step.cu
+  rg_lru.cu
+  rms_norm.cu
+  rope.cu)

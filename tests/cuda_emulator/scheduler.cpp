@@ -8,6 +8,7 @@
 #include <map>
 #include <memory>
 #include <new>
+#include <optional>
 #include <queue>
 #include <random>
 #include <string>
@@ -171,7 +172,7 @@ class Scheduler {
   std::vector<Block>* together_ = nullptr;
   Thread* current_ = nullptr;
   Barrier gridBarrier_;
-  std::string error_;
+  std::optional<std::string> error_;
   const Thread* failed_ = nullptr;
 };
 
@@ -195,7 +196,7 @@ void Scheduler::runThread(void* data) {
 
 // The stack it stands on is never left, so nothing on it may own memory any more.
 void Scheduler::fail(std::string what) {
-  error_ = std::move(what);
+  error_.emplace(std::move(what));
   failed_ = current_;
   for (;;) current_->fibre->pause();
 }
@@ -281,15 +282,15 @@ void Scheduler::runTogether(std::vector<Block>& blocks) {
     prepare(block, threads);
     threads += static_cast<unsigned>(block.threads.size());
   }
-  while (!ready_.empty() && error_.empty()) resume(*ready_.pop());
-  if (!error_.empty()) {
-    error_ = fmt::format("{}: {}", nameOf(*failed_), error_);
+  while (!ready_.empty() && !error_) resume(*ready_.pop());
+  if (error_) {
+    error_ = fmt::format("{}: {}", nameOf(*failed_), *error_);
   } else if (anybodyLeft(blocks)) {
     error_ = fmt::format("nobody can go on: {}", whoWaits(blocks));
   }
-  if (error_.empty()) return;
+  if (!error_) return;
   fibres_.clear();  // some stopped in the midst of a kernel
-  throw KernelError(std::exchange(error_, {}));
+  throw KernelError(*std::exchange(error_, std::nullopt));
 }
 
 std::vector<std::uint32_t> Scheduler::blockOrder(std::uint32_t count) {
