@@ -3,18 +3,17 @@
 // its own: lanes sum the squares of the x they see, and the sum scales the result.
 #include <cassert>
 
-#include "kernels/cuda/activation.h"
-#include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
+#include "kernels/cuda/rows.h"
 #include "kernels/cuda/stored.h"
 #include "kernels/cuda/warp.h"
 
 namespace eyrie::kernels::cuda {
 namespace {
 
-constexpr int kRows = 2;    // of W, a warp
+constexpr int kRows = kRowsOfWarp;
 constexpr int kUnroll = 4;  // loads of each row on the way
-constexpr unsigned kWarpsPerBlock = 8;
+constexpr unsigned kThreads = kWarpsPerBlock * kWarp;
 
 struct Input {
   const float* x;
@@ -70,79 +69,28 @@ __device__ __forceinline__ void dotRows(const Input& in, const Stored* const (&r
   }
 }
 
-struct Output {
-  const void* weight;
-  const float* bias;
-  float* out;
-  std::int64_t rows;
-};
-
-struct Outputs {
-  Output each[3];
-};
-
 template <class Stored, int kCount, int kTokens>
-__global__ void __launch_bounds__(kWarpsPerBlock* kWarp)
-    projections_kernel(Input in, Outputs outputs, bool accumulate) {
-  std::int64_t pair = static_cast<std::int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.x / kWarp;
-  Output to = outputs.each[0];
-#pragma unroll
-  for (int m = 1; m < 3; ++m) {
-    const std::int64_t pairs = (to.rows + 1) / kRows;
-    if (pair < pairs) break;
-    pair -= pairs;
-    to = outputs.each[m];
-  }
-  const std::int64_t row = pair * kRows;
-  if (row >= to.rows) return;
-  const bool both = row + 1 < to.rows;
-  const auto* weight = static_cast<const Stored*>(to.weight) + row * in.cols;
-  const Stored* const rows[kRows] = {weight, both ? weight + in.cols : weight};
+__global__ void __launch_bounds__(kThreads)
+    projections_kernel(Input in, Outputs<const void*> outputs, bool accumulate) {
+  const auto at =
+      rowPair(outputs, static_cast<std::int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.x / kWarp);
+  if (at.row >= at.to.rows) return;
+  const auto* weight = static_cast<const Stored*>(at.to.weight) + at.row * in.cols;
+  const Stored* const rows[kRows] = {weight, at.row + 1 < at.to.rows ? weight + in.cols : weight};
   float sums[kRows][kTokens] = {};
   dotRows<Stored, kCount>(in, rows, sums);
-  const int r = static_cast<int>(threadIdx.x % kWarp);  // lane r writes row r
-  if (r >= (both ? kRows : 1)) return;
-  const float bias = to.bias == nullptr ? 0.0F : to.bias[row + r];
-#pragma unroll
-  for (int t = 0; t < kTokens; ++t) {
-    float* out = to.out + t * to.rows + row + r;
-    const float sum = (r == 0 ? sums[0][t] : sums[1][t]) + bias;
-    *out = accumulate ? *out + sum : sum;
-  }
+  writePair(at, sums, accumulate);
 }
 
-struct GatedOutput {
-  const void* gate;
-  const void* up;
-  const float* gateBias;
-  const float* upBias;
-  Activation activation;
-  std::int64_t rows;
-  float* out;
-};
-
 template <class Stored, int kCount, int kTokens>
-__global__ void __launch_bounds__(kWarpsPerBlock* kWarp) gated_projection_kernel(Input in, GatedOutput to) {
+__global__ void __launch_bounds__(kThreads) gated_projection_kernel(Input in, GatedOutput<const void*> to) {
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.x / kWarp;
   if (row >= to.rows) return;
   const Stored* const rows[kRows] = {static_cast<const Stored*>(to.gate) + row * in.cols,
                                      static_cast<const Stored*>(to.up) + row * in.cols};
   float sums[kRows][kTokens] = {};
   dotRows<Stored, kCount>(in, rows, sums);
-  if (threadIdx.x % kWarp != 0) return;
-  const float gateBias = to.gateBias == nullptr ? 0.0F : to.gateBias[row];
-  const float upBias = to.upBias == nullptr ? 0.0F : to.upBias[row];
-#pragma unroll
-  for (int t = 0; t < kTokens; ++t)
-    to.out[t * to.rows + row] = activate(sums[0][t] + gateBias, to.activation) * (sums[1][t] + upBias);
-}
-
-// body(std::integral_constant<int, tokens>, firstToken) over T tokens, `kTokens` at a time, the rest by
-// halves.
-template <int kTokens, class Body>
-void forTokenTiles(std::int64_t T, Body body, std::int64_t t = 0) {
-  for (; T - t >= kTokens; t += kTokens) body(std::integral_constant<int, kTokens>{}, t);
-  if constexpr (kTokens > 1) forTokenTiles<kTokens / 2>(T, body, t);
+  writeGated(to, row, sums);
 }
 
 // Rows that cannot be read 16 bytes at a time are those of tiny models: one token after the other will do.
@@ -169,8 +117,7 @@ void withLoads(DType dtype, bool aligned, Body body) {
 }
 
 Shape warpShape(std::int64_t warps) {
-  return {dim3(static_cast<unsigned>((warps + kWarpsPerBlock - 1) / kWarpsPerBlock)),
-          dim3(kWarpsPerBlock * kWarp)};
+  return {dim3(static_cast<unsigned>((warps + kWarpsPerBlock - 1) / kWarpsPerBlock)), dim3(kThreads)};
 }
 
 }  // namespace
@@ -183,12 +130,12 @@ void projections(const ProjectionArgs& args, Stream stream) {
     if (output.weight.rows == 0) continue;
     assert(output.weight.cols == shape.cols && output.weight.dtype == shape.dtype);
     aligned = aligned && rowsAreAligned(output.weight, args.x, args.normWeight);
-    pairs += (output.weight.rows + 1) / kRows;
+    pairs += pairsOf(output.weight.rows);
   }
   if (pairs == 0) return;
   withLoads(shape.dtype, aligned, [&](auto stored, auto count) {
     forTokenTiles<kTokenTile<count()>>(args.T, [&](auto tokens, std::int64_t t) {
-      Outputs to{};
+      Outputs<const void*> to{};
       for (std::size_t m = 0; m < args.outputs.size(); ++m) {
         const Projection& output = args.outputs[m];
         const std::int64_t rows = output.weight.rows;
@@ -210,7 +157,7 @@ void gatedProjection(const GatedProjectionArgs& args, Stream stream) {
   withLoads(shape.dtype, aligned, [&](auto stored, auto count) {
     forTokenTiles<kTokenTile<count()>>(args.T, [&](auto tokens, std::int64_t t) {
       const Input in{args.x + t * shape.cols, args.normWeight, args.eps, shape.cols};
-      const GatedOutput to{
+      const GatedOutput<const void*> to{
           args.gate.data,           args.up.data, args.gateBias, args.upBias, args.activation, shape.rows,
           args.out + t * shape.rows};
       launch(gated_projection_kernel<decltype(stored), count(), tokens()>, warpShape(shape.rows), stream, in,

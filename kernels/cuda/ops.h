@@ -26,6 +26,7 @@
 
 #include "kernels/attention.h"
 #include "kernels/conv1d.h"
+#include "kernels/cuda/packed_rows.h"
 #include "kernels/cuda/stream.h"
 #include "kernels/embed.h"
 #include "kernels/gated_mlp.h"
@@ -200,5 +201,54 @@ constexpr std::int64_t decodeAttentionWorkspace(std::int64_t N, std::int64_t H, 
   return N * H * splits * (Dh + 2);
 }
 void decodeAttention(const DecodeAttentionArgs& args, Stream stream);
+
+// ---- the head ----
+
+void softCap(const SoftCapArgs& args, Stream stream);
+
+// Floats of workspace of logitStats.
+std::int64_t logitStatsWorkspace(std::int64_t V);
+// `out` is on the card.
+void logitStats(const float* logits, std::int64_t V, float* workspace, LogitStats* out, Stream stream);
+
+inline constexpr std::int64_t kMaxTopK = 1024;
+// 64-bit words of workspace of topK.
+std::int64_t topKWorkspace(std::int64_t V, std::int64_t k);
+// sample.h with k <= kMaxTopK.
+void topK(const TopKArgs& args, std::uint64_t* workspace, Stream stream);
+
+// ---- quantised weights: kernels/cuda/packed_rows.h says how they lie on the card ----
+
+struct PackedProjection {
+  PackedRows weight;
+  const float* bias = nullptr;  // (rows) or null
+  float* out = nullptr;         // (T, rows)
+};
+
+// As ProjectionArgs. x is read as 16-bit integers with one scale for every 32 columns; products and sums of
+// 16 (int8) or 32 (int4) columns are exact integers, sums of those f32.
+struct PackedProjectionArgs {
+  const float* x = nullptr;
+  const float* normWeight = nullptr;
+  float eps = 1e-6F;
+  std::int64_t T = 0;
+  std::array<PackedProjection, 3> outputs;
+  bool accumulate = false;
+};
+void packedProjections(const PackedProjectionArgs& args, Stream stream);
+
+// As GatedProjectionArgs.
+struct PackedGatedProjectionArgs {
+  const float* x = nullptr;
+  const float* normWeight = nullptr;
+  float eps = 1e-6F;
+  std::int64_t T = 0;
+  PackedRows gate, up;
+  const float* gateBias = nullptr;
+  const float* upBias = nullptr;
+  Activation activation = Activation::geluTanh;
+  float* out = nullptr;
+};
+void packedGatedProjection(const PackedGatedProjectionArgs& args, Stream stream);
 
 }  // namespace eyrie::kernels::cuda

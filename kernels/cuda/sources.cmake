@@ -7,7 +7,10 @@ set(EYRIE_CUDA_OPS
   embed.cu
   gated_mlp.cu
   linear.cu
+  logits.cu
+  packed_linear.cu
   recurrent_step.cu
   rg_lru.cu
   rms_norm.cu
-  rope.cu)
+  rope.cu
+  sample.cu)

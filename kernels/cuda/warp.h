@@ -32,4 +32,15 @@ __device__ __forceinline__ float blockSum(float value, float* partials) {
   return value;
 }
 
+__device__ __forceinline__ float blockMax(float value, float* partials) {
+  const unsigned lane = threadIdx.x % kWarp;
+  const unsigned warps = blockDim.x / kWarp;
+  value = warpMax(value);
+  if (lane == 0) partials[threadIdx.x / kWarp] = value;
+  __syncthreads();
+  value = warpMax(lane < warps ? partials[lane] : partials[0]);
+  __syncthreads();
+  return value;
+}
+
 }  // namespace eyrie::kernels::cuda
