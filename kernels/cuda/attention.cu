@@ -32,14 +32,16 @@ __device__ __forceinline__ void stageKeys(const AttentionArgs& args, const float
                                           std::int64_t kvHead, std::int64_t first, std::int64_t last,
                                           float* to) {
   for (std::int64_t at = threadIdx.x; at < kTile * args.Dh; at += kThreads) {
-    const std::int64_t s = first + at / args.Dh;
+    const std::int64_t key = at / args.Dh;
+    const std::int64_t d = at % args.Dh;
+    const std::int64_t s = first + key;
     float value = 0;
-    if (s <= last) {
-      const bool inChunk = s >= args.firstPosition;
-      const std::int64_t row = inChunk ? s - args.firstPosition : s % args.ring.capacity;
-      value = (inChunk ? chunk : ring)[(row * args.kvHeads + kvHead) * args.Dh + at % args.Dh];
+    if (s >= args.firstPosition && s <= last) {
+      value = chunk[((s - args.firstPosition) * args.kvHeads + kvHead) * args.Dh + d];
+    } else if (s <= last) {
+      value = ring[(s % args.ring.capacity * args.kvHeads + kvHead) * args.Dh + d];
     }
-    to[at / args.Dh * (args.Dh + 1) + at % args.Dh] = value;
+    to[key * (args.Dh + 1) + d] = value;
   }
 }
 
