@@ -39,17 +39,22 @@ std::int64_t matrixBytes(const MatrixView& matrix) {
   return matrix.rows * matrix.cols * static_cast<std::int64_t>(dtypeSize(matrix.dtype));
 }
 
+PackedElement packedElement(const MatrixView& matrix, std::int64_t row, std::int64_t col) {
+  const GroupAt at = groupAt(matrix.dtype, col);
+  const auto* group = static_cast<const unsigned char*>(matrix.data) +
+                      row / kPackedRows * packedBlockBytes(matrix.dtype, matrix.cols) + at.offset;
+  PackedElement element;
+  std::memcpy(&element.scale, group + 2 * (row % kPackedRows), sizeof element.scale);
+  element.code = quantised(group + kPackedScaleBytes, matrix.dtype, row % kPackedRows, at.column);
+  return element;
+}
+
 float matrixElement(const MatrixView& matrix, std::int64_t row, std::int64_t col) {
   if (!isPacked(matrix.dtype)) {
     return loadAsFloat(matrix.data, matrix.dtype, static_cast<std::size_t>(row * matrix.cols + col));
   }
-  const GroupAt at = groupAt(matrix.dtype, col);
-  const auto* group = static_cast<const unsigned char*>(matrix.data) +
-                      row / kPackedRows * packedBlockBytes(matrix.dtype, matrix.cols) + at.offset;
-  std::uint16_t scale = 0;
-  std::memcpy(&scale, group + 2 * (row % kPackedRows), sizeof scale);
-  const int q = quantised(group + kPackedScaleBytes, matrix.dtype, row % kPackedRows, at.column);
-  return bf16ToFloat(scale) * static_cast<float>(q);
+  const PackedElement element = packedElement(matrix, row, col);
+  return bf16ToFloat(element.scale) * static_cast<float>(element.code);
 }
 
 namespace reference {

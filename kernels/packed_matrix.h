@@ -47,6 +47,12 @@ constexpr std::int64_t packedBytes(DType dtype, std::int64_t rows, std::int64_t 
 
 // Bytes a matrix of any type takes.
 std::int64_t matrixBytes(const MatrixView& matrix);
+// One element of a packed matrix: what it stands for is code * scale.
+struct PackedElement {
+  int code = 0;
+  std::uint16_t scale = 0;  // bf16
+};
+PackedElement packedElement(const MatrixView& matrix, std::int64_t row, std::int64_t col);
 // One element of a matrix of any type as f32.
 float matrixElement(const MatrixView& matrix, std::int64_t row, std::int64_t col);
 

@@ -1,0 +1,219 @@
+// One query a sequence over its ring of keys. Blocks share a window (split-k): each of a block's warps walks
+// through every eighth key of its part with a running softmax for four query heads at once, which share each
+// key they load; the warps' results are joined in shared memory, the parts' by a second kernel.
+#include <cassert>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/warp.h"
+
+namespace eyrie::kernels::cuda {
+namespace {
+
+constexpr int kHeads = 4;
+constexpr int kWarps = 8;
+constexpr int kThreads = kWarps * kWarp;
+constexpr std::int64_t kMaxHeadSize = 256;
+
+// Positions that the token at `position` sees: [first, position].
+struct Window {
+  std::int64_t first;
+  std::int64_t count;
+};
+
+__device__ __forceinline__ Window windowOf(const DecodeAttentionArgs& args, std::int64_t position) {
+  const std::int64_t first = position > args.older ? position - args.older : 0;
+  return {first, position - first + 1};
+}
+
+// A softmax on the way: its largest score, and sums of exp(score - largest) alone and times the values.
+template <int kPerLane>
+struct Running {
+  float largest = -INFINITY;
+  float sum = 0;
+  float values[kPerLane] = {};
+};
+
+// Where a block's or a part's results lie: unnormalised values, and the largest score and sum after them.
+struct Part {
+  float* values;  // (Dh)
+  float* statistics;
+};
+
+__device__ __forceinline__ Part partOf(const DecodeAttentionArgs& args, std::int64_t n, std::int64_t head,
+                                       std::int64_t split) {
+  const std::int64_t row = (n * args.H + head) * args.splits + split;
+  const std::int64_t rows = args.N * args.H * args.splits;
+  return {args.workspace + row * args.Dh, args.workspace + rows * args.Dh + 2 * row};
+}
+
+// Lane's kPerLane dimensions of a row: four at a time in one load, or one at a time; 0 beyond Dh.
+template <int kPerLane, bool kFours>
+__device__ __forceinline__ void loadRow(const float* row, std::int64_t Dh, float (&to)[kPerLane]) {
+  const std::int64_t lane = threadIdx.x % kWarp;
+  if constexpr (kFours) {
+#pragma unroll
+    for (int i = 0; i < kPerLane; i += 4) {
+      const std::int64_t d = 4 * lane + i * kWarp;
+      const float4 four = d < Dh ? *reinterpret_cast<const float4*>(row + d) : make_float4(0, 0, 0, 0);
+      to[i] = four.x;
+      to[i + 1] = four.y;
+      to[i + 2] = four.z;
+      to[i + 3] = four.w;
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) {
+      const std::int64_t d = lane + i * kWarp;
+      to[i] = d < Dh ? row[d] : 0.0F;
+    }
+  }
+}
+
+template <bool kFours>
+__device__ __forceinline__ std::int64_t dimensionOf(int i) {
+  const std::int64_t lane = threadIdx.x % kWarp;
+  return kFours ? 4 * lane + i / 4 * 4 * kWarp + i % 4 : lane + i * kWarp;
+}
+
+template <int kPerLane, bool kFours>
+__global__ void __launch_bounds__(kThreads) decode_attention_kernel(DecodeAttentionArgs args, float scale) {
+  EYRIE_DYNAMIC_SHARED(float, values);  // (kWarps, kHeads, Dh)
+  EYRIE_SHARED(float, largest, [kWarps][kHeads]);
+  EYRIE_SHARED(float, sums, [kWarps][kHeads]);
+  const std::int64_t group = args.H / args.kvHeads;
+  const std::int64_t tiles = (group + kHeads - 1) / kHeads;
+  const std::int64_t kvHead = blockIdx.y / tiles;
+  const std::int64_t firstInGroup = blockIdx.y % tiles * kHeads;
+  const std::int64_t firstHead = kvHead * group + firstInGroup;
+  const int heads = static_cast<int>(group - firstInGroup < kHeads ? group - firstInGroup : kHeads);
+  const std::int64_t n = blockIdx.z;
+  const std::int64_t split = blockIdx.x;
+  const int warp = static_cast<int>(threadIdx.x) / kWarp;
+  const bool firstLane = threadIdx.x % kWarp == 0;
+  const std::int64_t position = args.rings.positions[n];
+  const Window window = windowOf(args, position);
+  const std::int64_t share = (window.count + args.splits - 1) / args.splits;
+  const std::int64_t begin = window.first + split * share;
+  const std::int64_t end = begin + share < position + 1 ? begin + share : position + 1;
+
+  float q[kHeads][kPerLane];
+  Running<kPerLane> running[kHeads];
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h)
+    loadRow<kPerLane, kFours>(args.q + (n * args.H + firstHead + (h < heads ? h : 0)) * args.Dh, args.Dh,
+                              q[h]);
+  for (std::int64_t s = begin + warp; s < end; s += kWarps) {
+    const std::int64_t row = (s % args.rings.capacity * args.kvHeads + kvHead) * args.Dh;
+    float key[kPerLane];
+    float value[kPerLane];
+    loadRow<kPerLane, kFours>(args.rings.keys[n] + row, args.Dh, key);
+    loadRow<kPerLane, kFours>(args.rings.values[n] + row, args.Dh, value);
+#pragma unroll
+    for (int h = 0; h < kHeads; ++h) {
+      float score = 0;
+#pragma unroll
+      for (int i = 0; i < kPerLane; ++i) score += q[h][i] * key[i];
+      score = warpSum(score) * scale;
+      Running<kPerLane>& at = running[h];
+      const float before = at.largest;
+      at.largest = fmaxf(before, score);
+      const float fade = expf(before - at.largest);
+      const float weight = expf(score - at.largest);
+      at.sum = at.sum * fade + weight;
+#pragma unroll
+      for (int i = 0; i < kPerLane; ++i) at.values[i] = at.values[i] * fade + weight * value[i];
+      const std::int64_t back = position - s;
+      if (args.weights != nullptr && firstLane && h < heads && back < args.span)
+        args.weights[(n * args.H + firstHead + h) * args.span + args.span - 1 - back] = score;
+    }
+  }
+
+#pragma unroll
+  for (int h = 0; h < kHeads; ++h) {
+    if (firstLane) {
+      largest[warp][h] = running[h].largest;
+      sums[warp][h] = running[h].sum;
+    }
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) {
+      const std::int64_t d = dimensionOf<kFours>(i);
+      if (d < args.Dh) values[(warp * kHeads + h) * args.Dh + d] = running[h].values[i];
+    }
+  }
+  __syncthreads();
+  for (int h = 0; h < heads; ++h) {
+    const Part part = partOf(args, n, firstHead + h, split);
+    float top = -INFINITY;
+    for (int w = 0; w < kWarps; ++w) top = fmaxf(top, largest[w][h]);
+    float sum = 0;
+    for (int w = 0; w < kWarps; ++w) sum += sums[w][h] > 0.0F ? sums[w][h] * expf(largest[w][h] - top) : 0.0F;
+    for (std::int64_t d = threadIdx.x; d < args.Dh; d += kThreads) {
+      float joined = 0;
+      for (int w = 0; w < kWarps; ++w)
+        if (sums[w][h] > 0.0F) joined += values[(w * kHeads + h) * args.Dh + d] * expf(largest[w][h] - top);
+      part.values[d] = joined;
+    }
+    if (threadIdx.x == 0) {
+      part.statistics[0] = top;
+      part.statistics[1] = sum;
+    }
+  }
+}
+
+__global__ void __launch_bounds__(kThreads) decode_attention_join_kernel(DecodeAttentionArgs args) {
+  const std::int64_t head = blockIdx.x;
+  const std::int64_t n = blockIdx.y;
+  float top = -INFINITY;
+  for (std::int64_t s = 0; s < args.splits; ++s) top = fmaxf(top, partOf(args, n, head, s).statistics[0]);
+  float sum = 0;
+  for (std::int64_t s = 0; s < args.splits; ++s) {
+    const float* statistics = partOf(args, n, head, s).statistics;
+    sum += statistics[1] * expf(statistics[0] - top);
+  }
+  const std::int64_t row = n * args.H + head;
+  for (std::int64_t d = threadIdx.x; d < args.Dh; d += kThreads) {
+    float joined = 0;
+    for (std::int64_t s = 0; s < args.splits; ++s) {
+      const Part part = partOf(args, n, head, s);
+      joined += part.values[d] * expf(part.statistics[0] - top);
+    }
+    args.out[row * args.Dh + d] = joined / sum;
+  }
+  if (args.weights == nullptr) return;
+  const std::int64_t count = windowOf(args, args.rings.positions[n]).count;
+  for (std::int64_t column = threadIdx.x; column < args.span; column += kThreads) {
+    float* weight = args.weights + row * args.span + column;
+    *weight = args.span - 1 - column < count ? expf(*weight - top) / sum : 0.0F;
+  }
+}
+
+// body(std::integral_constant<int, dimensions a lane>, std::bool_constant<in fours>).
+template <class Body>
+void withLanes(std::int64_t Dh, Body body) {
+  const std::int64_t perLane = (Dh + kWarp - 1) / kWarp;
+  const bool fours = Dh % 4 == 0;
+  if (fours && perLane <= 4) return body(std::integral_constant<int, 4>{}, std::true_type{});
+  if (fours) return body(std::integral_constant<int, 8>{}, std::true_type{});
+  body(std::integral_constant<int, 8>{}, std::false_type{});
+}
+
+}  // namespace
+
+void decodeAttention(const DecodeAttentionArgs& args, Stream stream) {
+  assert(args.Dh <= kMaxHeadSize);
+  if (args.N == 0) return;
+  const std::int64_t tiles = (args.H / args.kvHeads + kHeads - 1) / kHeads;
+  const dim3 grid(static_cast<unsigned>(args.splits), static_cast<unsigned>(args.kvHeads * tiles),
+                  static_cast<unsigned>(args.N));
+  const std::size_t sharedBytes = static_cast<std::size_t>(kWarps * kHeads * args.Dh) * sizeof(float);
+  const float scale = 1.0F / std::sqrt(static_cast<float>(args.Dh));
+  withLanes(args.Dh, [&](auto perLane, auto fours) {
+    launch(decode_attention_kernel<perLane(), fours()>, {grid, dim3(kThreads), sharedBytes}, stream, args,
+           scale);
+  });
+  const dim3 rows(static_cast<unsigned>(args.H), static_cast<unsigned>(args.N));
+  launch(decode_attention_join_kernel, {rows, dim3(kThreads)}, stream, args);
+}
+
+}  // namespace eyrie::kernels::cuda

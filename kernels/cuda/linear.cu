@@ -1,0 +1,177 @@
+// Matrix-vector products for up to 8 rows of x at a time: a warp computes two rows of W, so that each lane
+// has eight 16-byte loads of weights on the way and every x it loads is used twice. The norm costs no pass of
+// its own: lanes sum the squares of the x they see, and the sum scales the result.
+#include <cassert>
+
+#include "kernels/cuda/ops.h"
+#include "kernels/cuda/rows.h"
+#include "kernels/cuda/stored.h"
+#include "kernels/cuda/warp.h"
+
+namespace eyrie::kernels::cuda {
+namespace {
+
+constexpr int kRows = kRowsOfWarp;
+constexpr int kUnroll = 4;  // loads of each row on the way
+constexpr unsigned kThreads = kWarpsPerBlock * kWarp;
+
+struct Input {
+  const float* x;
+  const float* normWeight;
+  float eps;
+  std::int64_t cols;
+};
+
+// x' W^T of two rows and kTokens tokens, in every lane. kCount: elements a lane loads of a row at once.
+template <class Stored, int kCount, int kTokens>
+__device__ __forceinline__ void dotRows(const Input& in, const Stored* const (&rows)[kRows],
+                                        float (&sums)[kRows][kTokens]) {
+  float squares[kTokens] = {};
+  const std::int64_t lane = threadIdx.x % kWarp;
+  constexpr std::int64_t kStep = kWarp * kCount;
+  for (std::int64_t first = lane * kCount; first < in.cols; first += kStep * kUnroll) {
+    Stored weights[kUnroll][kRows][kCount];
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
+      if (first + u * kStep >= in.cols) break;
+#pragma unroll
+      for (int r = 0; r < kRows; ++r) load(rows[r] + first + u * kStep, weights[u][r]);
+    }
+#pragma unroll
+    for (int u = 0; u < kUnroll; ++u) {
+      const std::int64_t col = first + u * kStep;
+      if (col >= in.cols) break;
+      float scale[kCount];
+      if (in.normWeight != nullptr) loadFloats(in.normWeight + col, scale);
+#pragma unroll
+      for (int t = 0; t < kTokens; ++t) {
+        float x[kCount];
+        loadFloats(in.x + t * in.cols + col, x);
+#pragma unroll
+        for (int i = 0; i < kCount; ++i) {
+          if (in.normWeight != nullptr) {
+            squares[t] += x[i] * x[i];
+            x[i] *= 1.0F + scale[i];
+          }
+#pragma unroll
+          for (int r = 0; r < kRows; ++r) sums[r][t] += x[i] * widened(weights[u][r][i]);
+        }
+      }
+    }
+  }
+#pragma unroll
+  for (int t = 0; t < kTokens; ++t) {
+    float scale = 1.0F;
+    if (in.normWeight != nullptr)
+      scale = 1.0F / sqrtf(warpSum(squares[t]) / static_cast<float>(in.cols) + in.eps);
+#pragma unroll
+    for (int r = 0; r < kRows; ++r) sums[r][t] = warpSum(sums[r][t]) * scale;
+  }
+}
+
+template <class Stored, int kCount, int kTokens>
+__global__ void __launch_bounds__(kThreads)
+    projections_kernel(Input in, Outputs<const void*> outputs, bool accumulate) {
+  const auto at =
+      rowPair(outputs, static_cast<std::int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.x / kWarp);
+  if (at.row >= at.to.rows) return;
+  const auto* weight = static_cast<const Stored*>(at.to.weight) + at.row * in.cols;
+  const Stored* const rows[kRows] = {weight, at.row + 1 < at.to.rows ? weight + in.cols : weight};
+  float sums[kRows][kTokens] = {};
+  dotRows<Stored, kCount>(in, rows, sums);
+  writePair(at, sums, accumulate);
+}
+
+template <class Stored, int kCount, int kTokens>
+__global__ void __launch_bounds__(kThreads) gated_projection_kernel(Input in, GatedOutput<const void*> to) {
+  const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.x / kWarp;
+  if (row >= to.rows) return;
+  const Stored* const rows[kRows] = {static_cast<const Stored*>(to.gate) + row * in.cols,
+                                     static_cast<const Stored*>(to.up) + row * in.cols};
+  float sums[kRows][kTokens] = {};
+  dotRows<Stored, kCount>(in, rows, sums);
+  writeGated(to, row, sums);
+}
+
+// Rows that cannot be read 16 bytes at a time are those of tiny models: one token after the other will do.
+template <int kCount>
+inline constexpr int kTokenTile = kCount == 1 ? 1 : 8;
+
+// Whether every row of a matrix and of x starts at a 16-byte boundary.
+bool rowsAreAligned(const MatrixView& weight, const float* x, const float* normWeight) {
+  const auto rowBytes = static_cast<std::size_t>(weight.cols) * dtypeSize(weight.dtype);
+  return isAligned(weight.data) && rowBytes % 16 == 0 && isAligned(x) && isAligned(normWeight);
+}
+
+// body(Stored{}, std::integral_constant<int, elements a load>) for weights of `dtype`.
+template <class Body>
+void withLoads(DType dtype, bool aligned, Body body) {
+  withStored(dtype, [&](auto stored) {
+    using Stored = decltype(stored);
+    if (aligned) {
+      body(stored, std::integral_constant<int, kPerLoad<Stored>>{});
+    } else {
+      body(stored, std::integral_constant<int, 1>{});
+    }
+  });
+}
+
+Shape warpShape(std::int64_t warps) {
+  return {dim3(static_cast<unsigned>((warps + kWarpsPerBlock - 1) / kWarpsPerBlock)), dim3(kThreads)};
+}
+
+}  // namespace
+
+void projections(const ProjectionArgs& args, Stream stream) {
+  const MatrixView& shape = args.outputs[0].weight;
+  bool aligned = true;
+  std::int64_t pairs = 0;
+  for (const Projection& output : args.outputs) {
+    if (output.weight.rows == 0) continue;
+    assert(output.weight.cols == shape.cols && output.weight.dtype == shape.dtype);
+    aligned = aligned && rowsAreAligned(output.weight, args.x, args.normWeight);
+    pairs += pairsOf(output.weight.rows);
+  }
+  if (pairs == 0) return;
+  withLoads(shape.dtype, aligned, [&](auto stored, auto count) {
+    forTokenTiles<kTokenTile<count()>>(args.T, [&](auto tokens, std::int64_t t) {
+      Outputs<const void*> to{};
+      for (std::size_t m = 0; m < args.outputs.size(); ++m) {
+        const Projection& output = args.outputs[m];
+        const std::int64_t rows = output.weight.rows;
+        to.each[m] = {output.weight.data, output.bias, output.out + t * rows, rows};
+      }
+      const Input in{args.x + t * shape.cols, args.normWeight, args.eps, shape.cols};
+      launch(projections_kernel<decltype(stored), count(), tokens()>, warpShape(pairs), stream, in, to,
+             args.accumulate);
+    });
+  });
+}
+
+void gatedProjection(const GatedProjectionArgs& args, Stream stream) {
+  const MatrixView& shape = args.gate;
+  if (shape.rows == 0) return;
+  assert(args.up.rows == shape.rows && args.up.cols == shape.cols && args.up.dtype == shape.dtype);
+  const bool aligned =
+      rowsAreAligned(args.gate, args.x, args.normWeight) && rowsAreAligned(args.up, args.x, args.normWeight);
+  withLoads(shape.dtype, aligned, [&](auto stored, auto count) {
+    forTokenTiles<kTokenTile<count()>>(args.T, [&](auto tokens, std::int64_t t) {
+      const Input in{args.x + t * shape.cols, args.normWeight, args.eps, shape.cols};
+      const GatedOutput<const void*> to{
+          args.gate.data,           args.up.data, args.gateBias, args.upBias, args.activation, shape.rows,
+          args.out + t * shape.rows};
+      launch(gated_projection_kernel<decltype(stored), count(), tokens()>, warpShape(shape.rows), stream, in,
+             to);
+    });
+  });
+}
+
+void linear(const LinearArgs& args, Stream stream) {
+  ProjectionArgs all;
+  all.x = args.x;
+  all.T = args.T;
+  all.outputs[0] = {args.weight, args.bias, args.out};
+  projections(all, stream);
+}
+
+}  // namespace eyrie::kernels::cuda

@@ -1,0 +1,254 @@
+// The ops on a card. Arguments are those of the contracts in kernels/*.h wherever they fit, with every
+// pointer in device memory; `stream` comes last. No launcher allocates or waits, so a graph can capture any
+// of them, and what changes from step to step (positions, where a sequence's state lies) is read from device
+// memory (trap 41). Arithmetic is f32 throughout unless a line says otherwise. Calls throw CudaError when a
+// launch fails.
+//
+// | op (kernels/*.h)        | on the card                                                  | file |
+// |-------------------------|--------------------------------------------------------------|---------------------|
+// | embed                   | embed                                                        | embed.cu | |
+// rms_norm                | rmsNorm; in projections and gatedProjection                  | rms_norm.cu,
+// linear.cu | | linear                  | linear, projections: few rows; Blas (blas.h): many           |
+// linear.cu           | | linear, packed weights  | packedProjections | packed_linear.cu    | | block_linear
+// | blockLinear; in recurrentStep                                | block_linear.cu     | | conv1d | conv1d;
+// in recurrentStep                                     | conv1d.cu           | | rg_lru                  |
+// rgLru; in recurrentStep                                      | rg_lru.cu           | | conv1d +
+// block_linear + rg_lru + gated_mlp, one token | recurrentStep                  | recurrent_step.cu   | |
+// rope, ring append       | ropeTable, rope, ropeAppend, ringAppend                      | rope.cu | |
+// attention               | attention (chunks), decodeAttention (one token a sequence)   | attention.cu,
+// decode_attention.cu | | gated_mlp               | gatedActivation; in gatedProjection and recurrentStep |
+// gated_mlp.cu        | | logits                  | softCap, logitStats | logits.cu           | | sample |
+// topK                                                         | sample.cu           |
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "kernels/attention.h"
+#include "kernels/conv1d.h"
+#include "kernels/cuda/packed_rows.h"
+#include "kernels/cuda/stream.h"
+#include "kernels/embed.h"
+#include "kernels/gated_mlp.h"
+#include "kernels/linear.h"
+#include "kernels/logits.h"
+#include "kernels/rg_lru.h"
+#include "kernels/rms_norm.h"
+#include "kernels/rope.h"
+#include "kernels/sample.h"
+
+namespace eyrie::kernels::cuda {
+
+void embed(const EmbedArgs& args, Stream stream);
+void rmsNorm(const RmsNormArgs& args, Stream stream);
+void gatedActivation(const GatedActivationArgs& args, Stream stream);
+
+// ---- matrix-vector products: each weight is read once for every 8 rows of x ----
+
+// One matrix that reads x.
+struct Projection {
+  MatrixView weight;            // (rows, cols), f32, f16 or bf16
+  const float* bias = nullptr;  // (rows) or null
+  float* out = nullptr;         // (T, rows); must not overlap x
+};
+
+struct ProjectionArgs {
+  const float* x = nullptr;           // (T, cols)
+  const float* normWeight = nullptr;  // (cols): x is RMS-normed first (rms_norm.h); null: x as it is
+  float eps = 1e-6F;
+  std::int64_t T = 0;
+  std::array<Projection, 3> outputs;  // those with weights, first ones first; of the same type and cols
+  bool accumulate = false;            // out += rather than out =: the residual stream
+};
+
+// out = activation(x' gate^T + gateBias) * (x' up^T + upBias), x' as above: norm, two products and GeGLU in
+// one.
+struct GatedProjectionArgs {
+  const float* x = nullptr;  // (T, cols)
+  const float* normWeight = nullptr;
+  float eps = 1e-6F;
+  std::int64_t T = 0;
+  MatrixView gate, up;  // (rows, cols), of the same type and size
+  const float* gateBias = nullptr;
+  const float* upBias = nullptr;
+  Activation activation = Activation::geluTanh;
+  float* out = nullptr;  // (T, rows)
+};
+
+void linear(const LinearArgs& args, Stream stream);
+void projections(const ProjectionArgs& args, Stream stream);
+void gatedProjection(const GatedProjectionArgs& args, Stream stream);
+void blockLinear(const BlockLinearArgs& args, Stream stream);
+
+// ---- the recurrent block ----
+
+// conv1d.h with the memory as a ring, so that one kernel may read it in many blocks while it writes: the
+// input at position p lies in slot p mod K; positions before 0 count as zeros, whatever the ring holds.
+struct ConvRingArgs {
+  const float* x = nullptr;       // (T, R)
+  float* ring = nullptr;          // (K, R), read, then updated
+  const float* weight = nullptr;  // (K, R): row K-1 multiplies the current token
+  const float* bias = nullptr;    // (R)
+  std::int64_t firstPosition = 0;
+  std::int64_t T = 0;
+  std::int64_t R = 0;
+  std::int64_t K = 0;
+  float* out = nullptr;  // (T, R); must not overlap x
+};
+void conv1d(const ConvRingArgs& args, Stream stream);
+
+// Floats of workspace with which rgLru computes chunks of time side by side; 0 where that would gain nothing.
+std::int64_t rgLruWorkspace(std::int64_t T, std::int64_t R);
+// Time in order, a thread a channel; or, given a workspace, in chunks: each chunk's product of decays and
+// state from nothing, then every chunk again from the state that those before it leave. Products may
+// underflow to 0 (trap 39); no logarithm of them is taken. `args.overrides` points to host memory, its arrays
+// to the card's.
+void rgLru(const RgLruArgs& args, float* workspace, Stream stream);
+
+// One token of N sequences: convolution, gates, RG-LRU and output gate. Where a sequence's state lies and its
+// position are read on the card.
+struct RecurrentStepArgs {
+  const float* x = nullptr;              // (N, R): linear_x's output
+  const float* y = nullptr;              // (N, R): linear_y's output, not yet activated
+  const float* convWeight = nullptr;     // (K, R)
+  const float* convBias = nullptr;       // (R)
+  MatrixView inputGate, recurrenceGate;  // as in BlockLinearArgs, N = B, both of one type
+  const float* inputGateBias = nullptr;
+  const float* recurrenceGateBias = nullptr;
+  const float* decayRate = nullptr;  // (R)
+  Activation activation = Activation::geluTanh;
+  float* const* convRings = nullptr;        // (N) pointers to (K, R)
+  float* const* states = nullptr;           // (N) pointers to (R)
+  const std::int64_t* positions = nullptr;  // (N)
+  std::int64_t N = 0;
+  std::int64_t R = 0;
+  std::int64_t G = 0;  // gate blocks; B = R / G
+  std::int64_t K = 0;
+  float* out = nullptr;  // (N, R): activation(y) * h
+  RgLruTaps taps;        // rows are sequences
+};
+void recurrentStep(const RecurrentStepArgs& args, Stream stream);
+
+// ---- local attention ----
+
+// Cosines and sines of every row's position, once for all layers; angles in double (trap 21).
+struct RopeTableArgs {
+  const std::int64_t* positions = nullptr;  // (T)
+  double theta = 10000.0;
+  std::int64_t T = 0;
+  std::int64_t rotary = 0;
+  float* table = nullptr;  // (T, rotary / 2, 2): cosine, sine
+};
+void ropeTable(const RopeTableArgs& args, Stream stream);
+
+// rope.h with such a table.
+struct RopeRowsArgs {
+  float* x = nullptr;            // (T, heads, Dh), in place
+  const float* table = nullptr;  // (T, rotary / 2, 2)
+  std::int64_t T = 0;
+  std::int64_t heads = 0;
+  std::int64_t Dh = 0;
+  std::int64_t rotary = 0;
+};
+void rope(const RopeRowsArgs& args, Stream stream);
+
+void ringAppend(const RingAppendArgs& args, Stream stream);
+
+// attention.h for chunks: tiles of 16 queries and 16 keys, running softmax, no (T, W) array anywhere.
+// `statistics` (T, H, 2) is needed where args.weights is asked for.
+void attention(const AttentionArgs& args, float* statistics, Stream stream);
+
+// One token of N sequences, each with a ring of its own that holds the token's own key too: capacity > older,
+// unless fewer positions than that were seen.
+struct KvRings {
+  float* const* keys = nullptr;    // (N) pointers to (capacity, kvHeads, Dh)
+  float* const* values = nullptr;  // (N)
+  std::int64_t capacity = 0;
+  const std::int64_t* positions = nullptr;  // (N): of the token
+};
+
+// Rotates queries in place and keys on their way into the ring, values with them.
+struct RopeAppendArgs {
+  float* q = nullptr;            // (N, H, Dh)
+  const float* k = nullptr;      // (N, kvHeads, Dh)
+  const float* v = nullptr;      // (N, kvHeads, Dh)
+  const float* table = nullptr;  // (N, rotary / 2, 2)
+  KvRings rings;
+  std::int64_t N = 0;
+  std::int64_t H = 0;
+  std::int64_t kvHeads = 0;
+  std::int64_t Dh = 0;
+  std::int64_t rotary = 0;
+};
+void ropeAppend(const RopeAppendArgs& args, Stream stream);
+
+struct DecodeAttentionArgs {
+  const float* q = nullptr;  // (N, H, Dh) after RoPE, not yet scaled
+  KvRings rings;
+  std::int64_t older = 0;
+  std::int64_t N = 0;
+  std::int64_t H = 0;
+  std::int64_t kvHeads = 0;
+  std::int64_t Dh = 0;         // at most 256
+  std::int64_t splits = 1;     // parts of the window computed side by side
+  float* workspace = nullptr;  // decodeAttentionWorkspace floats
+  float* out = nullptr;        // (N, H, Dh)
+  float* weights = nullptr;    // as in AttentionArgs, (N, H, span), or null
+  std::int64_t span = 0;
+};
+constexpr std::int64_t decodeAttentionWorkspace(std::int64_t N, std::int64_t H, std::int64_t Dh,
+                                                std::int64_t splits) {
+  return N * H * splits * (Dh + 2);
+}
+void decodeAttention(const DecodeAttentionArgs& args, Stream stream);
+
+// ---- the head ----
+
+void softCap(const SoftCapArgs& args, Stream stream);
+
+// Floats of workspace of logitStats.
+std::int64_t logitStatsWorkspace(std::int64_t V);
+// `out` is on the card.
+void logitStats(const float* logits, std::int64_t V, float* workspace, LogitStats* out, Stream stream);
+
+inline constexpr std::int64_t kMaxTopK = 1024;
+// 64-bit words of workspace of topK.
+std::int64_t topKWorkspace(std::int64_t V, std::int64_t k);
+// sample.h with k <= kMaxTopK.
+void topK(const TopKArgs& args, std::uint64_t* workspace, Stream stream);
+
+// ---- quantised weights: kernels/cuda/packed_rows.h says how they lie on the card ----
+
+struct PackedProjection {
+  PackedRows weight;
+  const float* bias = nullptr;  // (rows) or null
+  float* out = nullptr;         // (T, rows)
+};
+
+// As ProjectionArgs. x is read as 16-bit integers with one scale for every 32 columns; products and sums of
+// 16 (int8) or 32 (int4) columns are exact integers, sums of those f32.
+struct PackedProjectionArgs {
+  const float* x = nullptr;
+  const float* normWeight = nullptr;
+  float eps = 1e-6F;
+  std::int64_t T = 0;
+  std::array<PackedProjection, 3> outputs;
+  bool accumulate = false;
+};
+void packedProjections(const PackedProjectionArgs& args, Stream stream);
+
+// As GatedProjectionArgs.
+struct PackedGatedProjectionArgs {
+  const float* x = nullptr;
+  const float* normWeight = nullptr;
+  float eps = 1e-6F;
+  std::int64_t T = 0;
+  PackedRows gate, up;
+  const float* gateBias = nullptr;
+  const float* upBias = nullptr;
+  Activation activation = Activation::geluTanh;
+  float* out = nullptr;
+};
+void packedGatedProjection(const PackedGatedProjectionArgs& args, Stream stream);
+
+}  // namespace eyrie::kernels::cuda

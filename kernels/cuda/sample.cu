@@ -1,0 +1,112 @@
+// The k largest logits: blocks sort 2048 candidates each and keep their k best, until one block is left. A
+// candidate is one 64-bit number that orders by logit and then by rising index, so that all differ and any
+// order of blocks gives the same result.
+#include <cassert>
+
+#include "kernels/cuda/launch.h"
+#include "kernels/cuda/ops.h"
+
+namespace eyrie::kernels::cuda {
+namespace {
+
+constexpr unsigned kThreads = 256;
+constexpr std::int64_t kSpan = 2048;  // candidates of a block
+
+// Rising with the logit; NaN is -infinity, -0 is 0. 0 is below all.
+__device__ __forceinline__ std::uint64_t candidateOf(float logit, std::int64_t index) {
+  float value = logit == 0.0F ? 0.0F : logit;
+  if (!(value == value)) value = -INFINITY;
+  const unsigned bits = __float_as_uint(value);
+  const unsigned ordered = bits >> 31 != 0 ? ~bits : bits | 0x80000000U;
+  return static_cast<std::uint64_t>(ordered) << 32 | (0xffffffffU - static_cast<unsigned>(index));
+}
+
+__device__ __forceinline__ float logitOf(std::uint64_t candidate) {
+  const auto ordered = static_cast<unsigned>(candidate >> 32);
+  return __uint_as_float(ordered >> 31 != 0 ? ordered & 0x7fffffffU : ~ordered);
+}
+
+// Bitonic, largest first.
+__device__ __forceinline__ void sortFalling(std::uint64_t* candidates) {
+  for (unsigned size = 2; size <= kSpan; size *= 2) {
+    for (unsigned step = size / 2; step > 0; step /= 2) {
+      for (unsigned pair = threadIdx.x; pair < kSpan / 2; pair += kThreads) {
+        const unsigned low = pair / step * 2 * step + pair % step;
+        const unsigned high = low + step;
+        const bool falling = (low & size) == 0;
+        const std::uint64_t a = candidates[low];
+        const std::uint64_t b = candidates[high];
+        if ((a < b) == falling) {
+          candidates[low] = b;
+          candidates[high] = a;
+        }
+      }
+      __syncthreads();
+    }
+  }
+}
+
+// What a round reads: logits in the first, candidates in the others.
+struct Source {
+  const float* logits;
+  const std::uint64_t* candidates;
+  std::int64_t count;
+};
+
+__device__ __forceinline__ void keepBest(const Source& from, std::uint64_t* held) {
+  const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * kSpan;
+  for (std::int64_t i = threadIdx.x; i < kSpan; i += kThreads) {
+    const std::int64_t at = begin + i;
+    held[i] = at >= from.count         ? 0
+              : from.logits != nullptr ? candidateOf(from.logits[at], at)
+                                       : from.candidates[at];
+  }
+  __syncthreads();
+  sortFalling(held);
+}
+
+__global__ void __launch_bounds__(kThreads)
+    top_k_round_kernel(Source from, std::int64_t k, std::uint64_t* kept) {
+  EYRIE_SHARED(std::uint64_t, held, [kSpan]);
+  keepBest(from, held);
+  for (std::int64_t i = threadIdx.x; i < k; i += kThreads) kept[blockIdx.x * k + i] = held[i];
+}
+
+__global__ void __launch_bounds__(kThreads)
+    top_k_kernel(Source from, std::int64_t k, std::int32_t* indices, float* values) {
+  EYRIE_SHARED(std::uint64_t, held, [kSpan]);
+  keepBest(from, held);
+  for (std::int64_t i = threadIdx.x; i < k; i += kThreads) {
+    indices[i] = static_cast<std::int32_t>(0xffffffffU - static_cast<unsigned>(held[i]));
+    values[i] = logitOf(held[i]);
+  }
+}
+
+std::int64_t spansOf(std::int64_t count) {
+  return (count + kSpan - 1) / kSpan;
+}
+
+}  // namespace
+
+std::int64_t topKWorkspace(std::int64_t V, std::int64_t k) {
+  const std::int64_t first = V <= kSpan ? 0 : spansOf(V) * k;
+  return first + (first <= kSpan ? 0 : spansOf(first) * k);
+}
+
+void topK(const TopKArgs& args, std::uint64_t* workspace, Stream stream) {
+  assert(args.k <= kMaxTopK && args.k <= args.V);
+  Source from{args.logits, nullptr, args.V};
+  // Rounds read one of two buffers and write the other; the second never holds more than the first.
+  std::uint64_t* kept = workspace;
+  std::uint64_t* other = workspace + spansOf(args.V) * args.k;
+  while (from.count > kSpan) {
+    const std::int64_t blocks = spansOf(from.count);
+    launch(top_k_round_kernel, {dim3(static_cast<unsigned>(blocks)), dim3(kThreads)}, stream, from, args.k,
+           kept);
+    from = {nullptr, kept, blocks * args.k};
+    std::swap(kept, other);
+  }
+  launch(top_k_kernel, {dim3(1), dim3(kThreads)}, stream, from, args.k, args.indices, args.values);
+}
+
+}  // namespace eyrie::kernels::cuda

@@ -1,0 +1,68 @@
+// Stored elements widened to f32, one at a time or 16 bytes at once. For .cu files.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#include "kernels/cuda/device_code.h"
+#include "kernels/tensor_view.h"
+
+namespace eyrie::kernels::cuda {
+
+__device__ __forceinline__ float widened(float value) {
+  return value;
+}
+__device__ __forceinline__ float widened(__half value) {
+  return __half2float(value);
+}
+__device__ __forceinline__ float widened(__nv_bfloat16 value) {
+  return __bfloat162float(value);
+}
+
+// Elements of one 16-byte load.
+template <class Stored>
+inline constexpr int kPerLoad = 16 / static_cast<int>(sizeof(Stored));
+
+// kCount consecutive elements: one load where kCount of them are 16 bytes, which must then be aligned.
+template <int kCount, class Stored>
+__device__ __forceinline__ void load(const Stored* from, Stored (&to)[kCount]) {
+  if constexpr (sizeof(to) == sizeof(uint4)) {
+    const uint4 raw = *reinterpret_cast<const uint4*>(from);
+    memcpy(to, &raw, sizeof raw);
+  } else {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) to[i] = from[i];
+  }
+}
+
+// kCount consecutive floats, in 16-byte loads where kCount is a multiple of 4.
+template <int kCount>
+__device__ __forceinline__ void loadFloats(const float* from, float (&to)[kCount]) {
+  if constexpr (kCount % 4 == 0) {
+#pragma unroll
+    for (int i = 0; i < kCount; i += 4) {
+      const float4 four = *reinterpret_cast<const float4*>(from + i);
+      to[i] = four.x;
+      to[i + 1] = four.y;
+      to[i + 2] = four.z;
+      to[i + 3] = four.w;
+    }
+  } else {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) to[i] = from[i];
+  }
+}
+
+inline bool isAligned(const void* pointer) {
+  return reinterpret_cast<std::uintptr_t>(pointer) % 16 == 0;
+}
+
+// body(Stored{}) with the C++ type of `dtype`, which is not packed.
+template <class Body>
+void withStored(DType dtype, Body body) {
+  if (dtype == DType::f32) return body(float{});
+  if (dtype == DType::f16) return body(__half{});
+  return body(__nv_bfloat16{});
+}
+
+}  // namespace eyrie::kernels::cuda

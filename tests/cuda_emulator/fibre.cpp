@@ -1,0 +1,102 @@
+#include "tests/cuda_emulator/fibre.h"
+
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <new>
+
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#include <sanitizer/common_interface_defs.h>
+#endif
+
+namespace eyrie::emulator {
+namespace {
+
+#if defined(__SANITIZE_ADDRESS__)
+constexpr std::size_t kStackBytes = 256 * 1024;
+void beginSwitch(void** fakeStack, const void* bottom, std::size_t bytes) {
+  __sanitizer_start_switch_fiber(fakeStack, bottom, bytes);
+}
+void endSwitch(void* fakeStack, const void** bottom, std::size_t* bytes) {
+  __sanitizer_finish_switch_fiber(fakeStack, bottom, bytes);
+}
+void forgetFrames(char* bottom, std::size_t bytes) {
+  __asan_unpoison_memory_region(bottom, bytes);
+}
+#else
+constexpr std::size_t kStackBytes = 64 * 1024;
+void beginSwitch(void**, const void*, std::size_t) {}
+void endSwitch(void*, const void**, std::size_t*) {}
+void forgetFrames(char*, std::size_t) {}
+#endif
+
+std::size_t pageBytes() {
+  static const auto bytes = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  return bytes;
+}
+
+}  // namespace
+
+Fibre::Fibre() : stackBytes_(kStackBytes) {
+  void* memory = mmap(nullptr, pageBytes() + stackBytes_, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (memory == MAP_FAILED) throw std::bad_alloc();
+  mprotect(memory, pageBytes(), PROT_NONE);
+  memory_ = static_cast<char*>(memory);
+}
+
+Fibre::~Fibre() {
+  forgetFrames(memory_ + pageBytes(), stackBytes_);
+  munmap(memory_, pageBytes() + stackBytes_);
+}
+
+void Fibre::start(Job job, void* data) {
+  job_ = job;
+  data_ = data;
+}
+
+void Fibre::resume() {
+  if (_setjmp(outside_) == 0) {
+    beginSwitch(&fakeStackOutside_, memory_ + pageBytes(), stackBytes_);
+    if (entered_) _longjmp(inside_, 1);
+    entered_ = true;
+    ucontext_t context;
+    getcontext(&context);
+    context.uc_stack.ss_sp = memory_ + pageBytes();
+    context.uc_stack.ss_size = stackBytes_;
+    context.uc_link = nullptr;
+    const auto self = reinterpret_cast<std::uintptr_t>(this);
+    makecontext(&context, reinterpret_cast<void (*)()>(enter), 2, static_cast<unsigned>(self >> 32),
+                static_cast<unsigned>(self));
+    setcontext(&context);
+  }
+  endSwitch(fakeStackOutside_, nullptr, nullptr);
+}
+
+void Fibre::pause() {
+  if (_setjmp(inside_) == 0) leave();
+  endSwitch(fakeStackInside_, &outsideBottom_, &outsideBytes_);
+}
+
+void Fibre::leave() {
+  beginSwitch(&fakeStackInside_, outsideBottom_, outsideBytes_);
+  _longjmp(outside_, 1);
+}
+
+void Fibre::enter(unsigned high, unsigned low) {
+  auto* self = reinterpret_cast<Fibre*>(std::uintptr_t{high} << 32 | low);
+  endSwitch(nullptr, &self->outsideBottom_, &self->outsideBytes_);
+  self->loop();
+}
+
+void Fibre::loop() {
+  for (;;) {
+    job_(data_);
+    pause();
+  }
+}
+
+}  // namespace eyrie::emulator
