@@ -131,6 +131,8 @@ void recurrentStep(const RecurrentStepArgs& args, Stream stream);
 
 // ---- local attention ----
 
+inline constexpr std::int64_t kMaxHeadSize = 256;  // Dh of both forms of attention
+
 // Cosines and sines of every row's position, once for all layers; angles in double (trap 21).
 struct RopeTableArgs {
   const std::int64_t* positions = nullptr;  // (T)
