@@ -11,7 +11,6 @@ namespace {
 
 constexpr int kTile = 16;  // queries, keys, and lanes of a query
 constexpr int kThreads = kTile * kTile;
-constexpr std::int64_t kMaxHeadSize = 256;
 
 // Over the 16 lanes of one query.
 __device__ __forceinline__ float teamMax(float value) {

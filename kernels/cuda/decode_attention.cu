@@ -13,7 +13,6 @@ namespace {
 constexpr int kHeads = 4;
 constexpr int kWarps = 8;
 constexpr int kThreads = kWarps * kWarp;
-constexpr std::int64_t kMaxHeadSize = 256;
 
 // Positions that the token at `position` sees: [first, position].
 struct Window {

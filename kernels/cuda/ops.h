@@ -131,6 +131,8 @@ void recurrentStep(const RecurrentStepArgs& args, Stream stream);
 
 // ---- local attention ----
 
+inline constexpr std::int64_t kMaxHeadSize = 256;  // Dh of both forms of attention
+
 // Cosines and sines of every row's position, once for all layers; angles in double (trap 21).
 struct RopeTableArgs {
   const std::int64_t* positions = nullptr;  // (T)
@@ -189,7 +191,7 @@ struct DecodeAttentionArgs {
   std::int64_t N = 0;
   std::int64_t H = 0;
   std::int64_t kvHeads = 0;
-  std::int64_t Dh = 0;         // at most 256
+  std::int64_t Dh = 0;         // at most kMaxHeadSize
   std::int64_t splits = 1;     // parts of the window computed side by side
   float* workspace = nullptr;  // decodeAttentionWorkspace floats
   float* out = nullptr;        // (N, H, Dh)
