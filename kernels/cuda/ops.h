@@ -191,7 +191,7 @@ struct DecodeAttentionArgs {
   std::int64_t N = 0;
   std::int64_t H = 0;
   std::int64_t kvHeads = 0;
-  std::int64_t Dh = 0;         // at most 256
+  std::int64_t Dh = 0;         // at most kMaxHeadSize
   std::int64_t splits = 1;     // parts of the window computed side by side
   float* workspace = nullptr;  // decodeAttentionWorkspace floats
   float* out = nullptr;        // (N, H, Dh)
