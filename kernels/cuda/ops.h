@@ -4,21 +4,23 @@
 // memory (trap 41). Arithmetic is f32 throughout unless a line says otherwise. Calls throw CudaError when a
 // launch fails.
 //
-// | op (kernels/*.h)        | on the card                                                  | file |
-// |-------------------------|--------------------------------------------------------------|---------------------|
-// | embed                   | embed                                                        | embed.cu | |
-// rms_norm                | rmsNorm; in projections and gatedProjection                  | rms_norm.cu,
-// linear.cu | | linear                  | linear, projections: few rows; Blas (blas.h): many           |
-// linear.cu           | | linear, packed weights  | packedProjections | packed_linear.cu    | | block_linear
-// | blockLinear; in recurrentStep                                | block_linear.cu     | | conv1d | conv1d;
-// in recurrentStep                                     | conv1d.cu           | | rg_lru                  |
-// rgLru; in recurrentStep                                      | rg_lru.cu           | | conv1d +
-// block_linear + rg_lru + gated_mlp, one token | recurrentStep                  | recurrent_step.cu   | |
-// rope, ring append       | ropeTable, rope, ropeAppend, ringAppend                      | rope.cu | |
-// attention               | attention (chunks), decodeAttention (one token a sequence)   | attention.cu,
-// decode_attention.cu | | gated_mlp               | gatedActivation; in gatedProjection and recurrentStep |
-// gated_mlp.cu        | | logits                  | softCap, logitStats | logits.cu           | | sample |
-// topK                                                         | sample.cu           |
+// Ops of kernels/*.h, and where they are:
+// clang-format off
+//   embed                     embed                                                       embed.cu
+//   rms_norm                  rmsNorm; in projections and gatedProjection                 rms_norm.cu, linear.cu
+//   linear                    linear, projections: few rows                               linear.cu
+//   linear, packed weights    packedProjections                                           packed_linear.cu
+//   block_linear              blockLinear; in recurrentStep                               block_linear.cu
+//   conv1d                    conv1d; in recurrentStep                                    conv1d.cu
+//   rg_lru                    rgLru; in recurrentStep                                     rg_lru.cu
+//   one token of conv1d, block_linear, rg_lru and gated_mlp    recurrentStep              recurrent_step.cu
+//   rope, ring append         ropeTable, rope, ropeAppend, ringAppend                     rope.cu
+//   attention                 attention (chunks), decodeAttention (a token a sequence)    attention.cu, decode_attention.cu
+//   gated_mlp                 gatedActivation; in gatedProjection and recurrentStep       gated_mlp.cu
+//   logits                    softCap, logitStats                                         logits.cu
+//   sample                    topK                                                        sample.cu
+// clang-format on
+// None of them has run on a card yet: tests/cuda_emulator runs them thread by thread on the CPU.
 #pragma once
 
 #include <array>
