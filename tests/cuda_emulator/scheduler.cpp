@@ -97,6 +97,11 @@ std::string nameOf(const Where& where) {
   return fmt::format("{}:{}", where.file_name(), where.line());
 }
 
+// What fail() is given: made here, so that no string is left on a stack that is never left.
+std::string placed(const char* format, const Where& here, const Where& there = {}) {
+  return fmt::format(fmt::runtime(format), nameOf(here), nameOf(there));
+}
+
 bool samePlace(const Where& a, const Where& b) {
   return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
 }
@@ -218,7 +223,7 @@ void Scheduler::arriveAtGrid(Where where) {
   if (!shape->cooperative) fail("waits for the whole grid in a launch that is not cooperative");
   if (gridBarrier_.arrived == 0) gridBarrier_.where = where;
   if (!samePlace(gridBarrier_.where, where))
-    fail(fmt::format("waits for the grid at {}, others at {}", nameOf(where), nameOf(gridBarrier_.where)));
+    fail(placed("waits for the grid at {}, others at {}", where, gridBarrier_.where));
   std::size_t threads = 0;
   for (const Block& block : *together_) threads += block.threads.size();
   if (++gridBarrier_.arrived < threads) return wait("the grid's barrier", where);
@@ -352,8 +357,7 @@ void barrier(Scope scope, Where where) {
   Barrier& barrier = block.barrier;
   if (barrier.arrived == 0) barrier.where = where;
   if (!samePlace(barrier.where, where))
-    fail(fmt::format("waits at the barrier {}, others of its block at {}", nameOf(where),
-                     nameOf(barrier.where)));
+    fail(placed("waits at the barrier {}, others of its block at {}", where, barrier.where));
   if (++barrier.arrived < block.threads.size()) return all.wait("__syncthreads", where);
   barrier.arrived = 0;
   for (Thread& thread : block.threads)
@@ -369,15 +373,13 @@ void meet(unsigned mask, void* mine, Completion complete, Where where) {
   Thread& self = all.current();
   const unsigned warp = self.rank / kLanes;
   const unsigned bit = 1U << self.rank % kLanes;
-  if ((mask & bit) == 0)
-    fail(fmt::format("takes part in a collective ({}) whose mask leaves it out", nameOf(where)));
+  if ((mask & bit) == 0) fail(placed("takes part in a collective ({}) whose mask leaves it out", where));
   std::vector<Meeting>& meetings = self.block->meetings[warp];
   auto meeting =
       std::find_if(meetings.begin(), meetings.end(), [&](const Meeting& m) { return (m.mask & mask) != 0; });
   if (meeting == meetings.end()) meeting = meetings.insert(meeting, Meeting{mask, 0, where, {}});
   if (meeting->mask != mask || !samePlace(meeting->where, where))
-    fail(fmt::format("collective at {} while other lanes of its warp are at {}", nameOf(where),
-                     nameOf(meeting->where)));
+    fail(placed("collective at {} while other lanes of its warp are at {}", where, meeting->where));
   meeting->arrived |= bit;
   meeting->lanes[self.rank % kLanes] = mine;
   if (meeting->arrived != mask) return all.wait("a warp's collective", where);
