@@ -10,7 +10,8 @@
 //   rms_norm                  rmsNorm; in projections and gatedProjection                 rms_norm.cu, linear.cu
 //   linear                    linear, projections: few rows                               linear.cu
 //   linear, packed weights    packedProjections                                           packed_linear.cu
-//   block_linear              blockLinear; in recurrentStep                               block_linear.cu
+//   many rows of both         operand, matmul, packedMatmul (matmul.h)                    operand.cu, matmul.cu, packed_matmul.cu, blas.cu
+//   block_linear              blockLinear; in recurrentStep; blockMatmul (matmul.h)       block_linear.cu, matmul.cu
 //   conv1d                    conv1d; in recurrentStep                                    conv1d.cu
 //   rg_lru                    rgLru; in recurrentStep                                     rg_lru.cu
 //   one token of conv1d, block_linear, rg_lru and gated_mlp    recurrentStep              recurrent_step.cu

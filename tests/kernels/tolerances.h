@@ -23,6 +23,8 @@ inline constexpr ToleranceRow kTolerances[] = {
     {"linear", 4096, 2e-5},
     {"linear", 16384, 6e-5},
     {"blockLinear", 256, 4e-6},
+    {"matmul", 4096, 2e-5},         // from the operand on, which the test rounds as the op does
+    {"roundedMatmul", 4096, 6e-3},  // operand rounded to bf16, and packed weights
     {"conv1d", 16, 6e-7},
     {"rgLru", 256, 4e-6},     // steps: each adds a rounding, decays forget it
     {"rgLru", 16384, 6e-4},   // a = 0.9999 held for 8192 steps: half an ulp of a, 8192 times
