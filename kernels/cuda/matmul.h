@@ -92,6 +92,35 @@ struct PackedMatmulArgs {
 std::int64_t packedMatmulWorkspace(std::int64_t rows, std::int64_t cols);
 void packedMatmul(const PackedMatmulArgs& args, Blas* blas, Stream stream);
 
+// From how many rows of x on the ops here are taken in place of linear.cu and packed_linear.cu. The fields
+// are defaults until a card was asked (`bench` sets them): estimates from the bytes that each way moves.
+struct MatmulCrossover {
+  std::int64_t f32 = 9;  // linear.cu reads the weights once for every 8 rows
+  std::int64_t f16 = 9;
+  std::int64_t bf16 = 9;
+  std::int64_t int8 = 21;  // packed_linear.cu reads a byte for every 4 rows; here a byte is read, two are
+                           // written and read
+  std::int64_t int4 = 33;  // half a byte for every 4 rows against half a byte and two twice
+
+  constexpr std::int64_t rows(DType weight) const {
+    switch (weight) {
+      case DType::f32:
+        return f32;
+      case DType::f16:
+        return f16;
+      case DType::bf16:
+        return bf16;
+      case DType::int8:
+        return int8;
+      case DType::int4:
+        return int4;
+    }
+    return bf16;
+  }
+};
+// Of our own kernels, whose blocks compute 128 rows whether they are there or not, f32 without tensor cores.
+inline constexpr MatmulCrossover kCrossoverWithoutBlas{256, 64, 64, 64, 64};
+
 // What all of these come to.
 void multiply(const Product& product, Blas* blas, Stream stream);
 

@@ -16,7 +16,8 @@
 //   rg_lru                    rgLru; in recurrentStep                                     rg_lru.cu
 //   one token of conv1d, block_linear, rg_lru and gated_mlp    recurrentStep              recurrent_step.cu
 //   rope, ring append         ropeTable, rope, ropeAppend, ringAppend                     rope.cu
-//   attention                 attention (chunks), decodeAttention (a token a sequence)    attention.cu, decode_attention.cu
+//   attention                 attention, tensorAttention (chunks)                         attention.cu, tensor_attention.cu
+//                             decodeAttention (a token a sequence)                        decode_attention.cu
 //   gated_mlp                 gatedActivation; in gatedProjection and recurrentStep       gated_mlp.cu
 //   logits                    softCap, logitStats                                         logits.cu
 //   sample                    topK                                                        sample.cu
@@ -160,8 +161,22 @@ void rope(const RopeRowsArgs& args, Stream stream);
 void ringAppend(const RingAppendArgs& args, Stream stream);
 
 // attention.h for chunks: tiles of 16 queries and 16 keys, running softmax, no (T, W) array anywhere.
-// `statistics` (T, H, 2) is needed where args.weights is asked for.
+// `statistics` (T, H, 2) is needed where args.weights is asked for. The form for f32 models, and for cards
+// before sm_80.
 void attention(const AttentionArgs& args, float* statistics, Stream stream);
+
+// The same on tensor cores, for models with weights of other types on cards from sm_80 on: queries, keys,
+// values and weights are rounded to bf16 for the products; sums, scores and softmax are f32. Results are off
+// by some 0.2 % of their size.
+struct TensorAttentionArgs {
+  AttentionArgs attention;      // `out` may be null where `operand` is not
+  void* operand = nullptr;      // (T, H, Dh) bf16 or null: `out` as the operand of a product (matmul.h)
+  float* statistics = nullptr;  // (T, H, 2), where weights are asked for
+  void* workspace = nullptr;    // tensorAttentionWorkspace bytes, 16-byte aligned
+};
+// Bytes; `positions` is at least min(older, firstPosition) + T.
+std::int64_t tensorAttentionWorkspace(std::int64_t positions, std::int64_t kvHeads, std::int64_t Dh);
+void tensorAttention(const TensorAttentionArgs& args, Stream stream);
 
 // One token of N sequences, each with a ring of its own that holds the token's own key too: capacity > older,
 // unless fewer positions than that were seen.

@@ -16,4 +16,5 @@ set(EYRIE_CUDA_OPS
   rg_lru.cu
   rms_norm.cu
   rope.cu
-  sample.cu)
+  sample.cu
+  tensor_attention.cu)

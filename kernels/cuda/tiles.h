@@ -41,6 +41,9 @@ struct Tiles {
   static __device__ __forceinline__ void multiply(Sum& sum, const Left& left, const Right& right) {
     nvcuda::wmma::mma_sync(sum, left, right, sum);
   }
+  static __device__ __forceinline__ void loadSum(Sum& to, const float* from, unsigned stride) {
+    nvcuda::wmma::load_matrix_sync(to, from, stride, nvcuda::wmma::mem_row_major);
+  }
   static __device__ __forceinline__ void store(float* to, const Sum& sum, unsigned stride) {
     nvcuda::wmma::store_matrix_sync(to, sum, stride, nvcuda::wmma::mem_row_major);
   }
@@ -88,10 +91,19 @@ struct Tiles<T, false> {
       }
     }
   }
-  static __device__ __forceinline__ void store(float* to, const Sum& sum, unsigned stride) {
-    const int lane = static_cast<int>(threadIdx.x % kWarp);
+  static __device__ __forceinline__ void loadSum(Sum& to, const float* from, unsigned stride) {
 #pragma unroll
-    for (int i = 0; i < 8; ++i) to[(lane / 4 * 2 + i / 4) * stride + lane % 4 * 4 + i % 4] = sum.x[i];
+    for (int i = 0; i < 8; ++i) to.x[i] = from[offsetOf(i, stride)];
+  }
+  static __device__ __forceinline__ void store(float* to, const Sum& sum, unsigned stride) {
+#pragma unroll
+    for (int i = 0; i < 8; ++i) to[offsetOf(i, stride)] = sum.x[i];
+  }
+
+ private:
+  static __device__ __forceinline__ unsigned offsetOf(int i, unsigned stride) {
+    const unsigned lane = threadIdx.x % kWarp;
+    return (lane / 4 * 2 + i / 4) * stride + lane % 4 * 4 + i % 4;
   }
 };
 

@@ -33,6 +33,7 @@ inline constexpr ToleranceRow kTolerances[] = {
     {"rope", 2, 3e-7},
     {"attention", 256, 4e-6},  // keys and head size, whichever is more
     {"attention", 16384, 2e-5},
+    {"tensorAttention", 256, 4e-3},  // weights rounded to bf16, and what is multiplied before that
     {"gatedActivation", 1, 6e-7},
     {"embed", 1, 1e-7},
     {"softCap", 1, 6e-7},
