@@ -10,12 +10,14 @@
 //   rms_norm                  rmsNorm; in projections and gatedProjection                 rms_norm.cu, linear.cu
 //   linear                    linear, projections: few rows                               linear.cu
 //   linear, packed weights    packedProjections                                           packed_linear.cu
-//   block_linear              blockLinear; in recurrentStep                               block_linear.cu
+//   many rows of both         operand, matmul, packedMatmul (matmul.h)                    operand.cu, matmul.cu, packed_matmul.cu, blas.cu
+//   block_linear              blockLinear; in recurrentStep; blockMatmul (matmul.h)       block_linear.cu, matmul.cu
 //   conv1d                    conv1d; in recurrentStep                                    conv1d.cu
 //   rg_lru                    rgLru; in recurrentStep                                     rg_lru.cu
 //   one token of conv1d, block_linear, rg_lru and gated_mlp    recurrentStep              recurrent_step.cu
 //   rope, ring append         ropeTable, rope, ropeAppend, ringAppend                     rope.cu
-//   attention                 attention (chunks), decodeAttention (a token a sequence)    attention.cu, decode_attention.cu
+//   attention                 attention, tensorAttention (chunks)                         attention.cu, tensor_attention.cu
+//                             decodeAttention (a token a sequence)                        decode_attention.cu
 //   gated_mlp                 gatedActivation; in gatedProjection and recurrentStep       gated_mlp.cu
 //   logits                    softCap, logitStats                                         logits.cu
 //   sample                    topK                                                        sample.cu
@@ -159,8 +161,22 @@ void rope(const RopeRowsArgs& args, Stream stream);
 void ringAppend(const RingAppendArgs& args, Stream stream);
 
 // attention.h for chunks: tiles of 16 queries and 16 keys, running softmax, no (T, W) array anywhere.
-// `statistics` (T, H, 2) is needed where args.weights is asked for.
+// `statistics` (T, H, 2) is needed where args.weights is asked for. The form for f32 models, and for cards
+// before sm_80.
 void attention(const AttentionArgs& args, float* statistics, Stream stream);
+
+// The same on tensor cores, for models with weights of other types on cards from sm_80 on: queries, keys,
+// values and weights are rounded to bf16 for the products; sums, scores and softmax are f32. Results are off
+// by some 0.2 % of their size.
+struct TensorAttentionArgs {
+  AttentionArgs attention;      // `out` may be null where `operand` is not
+  void* operand = nullptr;      // (T, H, Dh) bf16 or null: `out` as the operand of a product (matmul.h)
+  float* statistics = nullptr;  // (T, H, 2), where weights are asked for
+  void* workspace = nullptr;    // tensorAttentionWorkspace bytes, 16-byte aligned
+};
+// Bytes; `positions` is at least min(older, firstPosition) + T.
+std::int64_t tensorAttentionWorkspace(std::int64_t positions, std::int64_t kvHeads, std::int64_t Dh);
+void tensorAttention(const TensorAttentionArgs& args, Stream stream);
 
 // One token of N sequences, each with a ring of its own that holds the token's own key too: capacity > older,
 // unless fewer positions than that were seen.

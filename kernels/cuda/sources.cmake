@@ -8,9 +8,13 @@ set(EYRIE_CUDA_OPS
   gated_mlp.cu
   linear.cu
   logits.cu
+  matmul.cu
+  operand.cu
   packed_linear.cu
+  packed_matmul.cu
   recurrent_step.cu
   rg_lru.cu
   rms_norm.cu
   rope.cu
-  sample.cu)
+  sample.cu
+  tensor_attention.cu)

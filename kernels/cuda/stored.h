@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/cuda/device_code.h"
 #include "kernels/tensor_view.h"
@@ -29,6 +30,19 @@ __device__ __forceinline__ void load(const Stored* from, Stored (&to)[kCount]) {
   if constexpr (sizeof(to) == sizeof(uint4)) {
     const uint4 raw = *reinterpret_cast<const uint4*>(from);
     memcpy(to, &raw, sizeof raw);
+  } else {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) to[i] = from[i];
+  }
+}
+
+// The other way: one store where kCount elements are 8 or 16 bytes, which must then be aligned.
+template <int kCount, class Stored>
+__device__ __forceinline__ void store(const Stored (&from)[kCount], Stored* to) {
+  if constexpr (sizeof(from) == sizeof(uint4) || sizeof(from) == sizeof(uint2)) {
+    std::conditional_t<sizeof(from) == sizeof(uint4), uint4, uint2> raw;
+    memcpy(&raw, from, sizeof raw);
+    *reinterpret_cast<decltype(raw)*>(to) = raw;
   } else {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) to[i] = from[i];
