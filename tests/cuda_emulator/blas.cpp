@@ -5,6 +5,7 @@
 
 #include "kernels/cpu/gemm.h"
 #include "kernels/cuda/blas.h"
+#include "tests/cuda_emulator/streams.h"
 
 namespace eyrie::emulator {
 namespace {
@@ -43,10 +44,9 @@ Blas::Blas(void* workspace) {
 
 Blas::~Blas() = default;
 
-bool Blas::product(const Product& p, Stream) {
-  if (p.T == 0 || p.rows == 0) return true;
-  if (!emulator::knowsAlgorithms) return false;
-  ++emulator::products;
+namespace {
+
+void compute(const Product& p) {
   const std::vector<float> weight = widened(p.weight, p.dtype, p.blocks * p.rows * p.cols);
   const std::vector<float> x = widened(p.x, p.dtype, (p.T - 1) * p.xStride + p.blocks * p.cols);
   for (std::int64_t g = 0; g < p.blocks; ++g) {
@@ -57,6 +57,15 @@ bool Blas::product(const Product& p, Stream) {
     for (std::int64_t t = 0; t < p.T; ++t)
       for (std::int64_t n = 0; n < p.rows; ++n) out[t * p.outStride + n] += p.bias[g * p.rows + n];
   }
+}
+
+}  // namespace
+
+bool Blas::product(const Product& p, Stream stream) {
+  if (p.T == 0 || p.rows == 0) return true;
+  if (!emulator::knowsAlgorithms) return false;
+  ++emulator::products;
+  emulator::enqueue(stream, [p] { compute(p); });
   return true;
 }
 

@@ -5,6 +5,7 @@
 
 #include "tests/cuda_emulator/intrinsics.h"
 #include "tests/cuda_emulator/scheduler.h"
+#include "tests/cuda_emulator/streams.h"
 #include "tests/cuda_emulator/vector_types.h"
 #include "tests/cuda_emulator/wmma.h"
 
