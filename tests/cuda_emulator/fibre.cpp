@@ -26,7 +26,11 @@ void endSwitch(void* fakeStack, const void** bottom, std::size_t* bytes) {
 void forgetFrames(char* bottom, std::size_t bytes) {
   __asan_unpoison_memory_region(bottom, bytes);
 }
+#define EYRIE_SET_JUMP(place) _setjmp(place)
+#define EYRIE_LONG_JUMP(place) _longjmp(place, 1)
 #else
+#define EYRIE_SET_JUMP(place) __builtin_setjmp(place)
+#define EYRIE_LONG_JUMP(place) __builtin_longjmp(place, 1)
 constexpr std::size_t kStackBytes = 64 * 1024;
 void beginSwitch(void**, const void*, std::size_t) {}
 void endSwitch(void*, const void**, std::size_t*) {}
@@ -59,9 +63,9 @@ void Fibre::start(Job job, void* data) {
 }
 
 void Fibre::resume() {
-  if (_setjmp(outside_) == 0) {
+  if (EYRIE_SET_JUMP(outside_) == 0) {
     beginSwitch(&fakeStackOutside_, memory_ + pageBytes(), stackBytes_);
-    if (entered_) _longjmp(inside_, 1);
+    if (entered_) EYRIE_LONG_JUMP(inside_);
     entered_ = true;
     ucontext_t context;
     getcontext(&context);
@@ -77,13 +81,13 @@ void Fibre::resume() {
 }
 
 void Fibre::pause() {
-  if (_setjmp(inside_) == 0) leave();
+  if (EYRIE_SET_JUMP(inside_) == 0) leave();
   endSwitch(fakeStackInside_, &outsideBottom_, &outsideBytes_);
 }
 
 void Fibre::leave() {
   beginSwitch(&fakeStackInside_, outsideBottom_, outsideBytes_);
-  _longjmp(outside_, 1);
+  EYRIE_LONG_JUMP(outside_);
 }
 
 void Fibre::enter(unsigned high, unsigned low) {
