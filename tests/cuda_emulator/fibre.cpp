@@ -44,7 +44,12 @@ std::size_t pageBytes() {
 
 }  // namespace
 
+// Stacks begin at different places of a page: all of a warp's are in use by turns, and would share the few lines of
+// the cache that one place has.
 Fibre::Fibre() : stackBytes_(kStackBytes) {
+  static std::size_t made = 0;
+  constexpr std::size_t kPlaces = 31;
+  begin_ = made++ % kPlaces * 128;
   void* memory = mmap(nullptr, pageBytes() + stackBytes_, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
@@ -70,7 +75,7 @@ void Fibre::resume() {
     ucontext_t context;
     getcontext(&context);
     context.uc_stack.ss_sp = memory_ + pageBytes();
-    context.uc_stack.ss_size = stackBytes_;
+    context.uc_stack.ss_size = stackBytes_ - begin_;
     context.uc_link = nullptr;
     const auto self = reinterpret_cast<std::uintptr_t>(this);
     makecontext(&context, reinterpret_cast<void (*)()>(enter), 2, static_cast<unsigned>(self >> 32),

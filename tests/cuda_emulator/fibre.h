@@ -35,6 +35,7 @@ class Fibre {
 
   char* memory_ = nullptr;  // a guard page, then the stack
   std::size_t stackBytes_ = 0;
+  std::size_t begin_ = 0;  // bytes at the stack's beginning that are left unused
   bool entered_ = false;
   Job job_ = nullptr;
   void* data_ = nullptr;
