@@ -181,7 +181,7 @@ __device__ __forceinline__ void weighKeys(const Problem& problem, std::int64_t t
 }
 
 // Which row of its tile each of a lane's elements of a Sum is of, four bits each: the hardware's own affair,
-// so it is asked.
+// so it is asked. A barrier must follow before scores are written again.
 template <int kHead>
 __device__ __forceinline__ unsigned askRows(Shared<kHead>& shared) {
   for (int at = static_cast<int>(threadIdx.x); at < kTile * kTile; at += kThreads)
@@ -192,7 +192,6 @@ __device__ __forceinline__ unsigned askRows(Shared<kHead>& shared) {
   unsigned rows = 0;
 #pragma unroll
   for (int i = 0; i < kElementsOfLane; ++i) rows |= static_cast<unsigned>(numbers.x[i]) << 4 * i;
-  __syncthreads();
   return rows;
 }
 
