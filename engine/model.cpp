@@ -238,6 +238,14 @@ std::span<const float> LoadedModel::step(std::span<const SequenceStep> steps, co
 
 }  // namespace
 
+std::optional<kernels::DType> conversionNamed(std::string_view word) {
+  if (word == "bf16") return kernels::DType::bf16;
+  if (word == "f16") return kernels::DType::f16;
+  if (word == "int8") return kernels::DType::int8;
+  if (word == "int4") return kernels::DType::int4;
+  return std::nullopt;
+}
+
 std::shared_ptr<Model> Model::load(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options) {
   if (options.backend == BackendKind::cuda) {
     throw Error(ErrorCode::unsupported, "backend: this build of Eyrie has no CUDA backend, use cpu");

@@ -57,7 +57,10 @@ std::vector<std::function<std::vector<BenchResult>()>> partsOf(const BenchOption
     add([&, tokens] { return runs.prefill(tokens, options.context); });
   }
   if (options.decode > 0) {
-    parts.emplace_back([&] { return runs.decodeBatches(options.batch, options.decode, options.context); });
+    std::vector<DecodeRun> batches;
+    for (const std::int64_t batch : options.batch)
+      batches.push_back({options.decode, options.context, batch});
+    parts.emplace_back([&, batches] { return runs.decode(batches); });
   }
   if (options.traced > 0)
     parts.emplace_back([&] { return runs.tracedDecode(options.traced, options.context); });

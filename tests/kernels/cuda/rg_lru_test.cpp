@@ -1,25 +1,10 @@
 #include "tests/kernels/cuda/cuda_test.h"
+#include "tests/kernels/rg_lru_data.h"
 
 using namespace eyrie::kernels;
 using namespace eyrie::kernels::test;
 
 namespace {
-
-struct Data {
-  std::int64_t T, R;
-  std::vector<float> x, recurrencePre, inputPre, rate, state;
-
-  Data(std::int64_t tokens, std::int64_t width)
-      : T(tokens),
-        R(width),
-        x(randomVector(T * R, 51)),
-        recurrencePre(randomVector(T * R, 52, 2.0F)),
-        inputPre(randomVector(T * R, 53, 2.0F)),
-        state(randomVector(R, 54)) {
-    for (std::int64_t r = 0; r < R; ++r)
-      rate.push_back(decayRateOf(-5.0F + 0.37F * static_cast<float>(r % 15)));
-  }
-};
 
 struct Result {
   std::vector<float> out, state;
@@ -28,21 +13,12 @@ struct Result {
 
 // Which way the scan goes: `run` is reference::rgLru or cuda::rgLru with or without a workspace.
 template <class Run>
-Result scanned(const Data& data, bool starts, Run run, bool tapped = false,
+Result scanned(const RgLruData& data, bool starts, Run run, bool tapped = false,
                const RgLruOverrides* overrides = nullptr) {
   Result result{std::vector<float>(data.x.size(), NAN), data.state,
                 std::vector<std::vector<float>>(6, std::vector<float>(tapped ? data.x.size() : 0, NAN))};
-  RgLruArgs args{data.x.data(),
-                 data.recurrencePre.data(),
-                 data.inputPre.data(),
-                 data.rate.data(),
-                 result.state.data(),
-                 starts,
-                 data.T,
-                 data.R,
-                 result.out.data(),
-                 {},
-                 overrides};
+  RgLruArgs args = argsOf(data, result.state, result.out, starts);
+  args.overrides = overrides;
   auto& taps = result.taps;
   if (tapped)
     args.taps = {taps[0].data(), taps[1].data(), taps[2].data(),
@@ -91,7 +67,7 @@ class CudaRgLruTest : public QObject {
 void CudaRgLruTest::bothFormsMatchReference() {
   forEachOrder([](const std::string& order) {
     for (const std::int64_t T : {0, 1, 7, 8, 9, 128, 129, 300}) {
-      const Data data(T, T > 100 ? 5 : 131);
+      const RgLruData data(T, T > 100 ? 5 : 131);
       for (const bool starts : {false, true}) {
         const Result expected = scanned(data, starts, plainly);
         const std::string name = order + ", T " + std::to_string(T) + ", starts " + std::to_string(starts);
@@ -104,7 +80,7 @@ void CudaRgLruTest::bothFormsMatchReference() {
 }
 
 void CudaRgLruTest::tapsMatchReference() {
-  const Data data(140, 20);
+  const RgLruData data(140, 20);
   const Result expected = scanned(data, true, plainly, true);
   verifySame(scanned(data, true, inOrder, true), expected, toleranceFor("rgLru", 256), "in order");
   verifySame(scanned(data, true, inTimeChunks, true), expected, toleranceFor("rgLru", 256), "chunked");
@@ -112,7 +88,7 @@ void CudaRgLruTest::tapsMatchReference() {
 }
 
 void CudaRgLruTest::overridesMatchReference() {
-  const Data data(150, 12);
+  const RgLruData data(150, 12);
   std::vector<float> scale(12, 1.0F), offset(12, 0.0F), one(12, 1.0F), zero(12, 0.0F), noDecay(12, 0.0F);
   scale[3] = 0.5F;
   offset[4] = 0.1F;
@@ -132,7 +108,7 @@ void CudaRgLruTest::overridesMatchReference() {
 }
 
 void CudaRgLruTest::trap5StateBeforePositionZeroIsIgnored() {
-  Data data(130, 9);
+  RgLruData data(130, 9);
   const Result expected = scanned(data, true, plainly);
   std::fill(data.state.begin(), data.state.end(), NAN);
   verifySame(scanned(data, true, inOrder), expected, toleranceFor("rgLru", 256), "in order");
@@ -140,7 +116,7 @@ void CudaRgLruTest::trap5StateBeforePositionZeroIsIgnored() {
 }
 
 void CudaRgLruTest::trap39DecaysNearZeroAndNearOneTogether() {
-  Data data(600, 33);
+  RgLruData data(600, 33);
   for (std::int64_t at = 0; at < data.T * data.R; ++at)
     data.recurrencePre[asSize(at)] = (at / data.R / 150) % 2 == 0 ? 30.0F : -12.0F;
   for (std::size_t r = 0; r < data.rate.size(); ++r) data.rate[r] = r % 3 == 0 ? 400.0F : 1e-3F;
@@ -150,18 +126,18 @@ void CudaRgLruTest::trap39DecaysNearZeroAndNearOneTogether() {
 
 void CudaRgLruTest::trap40LastStateOfAnyLength() {
   for (const std::int64_t T : {127, 128, 255, 256, 257, 259}) {
-    const Data data(T, 3);
+    const RgLruData data(T, 3);
     const Result expected = scanned(data, false, plainly);
     verifySame(scanned(data, false, inTimeChunks), expected, toleranceFor("rgLru", 256), std::to_string(T));
   }
 }
 
 void CudaRgLruTest::outMayBeAnInput() {
-  const Data data(200, 10);
+  const RgLruData data(200, 10);
   const Result expected = scanned(data, true, plainly);
   forEachOrder([&](const std::string& order) {
     for (const int which : {0, 1, 2}) {
-      Data copy = data;
+      RgLruData copy = data;
       std::vector<float>& target = which == 0 ? copy.x : which == 1 ? copy.recurrencePre : copy.inputPre;
       scanned(copy, true, [&](RgLruArgs args) {
         args.out = target.data();
@@ -174,12 +150,12 @@ void CudaRgLruTest::outMayBeAnInput() {
 }
 
 void CudaRgLruTest::toleranceRejectsBrokenVariants() {
-  const Data data(200, 30);
+  const RgLruData data(200, 30);
   const Result expected = scanned(data, false, plainly);
   const double bound = toleranceFor("rgLru", 256);
   EYRIE_VERIFY_REJECTS(scanned(data, true, inTimeChunks).out, expected.out, bound,
                        "reset at a call's first token");
-  Data swapped = data;
+  RgLruData swapped = data;
   std::swap(swapped.inputPre, swapped.recurrencePre);
   EYRIE_VERIFY_REJECTS(scanned(swapped, false, inTimeChunks).out, expected.out, bound, "gates swapped");
   const auto forgetsBetweenChunks = [](const RgLruArgs& args) {
