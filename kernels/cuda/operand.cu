@@ -11,18 +11,6 @@ namespace {
 constexpr unsigned kThreads = 256;
 constexpr int kFour = 4;  // elements read at once where rows are aligned
 
-__device__ __forceinline__ void rounded(float value, float& to) {
-  to = value;
-}
-__device__ __forceinline__ void rounded(float value, __nv_bfloat16& to) {
-  to = __float2bfloat16(value);
-}
-__device__ __forceinline__ void rounded(float value, __half& to) {
-  constexpr float kLargest = 65504.0F;
-  const float within = value > kLargest ? kLargest : value < -kLargest ? -kLargest : value;  // NaN stays
-  to = __float2half(within);
-}
-
 template <int kCount, class Stored>
 __device__ __forceinline__ void storeRounded(const float (&values)[kCount], Stored* to) {
   Stored stored[kCount];

@@ -1,4 +1,4 @@
-// Stored elements widened to f32, one at a time or 16 bytes at once. For .cu files.
+// Stored elements widened to f32 and rounded from it, one at a time or 16 bytes at once. For .cu files.
 #pragma once
 
 #include <cstdint>
@@ -18,6 +18,19 @@ __device__ __forceinline__ float widened(__half value) {
 }
 __device__ __forceinline__ float widened(__nv_bfloat16 value) {
   return __bfloat162float(value);
+}
+
+// To the nearest; what f16 cannot hold becomes the largest it can.
+__device__ __forceinline__ void rounded(float value, float& to) {
+  to = value;
+}
+__device__ __forceinline__ void rounded(float value, __nv_bfloat16& to) {
+  to = __float2bfloat16(value);
+}
+__device__ __forceinline__ void rounded(float value, __half& to) {
+  constexpr float kLargest = 65504.0F;
+  const float within = value > kLargest ? kLargest : value < -kLargest ? -kLargest : value;  // NaN stays
+  to = __float2half(within);
 }
 
 // Elements of one 16-byte load.
