@@ -116,6 +116,15 @@ __device__ __forceinline__ void multiplyStage(const T* stage, Sums<T>& sums) {
   }
 }
 
+__device__ __forceinline__ void put(const Product& p, std::int64_t at, float value) {
+  if (p.outType == DType::bf16) {
+    static_cast<__nv_bfloat16*>(p.out)[at] = __float2bfloat16(value);
+  } else {
+    float* const out = static_cast<float*>(p.out) + at;
+    *out = p.accumulate ? *out + value : value;
+  }
+}
+
 // A tile's sums, by way of shared memory, to (token, output) of block `block`.
 template <class T>
 __device__ __forceinline__ void writeTile(const Product& p, const typename Tiles<T>::Sum& sum, float* patch,
@@ -131,9 +140,7 @@ __device__ __forceinline__ void writeTile(const Product& p, const typename Tiles
 #pragma unroll
   for (unsigned row = threadIdx.x % kWarp / kTile; row < kTile; row += kWarp / kTile) {
     if (token + row >= p.T) break;
-    float* const out = p.out + (token + row) * p.outStride + column;
-    const float value = patch[row * kPatchStride + threadIdx.x % kTile] + bias;
-    *out = p.accumulate ? *out + value : value;
+    put(p, (token + row) * p.outStride + column, patch[row * kPatchStride + threadIdx.x % kTile] + bias);
   }
 }
 
@@ -204,7 +211,8 @@ void multiplyOurselves(const Product& p, Stream stream) {
 }  // namespace
 
 void multiply(const Product& product, Blas* blas, Stream stream) {
-  assert(!isPacked(product.dtype));
+  assert(!isPacked(product.dtype) &&
+         (product.outType == DType::f32 || (product.dtype == DType::bf16 && !product.accumulate)));
   if (product.T == 0 || product.rows == 0 || product.blocks == 0) return;
   if (blas != nullptr && blas->product(product, stream)) return;
   withStored(product.dtype, [&](auto stored) { multiplyOurselves<decltype(stored)>(product, stream); });
@@ -212,14 +220,14 @@ void multiply(const Product& product, Blas* blas, Stream stream) {
 
 void matmul(const MatmulArgs& args, Blas* blas, Stream stream) {
   const MatrixView& w = args.weight;
-  multiply({w.dtype, args.x, w.data, args.bias, args.out, args.T, w.rows, w.cols, w.cols, w.rows, 1, false,
-            args.accumulate},
+  multiply({w.dtype, args.x, w.data, args.bias, args.out, args.outType, args.T, w.rows, w.cols, w.cols,
+            w.rows, 1, false, args.accumulate},
            blas, stream);
 }
 
 void blockMatmul(const BlockMatmulArgs& args, Blas* blas, Stream stream) {
   const std::int64_t N = args.weight.cols;
-  multiply({args.weight.dtype, args.x, args.weight.data, args.bias, args.out, args.T, N, args.B,
+  multiply({args.weight.dtype, args.x, args.weight.data, args.bias, args.out, DType::f32, args.T, N, args.B,
             args.G * args.B, args.G * N, args.G, true, false},
            blas, stream);
 }

@@ -37,11 +37,19 @@ __device__ __forceinline__ void rounded(float value, __half& to) {
 template <class Stored>
 inline constexpr int kPerLoad = 16 / static_cast<int>(sizeof(Stored));
 
-// kCount consecutive elements: one load where kCount of them are 16 bytes, which must then be aligned.
+// What kCount elements are loaded and stored as: 16 or 8 bytes at once, which must then be aligned, or one
+// by one.
+template <int kCount, class Stored>
+inline constexpr bool kWide = sizeof(Stored[kCount]) == sizeof(uint4) ||
+                              sizeof(Stored[kCount]) == sizeof(uint2);
+template <int kCount, class Stored>
+using Wide = std::conditional_t<sizeof(Stored[kCount]) == sizeof(uint4), uint4, uint2>;
+
+// kCount consecutive elements.
 template <int kCount, class Stored>
 __device__ __forceinline__ void load(const Stored* from, Stored (&to)[kCount]) {
-  if constexpr (sizeof(to) == sizeof(uint4)) {
-    const uint4 raw = *reinterpret_cast<const uint4*>(from);
+  if constexpr (kWide<kCount, Stored>) {
+    const auto raw = *reinterpret_cast<const Wide<kCount, Stored>*>(from);
     memcpy(to, &raw, sizeof raw);
   } else {
 #pragma unroll
@@ -49,13 +57,12 @@ __device__ __forceinline__ void load(const Stored* from, Stored (&to)[kCount]) {
   }
 }
 
-// The other way: one store where kCount elements are 8 or 16 bytes, which must then be aligned.
 template <int kCount, class Stored>
 __device__ __forceinline__ void store(const Stored (&from)[kCount], Stored* to) {
-  if constexpr (sizeof(from) == sizeof(uint4) || sizeof(from) == sizeof(uint2)) {
-    std::conditional_t<sizeof(from) == sizeof(uint4), uint4, uint2> raw;
+  if constexpr (kWide<kCount, Stored>) {
+    Wide<kCount, Stored> raw;
     memcpy(&raw, from, sizeof raw);
-    *reinterpret_cast<decltype(raw)*>(to) = raw;
+    *reinterpret_cast<Wide<kCount, Stored>*>(to) = raw;
   } else {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) to[i] = from[i];
