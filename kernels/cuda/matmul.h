@@ -64,6 +64,7 @@ struct MatmulArgs {
   void* out = nullptr;         // (T, rows); must not overlap x
   bool accumulate = false;     // out += rather than out =: the residual stream; f32 only
   DType outType = DType::f32;  // or bf16, with bf16 operands: half the bytes, where nothing is added to it
+                               // (not even a bias, if cuBLAS is to compute it: see gatedOperand)
 };
 void matmul(const MatmulArgs& args, Blas* blas, Stream stream);
 

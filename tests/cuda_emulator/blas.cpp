@@ -42,6 +42,21 @@ void put(const Product& p, std::int64_t at, float value) {
   }
 }
 
+void compute(const Product& p) {
+  const std::vector<float> weight = widened(p.weight, p.dtype, p.blocks * p.rows * p.cols);
+  const std::vector<float> x = widened(p.x, p.dtype, (p.T - 1) * p.xStride + p.blocks * p.cols);
+  std::vector<float> sums(static_cast<std::size_t>(p.T * p.rows));
+  for (std::int64_t g = 0; g < p.blocks; ++g) {
+    cpu::gemm({p.T, p.rows, p.cols, x.data() + g * p.cols, p.xStride, weight.data() + g * p.rows * p.cols,
+               p.byColumns ? p.rows : p.cols, !p.byColumns, 0.0F, sums.data(), p.rows});
+    for (std::int64_t at = 0; at < p.T * p.rows; ++at) {
+      const std::int64_t column = g * p.rows + at % p.rows;
+      const float bias = p.bias == nullptr ? 0.0F : p.bias[column];
+      put(p, at / p.rows * p.outStride + column, sums[static_cast<std::size_t>(at)] + bias);
+    }
+  }
+}
+
 }  // namespace
 
 struct Blas::Parts {};
@@ -56,18 +71,7 @@ bool Blas::product(const Product& p, Stream) {
   if (p.T == 0 || p.rows == 0) return true;
   if (!emulator::knowsAlgorithms) return false;
   ++emulator::products;
-  const std::vector<float> weight = widened(p.weight, p.dtype, p.blocks * p.rows * p.cols);
-  const std::vector<float> x = widened(p.x, p.dtype, (p.T - 1) * p.xStride + p.blocks * p.cols);
-  std::vector<float> sums(static_cast<std::size_t>(p.T * p.rows));
-  for (std::int64_t g = 0; g < p.blocks; ++g) {
-    cpu::gemm({p.T, p.rows, p.cols, x.data() + g * p.cols, p.xStride, weight.data() + g * p.rows * p.cols,
-               p.byColumns ? p.rows : p.cols, !p.byColumns, 0.0F, sums.data(), p.rows});
-    for (std::int64_t at = 0; at < p.T * p.rows; ++at) {
-      const std::int64_t column = g * p.rows + at % p.rows;
-      const float bias = p.bias == nullptr ? 0.0F : p.bias[column];
-      put(p, at / p.rows * p.outStride + column, sums[static_cast<std::size_t>(at)] + bias);
-    }
-  }
+  compute(p);
   return true;
 }
 
