@@ -125,22 +125,17 @@ __device__ __forceinline__ void put(const Product& p, std::int64_t at, float val
   }
 }
 
-// A tile's sums, by way of shared memory, to (token, output) of block `block`.
+// A tile's sums to (token, output) of block `block`.
 template <class T>
-__device__ __forceinline__ void writeTile(const Product& p, const typename Tiles<T>::Sum& sum, float* patch,
+__device__ __forceinline__ void writeTile(const Product& p, const typename Tiles<T>::Sum& sum,
                                           std::int64_t token, std::int64_t output, std::int64_t block) {
-  constexpr unsigned kPatchStride = kTile + 4;
-  __syncwarp();
-  Tiles<T>::store(patch, sum, kPatchStride);
-  __syncwarp();
-  const std::int64_t n = output + threadIdx.x % kTile;
-  if (n >= p.rows) return;
-  const std::int64_t column = block * p.rows + n;
-  const float bias = p.bias == nullptr ? 0.0F : p.bias[column];
 #pragma unroll
-  for (unsigned row = threadIdx.x % kWarp / kTile; row < kTile; row += kWarp / kTile) {
-    if (token + row >= p.T) break;
-    put(p, (token + row) * p.outStride + column, patch[row * kPatchStride + threadIdx.x % kTile] + bias);
+  for (int i = 0; i < kElementsOfLane; ++i) {
+    const std::int64_t t = token + Tiles<T>::row(i);
+    const std::int64_t n = output + Tiles<T>::column(i);
+    if (t >= p.T || n >= p.rows) continue;
+    const std::int64_t column = block * p.rows + n;
+    put(p, t * p.outStride + column, sum.x[i] + (p.bias == nullptr ? 0.0F : p.bias[column]));
   }
 }
 
@@ -156,11 +151,6 @@ __global__ void __launch_bounds__(kThreads) matmul_kernel(Product p, bool xAlign
       static_cast<std::int64_t>(blockIdx.x) * kTokens,
       static_cast<std::int64_t>(blockIdx.y) * kOutputs};
   Sums<T> sums;
-#pragma unroll
-  for (auto& row : sums)
-#pragma unroll
-    for (auto& sum : row) Tiles<T>::clear(sum);
-
   const std::int64_t steps = (p.cols + S::kDepth - 1) / S::kDepth;
   const auto stageOf = [&](std::int64_t step) { return shared + step % kStages * S::kStage; };
   for (std::int64_t step = 0; step < kStages - 1; ++step) {
@@ -176,15 +166,13 @@ __global__ void __launch_bounds__(kThreads) matmul_kernel(Product p, bool xAlign
     multiplyStage<kByColumns>(stageOf(step), sums);
   }
   waitForCopies<0>();
-  __syncthreads();
 
   const int warp = static_cast<int>(threadIdx.x / kWarp);
-  float* const patch = reinterpret_cast<float*>(shared) + warp * kTile * (kTile + 4);
 #pragma unroll
   for (int t = 0; t < kTilesDown; ++t)
 #pragma unroll
     for (int n = 0; n < kTilesAcross; ++n)
-      writeTile<T>(p, sums[t][n], patch, in.token + (warp / 2 * kTilesDown + t) * kTile,
+      writeTile<T>(p, sums[t][n], in.token + (warp / 2 * kTilesDown + t) * kTile,
                    in.output + (warp % 2 * kTilesAcross + n) * kTile, block);
 }
 
