@@ -143,11 +143,12 @@ std::uint32_t alignmentOf(const void* pointer) {
 }
 
 // All that an algorithm is chosen by.
-using Key = std::tuple<DType, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
+using Key = std::tuple<DType, DType, std::int64_t, std::int64_t, std::int64_t, std::int64_t, std::int64_t,
                        std::int64_t, bool, bool, std::uint32_t, std::uint32_t, std::uint32_t>;
 
 Key keyOf(const Product& p) {
   return {p.dtype,
+          p.outType,
           p.T,
           p.rows,
           p.cols,
@@ -182,7 +183,7 @@ struct Plan {
         weight(layoutOf(typeOf(p.dtype), p.byColumns ? p.cols : p.rows, p.byColumns ? p.rows : p.cols,
                         p.byColumns ? p.rows : p.cols, p.blocks, p.rows * p.cols)),
         x(layoutOf(typeOf(p.dtype), p.T, p.cols, p.xStride, p.blocks, p.cols)),
-        out(layoutOf(CUDA_R_32F, p.T, p.rows, p.outStride, p.blocks, p.rows)) {}
+        out(layoutOf(typeOf(p.outType), p.T, p.rows, p.outStride, p.blocks, p.rows)) {}
 
   void choose(const Handle& handle, const Product& p);
 

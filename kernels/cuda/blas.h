@@ -19,7 +19,8 @@ struct Product {
   const void* x = nullptr;       // (T, blocks * cols), rows xStride elements apart
   const void* weight = nullptr;  // (blocks, rows, cols), or (blocks, cols, rows) where byColumns
   const float* bias = nullptr;   // (blocks * rows) or null
-  float* out = nullptr;          // (T, blocks * rows), rows outStride apart; must not overlap x
+  void* out = nullptr;           // (T, blocks * rows), rows outStride apart; must not overlap x
+  DType outType = DType::f32;    // or bf16, where dtype is bf16: rounded once, with nothing added to it
   std::int64_t T = 0;
   std::int64_t rows = 0;
   std::int64_t cols = 0;
@@ -27,7 +28,7 @@ struct Product {
   std::int64_t outStride = 0;
   std::int64_t blocks = 1;
   bool byColumns = false;   // the contraction is over the weights' first index, as in BlockLinearArgs
-  bool accumulate = false;  // out += rather than out =
+  bool accumulate = false;  // out += rather than out =; f32 only
 };
 
 // Used by one thread at a time, and by products of one stream at a time, which share its workspace.

@@ -116,24 +116,26 @@ __device__ __forceinline__ void multiplyStage(const T* stage, Sums<T>& sums) {
   }
 }
 
-// A tile's sums, by way of shared memory, to (token, output) of block `block`.
-template <class T>
-__device__ __forceinline__ void writeTile(const Product& p, const typename Tiles<T>::Sum& sum, float* patch,
-                                          std::int64_t token, std::int64_t output, std::int64_t block) {
-  constexpr unsigned kPatchStride = kTile + 4;
-  __syncwarp();
-  Tiles<T>::store(patch, sum, kPatchStride);
-  __syncwarp();
-  const std::int64_t n = output + threadIdx.x % kTile;
-  if (n >= p.rows) return;
-  const std::int64_t column = block * p.rows + n;
-  const float bias = p.bias == nullptr ? 0.0F : p.bias[column];
-#pragma unroll
-  for (unsigned row = threadIdx.x % kWarp / kTile; row < kTile; row += kWarp / kTile) {
-    if (token + row >= p.T) break;
-    float* const out = p.out + (token + row) * p.outStride + column;
-    const float value = patch[row * kPatchStride + threadIdx.x % kTile] + bias;
+__device__ __forceinline__ void put(const Product& p, std::int64_t at, float value) {
+  if (p.outType == DType::bf16) {
+    static_cast<__nv_bfloat16*>(p.out)[at] = __float2bfloat16(value);
+  } else {
+    float* const out = static_cast<float*>(p.out) + at;
     *out = p.accumulate ? *out + value : value;
+  }
+}
+
+// A tile's sums to (token, output) of block `block`.
+template <class T>
+__device__ __forceinline__ void writeTile(const Product& p, const typename Tiles<T>::Sum& sum,
+                                          std::int64_t token, std::int64_t output, std::int64_t block) {
+#pragma unroll
+  for (int i = 0; i < kElementsOfLane; ++i) {
+    const std::int64_t t = token + Tiles<T>::row(i);
+    const std::int64_t n = output + Tiles<T>::column(i);
+    if (t >= p.T || n >= p.rows) continue;
+    const std::int64_t column = block * p.rows + n;
+    put(p, t * p.outStride + column, sum.x[i] + (p.bias == nullptr ? 0.0F : p.bias[column]));
   }
 }
 
@@ -149,11 +151,6 @@ __global__ void __launch_bounds__(kThreads) matmul_kernel(Product p, bool xAlign
       static_cast<std::int64_t>(blockIdx.x) * kTokens,
       static_cast<std::int64_t>(blockIdx.y) * kOutputs};
   Sums<T> sums;
-#pragma unroll
-  for (auto& row : sums)
-#pragma unroll
-    for (auto& sum : row) Tiles<T>::clear(sum);
-
   const std::int64_t steps = (p.cols + S::kDepth - 1) / S::kDepth;
   const auto stageOf = [&](std::int64_t step) { return shared + step % kStages * S::kStage; };
   for (std::int64_t step = 0; step < kStages - 1; ++step) {
@@ -169,15 +166,13 @@ __global__ void __launch_bounds__(kThreads) matmul_kernel(Product p, bool xAlign
     multiplyStage<kByColumns>(stageOf(step), sums);
   }
   waitForCopies<0>();
-  __syncthreads();
 
   const int warp = static_cast<int>(threadIdx.x / kWarp);
-  float* const patch = reinterpret_cast<float*>(shared) + warp * kTile * (kTile + 4);
 #pragma unroll
   for (int t = 0; t < kTilesDown; ++t)
 #pragma unroll
     for (int n = 0; n < kTilesAcross; ++n)
-      writeTile<T>(p, sums[t][n], patch, in.token + (warp / 2 * kTilesDown + t) * kTile,
+      writeTile<T>(p, sums[t][n], in.token + (warp / 2 * kTilesDown + t) * kTile,
                    in.output + (warp % 2 * kTilesAcross + n) * kTile, block);
 }
 
@@ -204,7 +199,8 @@ void multiplyOurselves(const Product& p, Stream stream) {
 }  // namespace
 
 void multiply(const Product& product, Blas* blas, Stream stream) {
-  assert(!isPacked(product.dtype));
+  assert(!isPacked(product.dtype) &&
+         (product.outType == DType::f32 || (product.dtype == DType::bf16 && !product.accumulate)));
   if (product.T == 0 || product.rows == 0 || product.blocks == 0) return;
   if (blas != nullptr && blas->product(product, stream)) return;
   withStored(product.dtype, [&](auto stored) { multiplyOurselves<decltype(stored)>(product, stream); });
@@ -212,14 +208,14 @@ void multiply(const Product& product, Blas* blas, Stream stream) {
 
 void matmul(const MatmulArgs& args, Blas* blas, Stream stream) {
   const MatrixView& w = args.weight;
-  multiply({w.dtype, args.x, w.data, args.bias, args.out, args.T, w.rows, w.cols, w.cols, w.rows, 1, false,
-            args.accumulate},
+  multiply({w.dtype, args.x, w.data, args.bias, args.out, args.outType, args.T, w.rows, w.cols, w.cols,
+            w.rows, 1, false, args.accumulate},
            blas, stream);
 }
 
 void blockMatmul(const BlockMatmulArgs& args, Blas* blas, Stream stream) {
   const std::int64_t N = args.weight.cols;
-  multiply({args.weight.dtype, args.x, args.weight.data, args.bias, args.out, args.T, N, args.B,
+  multiply({args.weight.dtype, args.x, args.weight.data, args.bias, args.out, DType::f32, args.T, N, args.B,
             args.G * args.B, args.G * N, args.G, true, false},
            blas, stream);
 }

@@ -4,7 +4,7 @@
 // A product reads x as an operand: f32 for f32 weights, otherwise rounded to 16 bits, once for all matrices
 // that read it; the kernels that make operands do what comes before a product (norm, activation) in the same
 // pass. Products of operands and weights and their sums are f32 (a tensor core's sums may lose a bit more
-// than those of f32 adders); results are f32.
+// than those of f32 adders); results are f32, or bf16 where the caller says so.
 //   weights      operand    weights are read as
 //   f32          f32        they are: f32 arithmetic, no TF32
 //   f16          f16        they are; operands beyond +-65504 become +-65504, not infinity
@@ -42,15 +42,16 @@ void operand(const OperandArgs& args, Stream stream);
 // activation(gate + gateBias) * (up + upBias) as an operand: the MLP between its products, and the recurrent
 // block's output gate.
 struct GatedOperandArgs {
-  const float* gate = nullptr;      // (T, E)
-  const float* up = nullptr;        // (T, E)
+  const void* gate = nullptr;       // (T, E) of inputType
+  const void* up = nullptr;         // (T, E) of inputType
   const float* gateBias = nullptr;  // (E) or null
   const float* upBias = nullptr;    // (E) or null
   Activation activation = Activation::geluTanh;
   std::int64_t T = 0;
   std::int64_t E = 0;
+  DType inputType = DType::f32;  // or bf16, where dtype is bf16
   DType dtype = DType::f32;
-  void* out = nullptr;  // (T, E); may be gate or up where f32
+  void* out = nullptr;  // (T, E); may be gate or up where all are of one type
 };
 void gatedOperand(const GatedOperandArgs& args, Stream stream);
 
@@ -60,8 +61,10 @@ struct MatmulArgs {
   MatrixView weight;            // (rows, cols): f32, f16 or bf16
   const float* bias = nullptr;  // (rows) or null
   std::int64_t T = 0;
-  float* out = nullptr;     // (T, rows); must not overlap x
-  bool accumulate = false;  // out += rather than out =: the residual stream
+  void* out = nullptr;         // (T, rows); must not overlap x
+  bool accumulate = false;     // out += rather than out =: the residual stream; f32 only
+  DType outType = DType::f32;  // or bf16, with bf16 operands: half the bytes, where nothing is added to it
+                               // (not even a bias, if cuBLAS is to compute it: see gatedOperand)
 };
 void matmul(const MatmulArgs& args, Blas* blas, Stream stream);
 
@@ -83,8 +86,9 @@ struct PackedMatmulArgs {
   PackedRows weight;
   const float* bias = nullptr;
   std::int64_t T = 0;
-  float* out = nullptr;
+  void* out = nullptr;
   bool accumulate = false;
+  DType outType = DType::f32;
   void* workspace = nullptr;  // packedMatmulWorkspace bytes, 16-byte aligned
 };
 // Bytes of a slice of the weights as bf16: at most 32 MiB (a row, if that is more), so that it stays in the

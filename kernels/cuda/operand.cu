@@ -1,4 +1,6 @@
 // Operands of matrix products: norm or gate, and rounding, in one pass.
+#include <cassert>
+
 #include "kernels/cuda/activation.h"
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/matmul.h"
@@ -10,18 +12,6 @@ namespace {
 
 constexpr unsigned kThreads = 256;
 constexpr int kFour = 4;  // elements read at once where rows are aligned
-
-__device__ __forceinline__ void rounded(float value, float& to) {
-  to = value;
-}
-__device__ __forceinline__ void rounded(float value, __nv_bfloat16& to) {
-  to = __float2bfloat16(value);
-}
-__device__ __forceinline__ void rounded(float value, __half& to) {
-  constexpr float kLargest = 65504.0F;
-  const float within = value > kLargest ? kLargest : value < -kLargest ? -kLargest : value;  // NaN stays
-  to = __float2half(within);
-}
 
 template <int kCount, class Stored>
 __device__ __forceinline__ void storeRounded(const float (&values)[kCount], Stored* to) {
@@ -61,25 +51,26 @@ __global__ void __launch_bounds__(kThreads) operand_kernel(OperandArgs args) {
   }
 }
 
-template <int kCount>
-__device__ __forceinline__ void loadBiased(const float* row, const float* bias, std::int64_t e,
-                                           float (&to)[kCount]) {
-  loadFloats(row + e, to);
-  if (bias == nullptr) return;
-  float offset[kCount];
-  loadFloats(bias + e, offset);
+// Gate or up: elements from `at` on, with their biases.
+template <int kCount, class Input>
+__device__ __forceinline__ void loadBiased(const void* from, std::int64_t at, const float* bias,
+                                           std::int64_t e, float (&to)[kCount]) {
+  Input stored[kCount];
+  load(static_cast<const Input*>(from) + at, stored);
+  float offset[kCount] = {};
+  if (bias != nullptr) loadFloats(bias + e, offset);
 #pragma unroll
-  for (int i = 0; i < kCount; ++i) to[i] += offset[i];
+  for (int i = 0; i < kCount; ++i) to[i] = widened(stored[i]) + offset[i];
 }
 
-template <class Stored, int kCount>
+template <class Stored, class Input, int kCount>
 __global__ void __launch_bounds__(kThreads) gated_operand_kernel(GatedOperandArgs args) {
   const std::int64_t row = blockIdx.x * args.E;
   for (std::int64_t e = threadIdx.x * kCount; e < args.E; e += kThreads * kCount) {
     float gate[kCount];
     float up[kCount];
-    loadBiased(args.gate + row, args.gateBias, e, gate);
-    loadBiased(args.up + row, args.upBias, e, up);
+    loadBiased<kCount, Input>(args.gate, row + e, args.gateBias, e, gate);
+    loadBiased<kCount, Input>(args.up, row + e, args.upBias, e, up);
 #pragma unroll
     for (int i = 0; i < kCount; ++i) up[i] *= activate(gate[i], args.activation);
     storeRounded(up, static_cast<Stored*>(args.out) + row + e);
@@ -116,10 +107,15 @@ void operand(const OperandArgs& args, Stream stream) {
 }
 
 void gatedOperand(const GatedOperandArgs& args, Stream stream) {
+  assert(args.inputType == DType::f32 || (args.inputType == DType::bf16 && args.dtype == DType::bf16));
   if (args.T == 0 || args.E == 0) return;
   withElements(args.dtype, args.E, {args.gate, args.up, args.gateBias, args.upBias, args.out},
                [&](auto stored, auto count) {
-                 launch(gated_operand_kernel<decltype(stored), count()>, rowShape(args.T), stream, args);
+                 using Stored = decltype(stored);
+                 auto kernel = gated_operand_kernel<Stored, float, count()>;
+                 if constexpr (std::is_same_v<Stored, __nv_bfloat16>)
+                   if (args.inputType == DType::bf16) kernel = gated_operand_kernel<Stored, Stored, count()>;
+                 launch(kernel, rowShape(args.T), stream, args);
                });
 }
 

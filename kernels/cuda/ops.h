@@ -101,13 +101,25 @@ struct ConvRingArgs {
 };
 void conv1d(const ConvRingArgs& args, Stream stream);
 
-// Floats of workspace with which rgLru computes chunks of time side by side; 0 where that would gain nothing.
-std::int64_t rgLruWorkspace(std::int64_t T, std::int64_t R);
-// Time in order, a thread a channel; or, given a workspace, in chunks: each chunk's product of decays and
-// state from nothing, then every chunk again from the state that those before it leave. Products may
-// underflow to 0 (trap 39); no logarithm of them is taken. `args.overrides` points to host memory, its arrays
-// to the card's.
-void rgLru(const RgLruArgs& args, float* workspace, Stream stream);
+// Each array is read once, whatever T is. Products of decays may underflow to 0 (trap 39); no logarithm of
+// them is taken. Overrides lie in host memory, their arrays on the card.
+void rgLru(const RgLruArgs& args, Stream stream);
+
+// Chunks of N sequences, one after the other in the rows of every array, and the output gate in the same
+// pass.
+struct RgLruBatchArgs {
+  RgLruArgs rows;  // T: all rows; with `begins`, `state` and `startsSequence` are not read; `out` may be null
+                   // where `y` is not
+  const std::int64_t* begins = nullptr;  // (N + 1): first rows of the sequences, then T; null: there is one
+  const std::int64_t* positions = nullptr;  // (N): of those rows; 0: the sequence's state is ignored
+  float* const* states = nullptr;           // (N) pointers to (R)
+  std::int64_t N = 0;
+  const float* y = nullptr;  // (T, R) or null
+  Activation activation = Activation::geluTanh;
+  DType operandType = DType::f32;
+  void* operand = nullptr;  // (T, R), where `y` is: activation(y) * h as the operand of a product (matmul.h)
+};
+void rgLru(const RgLruBatchArgs& args, Stream stream);
 
 // One token of N sequences: convolution, gates, RG-LRU and output gate. Where a sequence's state lies and its
 // position are read on the card.

@@ -91,12 +91,14 @@ void packedMatmul(const PackedMatmulArgs& args, Blas* blas, Stream stream) {
   assert(isPacked(w.dtype) && isAligned(w.codes) && isAligned(args.workspace));
   if (args.T == 0 || w.rows == 0 || w.cols == 0) return;
   auto* const weights = static_cast<__nv_bfloat16*>(args.workspace);
+  const auto outBytes = static_cast<std::int64_t>(dtypeSize(args.outType));
   const std::int64_t most = sliceRows(w.rows, w.cols);
   for (std::int64_t first = 0; first < w.rows; first += most) {
     const PackedRows part = slice(w, first, std::min(most, w.rows - first));
     widenRows(part, weights, stream);
     multiply({DType::bf16, args.x, weights, args.bias == nullptr ? nullptr : args.bias + first,
-              args.out + first, args.T, part.rows, w.cols, w.cols, w.rows, 1, false, args.accumulate},
+              static_cast<std::byte*>(args.out) + first * outBytes, args.outType, args.T, part.rows, w.cols,
+              w.cols, w.rows, 1, false, args.accumulate},
              blas, stream);
   }
 }

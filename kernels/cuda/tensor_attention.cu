@@ -1,13 +1,12 @@
 // Chunks of queries over a window on tensor cores. Keys and values that the chunk sees become bf16 first, in
 // order of position and padded to whole tiles, so that the rest copies them without a look at ring or edges.
-// Then a block takes 64 queries of one head through 32 keys at a time: products of queries and keys, softmax
-// on the way, products of weights and values. The next keys arrive during the softmax and the second product,
-// the next values during the first product of the next round.
+// Then a block takes 64 queries of one head through 32 keys at a time, each of its warps 16 queries: scores,
+// a softmax on the way and the output stay in the warp's registers. The next keys arrive during the softmax
+// and the products with values, the values during the scores.
 #include <algorithm>
 #include <cassert>
 #include <climits>
 #include <cmath>
-#include <cstddef>
 
 #include "kernels/cuda/attention_weights.h"
 #include "kernels/cuda/launch.h"
@@ -18,22 +17,15 @@ namespace eyrie::kernels::cuda {
 namespace {
 
 using Bf16 = __nv_bfloat16;
-using Product16 = Tiles<Bf16>;
+using Product16 = Tiles<Bf16, true>;
 
 constexpr int kQueries = 64;
 constexpr int kKeys = 32;
-constexpr int kWarps = 8;
+constexpr int kWarps = kQueries / kTile;
 constexpr int kThreads = kWarps * kWarp;
-constexpr int kTeam = kThreads / kQueries;  // lanes that share a query's softmax
+constexpr int kKeyTiles = kKeys / kTile;
+constexpr int kRoundThreads = 256;
 constexpr float kLog2e = 1.4426950408889634F;
-constexpr int kElementsOfLane = kTile * kTile / kWarp;
-
-// A warp's part of the output: two tiles down, a quarter of the head across.
-constexpr int kDown = 2;
-template <int kHead>
-inline constexpr int kAcross = kHead / 4 / kTile;
-template <int kHead>
-using Outputs = Product16::Sum[kDown][kAcross<kHead>];
 
 // Rows are a few elements longer than what they hold, so that those of a tile lie in different banks.
 template <int kHead>
@@ -41,15 +33,7 @@ struct alignas(128) Shared {
   Bf16 queries[kQueries][kHead + 8];
   Bf16 keys[kKeys][kHead + 8];
   Bf16 values[kKeys][kHead + 8];
-  float scores[kQueries][kKeys + 4];
-  Bf16 weights[kQueries][kKeys + 8];
-  float fades[kQueries];
-  float sums[kQueries];
 };
-// In the end queries, keys and values make way for the outputs.
-template <int kHead>
-inline constexpr int kOutputStride = kHead + 4;
-static_assert(sizeof(float) * kQueries * kOutputStride<64> <= offsetof(Shared<64>, scores));
 
 // What a chunk sees as bf16, padded with zeros: rows (positions, kvHeads, kHead) from position `base` on.
 struct Seen {
@@ -63,11 +47,11 @@ struct Problem {
   Bf16* operand;
   float* statistics;
   Seen seen;
-  int older;  // as args.older, or what no position is apart
+  int older;  // as args.older, or what no two positions are apart
   float scale;
 };
 
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kRoundThreads)
     round_seen_kernel(AttentionArgs args, std::int64_t base, int head, Bf16* keys, Bf16* values) {
   const std::int64_t position = base + blockIdx.x;
   const bool there = position < args.firstPosition + args.T;
@@ -77,7 +61,7 @@ __global__ void __launch_bounds__(kThreads)
                                      : position % args.ring.capacity;
   const float* const fromKeys = inChunk ? args.k : args.ring.keys;
   const float* const fromValues = inChunk ? args.v : args.ring.values;
-  for (std::int64_t at = threadIdx.x; at < args.kvHeads * head; at += kThreads) {
+  for (std::int64_t at = threadIdx.x; at < args.kvHeads * head; at += kRoundThreads) {
     const std::int64_t d = at % head;
     const bool real = there && d < args.Dh;
     const std::int64_t from = (row * args.kvHeads + at / head) * args.Dh + d;
@@ -87,7 +71,14 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// kKeys rows of one head, `first` the first of them.
+// A block's queries: `head`'s from `first` on.
+struct Place {
+  std::int64_t first;
+  std::int64_t head;
+  std::int64_t kvHead;
+};
+
+// Row `first` and the next of the block's KV head.
 template <int kHead>
 __device__ __forceinline__ void copyRows(const Bf16* rows, std::int64_t first, std::int64_t kvHeads,
                                          std::int64_t kvHead, Bf16 (&to)[kKeys][kHead + 8]) {
@@ -101,157 +92,159 @@ __device__ __forceinline__ void copyRows(const Bf16* rows, std::int64_t first, s
 }
 
 template <int kHead>
-__device__ __forceinline__ void roundQueries(const AttentionArgs& args, std::int64_t firstQuery,
-                                             std::int64_t head, Shared<kHead>& shared) {
+__device__ __forceinline__ void roundQueries(const AttentionArgs& args, const Place& place,
+                                             Shared<kHead>& shared) {
   for (int at = static_cast<int>(threadIdx.x); at < kQueries * kHead; at += kThreads) {
-    const std::int64_t t = firstQuery + at / kHead;
+    const std::int64_t t = place.first + at / kHead;
     const std::int64_t d = at % kHead;
     const bool real = t < args.T && d < args.Dh;
-    shared.queries[at / kHead][d] = __float2bfloat16(real ? args.q[(t * args.H + head) * args.Dh + d] : 0.0F);
+    shared.queries[at / kHead][d] =
+        __float2bfloat16(real ? args.q[(t * args.H + place.head) * args.Dh + d] : 0.0F);
   }
 }
 
-// A tile a warp.
+using Scores = Product16::Sum[kKeyTiles];
+
 template <int kHead>
-__device__ __forceinline__ void scoreKeys(Shared<kHead>& shared) {
-  static_assert(kWarps == kQueries / kTile * (kKeys / kTile));
-  const int warp = static_cast<int>(threadIdx.x / kWarp);
-  const int query = warp / 2 * kTile;
-  const int key = warp % 2 * kTile;
-  Product16::Sum scores;
-  Product16::clear(scores);
+__device__ __forceinline__ void scoreKeys(const Shared<kHead>& shared, Scores& scores) {
+  const int query = static_cast<int>(threadIdx.x / kWarp) * kTile;
 #pragma unroll 4
   for (int d = 0; d < kHead; d += kTile) {
     Product16::Left queries;
-    Product16::Right<false> keys;
     Product16::load(queries, &shared.queries[query][d], kHead + 8);
-    Product16::load(keys, &shared.keys[key][d], kHead + 8);
-    Product16::multiply(scores, queries, keys);
+#pragma unroll
+    for (int n = 0; n < kKeyTiles; ++n) {
+      Product16::Right<false> keys;
+      Product16::load(keys, &shared.keys[n * kTile][d], kHead + 8);
+      Product16::multiply(scores[n], queries, keys);
+    }
   }
-  Product16::store(&shared.scores[query][key], scores, kKeys + 4);
 }
 
-// A query's softmax on the way, the same in all lanes of its team.
+// Of the two queries of which a lane has elements: element i is of the `half(i)`-th.
 struct Running {
-  float largest = -INFINITY;
-  float sum = 0;
+  float largest[2] = {-INFINITY, -INFINITY};  // the same in the four lanes that share the query
+  float sum[2] = {};                          // of the lane's own weights
 };
+__device__ __forceinline__ int half(int i) {
+  return i % 4 / 2;
+}
+__device__ __forceinline__ std::int64_t queryOf(const Place& place, int half) {
+  return place.first + threadIdx.x / kWarp * kTile + Product16::row(2 * half);
+}
 
 __device__ __forceinline__ float exponential(float x) {
   return exp2f(x * kLog2e);
 }
 
-// Scores of one query and kKeys keys, the first at `position`, become weights relative to the largest so far.
-template <int kHead>
-__device__ __forceinline__ void weighKeys(const Problem& problem, std::int64_t t, std::int64_t head,
-                                          std::int64_t position, Running& running, Shared<kHead>& shared) {
+// Scales scores of keys from `position` on and hides those that are not seen; `largest` takes part.
+__device__ __forceinline__ void maskScores(const Problem& problem, const Place& place, std::int64_t position,
+                                           Scores& scores, float (&largest)[2]) {
   const AttentionArgs& args = problem.args;
-  const int query = static_cast<int>(threadIdx.x) / kTeam;
-  const int lane = static_cast<int>(threadIdx.x) % kTeam;
-  // From the query to the first key; queries that are not there see nothing.
-  const int back = t < args.T ? static_cast<int>(args.firstPosition + t - position) : -1;
-  float scores[kKeys / kTeam];
-  float largest = running.largest;
+  int back[2];  // from the query to the first key; queries that are not there see nothing
 #pragma unroll
-  for (int i = 0; i < kKeys / kTeam; ++i) {
-    const int key = lane + i * kTeam;
-    const int distance = back - key;
-    const bool seen = distance >= 0 && distance <= problem.older;
-    scores[i] = seen ? shared.scores[query][key] * problem.scale : -INFINITY;
-    if (seen && args.weights != nullptr && distance < args.span)
-      args.weights[(t * args.H + head) * args.span + args.span - 1 - distance] = scores[i];
-    largest = fmaxf(largest, scores[i]);
+  for (int h = 0; h < 2; ++h) {
+    const std::int64_t t = queryOf(place, h);
+    back[h] = t < args.T ? static_cast<int>(args.firstPosition + t - position) : -1;
   }
 #pragma unroll
-  for (int step = kTeam / 2; step > 0; step /= 2)
-    largest = fmaxf(largest, __shfl_xor_sync(kAllLanes, largest, step, kTeam));
-  float sum = 0;
+  for (int n = 0; n < kKeyTiles; ++n) {
 #pragma unroll
-  for (int i = 0; i < kKeys / kTeam; ++i) {
-    const Bf16 weight = __float2bfloat16(scores[i] > -INFINITY ? exponential(scores[i] - largest) : 0.0F);
-    sum += __bfloat162float(weight);  // as the product reads it, so that weights add up to 1
-    shared.weights[query][lane + i * kTeam] = weight;
+    for (int i = 0; i < kElementsOfLane; ++i) {
+      const int distance = back[half(i)] - n * kTile - Product16::column(i);
+      const bool seen = distance >= 0 && distance <= problem.older;
+      float& score = scores[n].x[i];
+      score = seen ? score * problem.scale : -INFINITY;
+      largest[half(i)] = fmaxf(largest[half(i)], score);
+      if (args.weights == nullptr || !seen || distance >= args.span) continue;
+      const std::int64_t row = queryOf(place, half(i)) * args.H + place.head;
+      args.weights[row * args.span + args.span - 1 - distance] = score;
+    }
   }
 #pragma unroll
-  for (int step = kTeam / 2; step > 0; step /= 2) sum += __shfl_xor_sync(kAllLanes, sum, step, kTeam);
-  const float fade = running.sum > 0.0F ? exponential(running.largest - largest) : 1.0F;
-  running.sum = running.sum * fade + sum;
-  running.largest = largest;
-  if (lane == 0) shared.fades[query] = fade;
+  for (int h = 0; h < 2; ++h) {
+    largest[h] = fmaxf(largest[h], __shfl_xor_sync(kAllLanes, largest[h], 1));
+    largest[h] = fmaxf(largest[h], __shfl_xor_sync(kAllLanes, largest[h], 2));
+  }
 }
 
-// Which row of its tile each of a lane's elements of a Sum is of, four bits each: the hardware's own affair,
-// so it is asked.
-template <int kHead>
-__device__ __forceinline__ unsigned askRows(Shared<kHead>& shared) {
-  for (int at = static_cast<int>(threadIdx.x); at < kTile * kTile; at += kThreads)
-    shared.scores[at / kTile][at % kTile] = static_cast<float>(at / kTile);
-  __syncthreads();
-  Product16::Sum numbers;
-  Product16::loadSum(numbers, &shared.scores[0][0], kKeys + 4);
-  unsigned rows = 0;
+// Scores become weights relative to the largest score so far, as bf16; `fade`: what earlier ones lose by
+// that.
+__device__ __forceinline__ void weighScores(const Scores& scores, const float (&largest)[2], Running& running,
+                                            Product16::Left (&weights)[kKeyTiles], float (&fade)[2]) {
 #pragma unroll
-  for (int i = 0; i < kElementsOfLane; ++i) rows |= static_cast<unsigned>(numbers.x[i]) << 4 * i;
-  __syncthreads();
-  return rows;
+  for (int h = 0; h < 2; ++h) {
+    const bool first = running.largest[h] == -INFINITY;  // nothing seen so far: nothing to fade
+    fade[h] = first ? 1.0F : exponential(running.largest[h] - largest[h]);
+    running.sum[h] *= fade[h];
+    running.largest[h] = largest[h];
+  }
+#pragma unroll
+  for (int n = 0; n < kKeyTiles; ++n) {
+#pragma unroll
+    for (int i = 0; i < kElementsOfLane; i += 2) {  // two neighbours are a register of a Left
+      const int h = half(i);
+      Bf16 two[2];
+#pragma unroll
+      for (int j = 0; j < 2; ++j) {
+        const float score = scores[n].x[i + j];
+        two[j] = __float2bfloat16(score != -INFINITY ? exponential(score - largest[h]) : 0.0F);
+        running.sum[h] += __bfloat162float(two[j]);  // as the product reads it: weights add up to 1
+      }
+      memcpy(&weights[n].bits[i / 2], two, sizeof two);
+    }
+  }
 }
+
+template <int kHead>
+using Outputs = Product16::Sum[kHead / kTile];
 
 // out = out * fade + weights values.
 template <int kHead>
-__device__ __forceinline__ void addValues(const Shared<kHead>& shared, unsigned rows, Outputs<kHead>& out) {
-  const int warp = static_cast<int>(threadIdx.x / kWarp);
-  const int query = warp / 4 * kDown * kTile;
-  const int column = warp % 4 * kAcross<kHead> * kTile;
+__device__ __forceinline__ void addValues(const Shared<kHead>& shared,
+                                          const Product16::Left (&weights)[kKeyTiles], const float (&fade)[2],
+                                          Outputs<kHead>& out) {
+  if (__any_sync(kAllLanes, fade[0] != 1.0F || fade[1] != 1.0F) != 0) {
 #pragma unroll
-  for (int t = 0; t < kDown; ++t) {
-    const float* const fades = shared.fades + query + t * kTile;
-    if (__any_sync(kAllLanes, fades[threadIdx.x % kTile] != 1.0F) == 0) continue;
+    for (auto& tile : out)
 #pragma unroll
-    for (int i = 0; i < kElementsOfLane; ++i) {
-      const float fade = fades[rows >> 4 * i & 15U];
-#pragma unroll
-      for (int n = 0; n < kAcross<kHead>; ++n) out[t][n].x[i] *= fade;
-    }
+      for (int i = 0; i < kElementsOfLane; ++i) tile.x[i] *= fade[half(i)];
   }
 #pragma unroll
-  for (int k = 0; k < kKeys; k += kTile) {
-    Product16::Right<true> values[kAcross<kHead>];
+  for (int k = 0; k < kKeyTiles; ++k) {
 #pragma unroll
-    for (int n = 0; n < kAcross<kHead>; ++n)
-      Product16::load(values[n], &shared.values[k][column + n * kTile], kHead + 8);
-#pragma unroll
-    for (int t = 0; t < kDown; ++t) {
-      Product16::Left weights;
-      Product16::load(weights, &shared.weights[query + t * kTile][k], kKeys + 8);
-#pragma unroll
-      for (int n = 0; n < kAcross<kHead>; ++n) Product16::multiply(out[t][n], weights, values[n]);
+    for (int n = 0; n < kHead / kTile; ++n) {
+      Product16::Right<true> values;
+      Product16::load(values, &shared.values[k * kTile][n * kTile], kHead + 8);
+      Product16::multiply(out[n], weights[k], values);
     }
   }
 }
 
 template <int kHead>
-__device__ __forceinline__ void writeOutputs(const Problem& problem, std::int64_t firstQuery,
-                                             std::int64_t head, const Outputs<kHead>& out,
-                                             Shared<kHead>& shared) {
+__device__ __forceinline__ void writeOutputs(const Problem& problem, const Place& place,
+                                             const Running& running, const Outputs<kHead>& out) {
   const AttentionArgs& args = problem.args;
-  const int warp = static_cast<int>(threadIdx.x / kWarp);
-  float* const staged = reinterpret_cast<float*>(&shared);
 #pragma unroll
-  for (int t = 0; t < kDown; ++t)
+  for (int h = 0; h < 2; ++h) {
+    const std::int64_t t = queryOf(place, h);
+    if (t >= args.T) continue;
+    const std::int64_t row = t * args.H + place.head;
+    const float inverse = 1.0F / running.sum[h];
 #pragma unroll
-    for (int n = 0; n < kAcross<kHead>; ++n)
-      Product16::store(staged + (warp / 4 * kDown + t) * kTile * kOutputStride<kHead> +
-                           (warp % 4 * kAcross<kHead> + n) * kTile,
-                       out[t][n], kOutputStride<kHead>);
-  __syncthreads();
-  for (int at = static_cast<int>(threadIdx.x); at < kQueries * kHead; at += kThreads) {
-    const int query = at / kHead;
-    const int d = at % kHead;
-    if (firstQuery + query >= args.T || d >= args.Dh) continue;
-    const float value = staged[query * kOutputStride<kHead> + d] / shared.sums[query];
-    const std::int64_t to = ((firstQuery + query) * args.H + head) * args.Dh + d;
-    if (args.out != nullptr) args.out[to] = value;
-    if (problem.operand != nullptr) problem.operand[to] = __float2bfloat16(value);
+    for (int n = 0; n < kHead / kTile; ++n) {
+#pragma unroll
+      for (int i = 0; i < kElementsOfLane; ++i) {
+        const int d = n * kTile + Product16::column(i);
+        if (half(i) != h || d >= args.Dh) continue;
+        const float value = out[n].x[i] * inverse;
+        if (args.out != nullptr) args.out[row * args.Dh + d] = value;
+        if (problem.operand != nullptr) problem.operand[row * args.Dh + d] = __float2bfloat16(value);
+      }
+    }
+    if (args.weights == nullptr || threadIdx.x % 4 != 0) continue;
+    problem.statistics[2 * row] = running.largest[h];
+    problem.statistics[2 * row + 1] = running.sum[h];
   }
 }
 
@@ -260,50 +253,46 @@ __global__ void __launch_bounds__(kThreads, 2) tensor_attention_kernel(Problem p
   EYRIE_DYNAMIC_SHARED(Shared<kHead>, memory);
   Shared<kHead>& shared = *memory;
   const AttentionArgs& args = problem.args;
-  const std::int64_t firstQuery = static_cast<std::int64_t>(blockIdx.x) * kQueries;
-  const std::int64_t head = blockIdx.y;
-  const std::int64_t kvHead = head / (args.H / args.kvHeads);
-  const std::int64_t t = firstQuery + threadIdx.x / kTeam;
-  const std::int64_t lastQuery = firstQuery + kQueries < args.T ? firstQuery + kQueries - 1 : args.T - 1;
+  const Place place{static_cast<std::int64_t>(blockIdx.x) * kQueries, blockIdx.y,
+                    blockIdx.y / (args.H / args.kvHeads)};
+  const std::int64_t lastQuery = place.first + kQueries < args.T ? place.first + kQueries - 1 : args.T - 1;
   // Rows of what is seen.
-  const std::int64_t oldest = args.firstPosition + firstQuery - args.older - problem.seen.base;
+  const std::int64_t oldest = args.firstPosition + place.first - args.older - problem.seen.base;
   const std::int64_t begin = oldest > 0 ? oldest / kKeys * kKeys : 0;
   const std::int64_t end = args.firstPosition + lastQuery - problem.seen.base + 1;
 
-  copyRows<kHead>(problem.seen.keys, begin, args.kvHeads, kvHead, shared.keys);
+  copyRows<kHead>(problem.seen.keys, begin, args.kvHeads, place.kvHead, shared.keys);
   commitCopies();
-  copyRows<kHead>(problem.seen.values, begin, args.kvHeads, kvHead, shared.values);
-  commitCopies();
-  const unsigned rows = askRows(shared);
-  roundQueries(args, firstQuery, head, shared);
+  roundQueries(args, place, shared);
   Outputs<kHead> out;
-#pragma unroll
-  for (auto& down : out)
-#pragma unroll
-    for (auto& tile : down) Product16::clear(tile);
   Running running;
   for (std::int64_t first = begin; first < end; first += kKeys) {
-    const bool more = first + kKeys < end;
-    waitForCopies<1>();
-    __syncthreads();  // the keys are there
-    scoreKeys(shared);
-    __syncthreads();
-    if (more) copyRows<kHead>(problem.seen.keys, first + kKeys, args.kvHeads, kvHead, shared.keys);
+    waitForCopies<0>();
+    __syncthreads();  // keys are there, and nobody reads values any more
+    copyRows<kHead>(problem.seen.values, first, args.kvHeads, place.kvHead, shared.values);
     commitCopies();
-    weighKeys(problem, t, head, problem.seen.base + first, running, shared);
-    waitForCopies<1>();
-    __syncthreads();  // weights and values are there
-    addValues(shared, rows, out);
-    __syncthreads();
-    if (more) copyRows<kHead>(problem.seen.values, first + kKeys, args.kvHeads, kvHead, shared.values);
+    Scores scores;
+    scoreKeys(shared, scores);
+    __syncthreads();  // nobody reads keys any more
+    if (first + kKeys < end)
+      copyRows<kHead>(problem.seen.keys, first + kKeys, args.kvHeads, place.kvHead, shared.keys);
     commitCopies();
+    float largest[2] = {running.largest[0], running.largest[1]};
+    maskScores(problem, place, problem.seen.base + first, scores, largest);
+    Product16::Left weights[kKeyTiles];
+    float fade[2];
+    weighScores(scores, largest, running, weights, fade);
+    waitForCopies<1>();
+    __syncthreads();  // values are there
+    addValues<kHead>(shared, weights, fade, out);
   }
   waitForCopies<0>();
-  if (threadIdx.x % kTeam == 0) shared.sums[threadIdx.x / kTeam] = running.sum;
-  writeOutputs(problem, firstQuery, head, out, shared);
-  if (args.weights == nullptr || t >= args.T || threadIdx.x % kTeam != 0) return;
-  problem.statistics[2 * (t * args.H + head)] = running.largest;
-  problem.statistics[2 * (t * args.H + head) + 1] = running.sum;
+#pragma unroll
+  for (int h = 0; h < 2; ++h) {
+    running.sum[h] += __shfl_xor_sync(kAllLanes, running.sum[h], 1);
+    running.sum[h] += __shfl_xor_sync(kAllLanes, running.sum[h], 2);
+  }
+  writeOutputs<kHead>(problem, place, running, out);
 }
 
 // Dimensions a head is padded to.
@@ -328,13 +317,13 @@ void tensorAttention(const TensorAttentionArgs& all, Stream stream) {
   const AttentionArgs& args = all.attention;
   assert(args.Dh <= kMaxHeadSize && (args.weights == nullptr || all.statistics != nullptr));
   if (args.T == 0) return;
-  const std::int64_t before = args.older < args.firstPosition ? args.older : args.firstPosition;
+  const std::int64_t before = std::min(args.older, args.firstPosition);
   const std::int64_t positions = roundUp(before + args.T, kKeys);
   const std::int64_t head = paddedHead(args.Dh);
   auto* const keys = static_cast<Bf16*>(all.workspace);
   Bf16* const values = keys + positions * args.kvHeads * head;
   const std::int64_t base = args.firstPosition - before;
-  launch(round_seen_kernel, {dim3(static_cast<unsigned>(positions)), dim3(kThreads)}, stream, args, base,
+  launch(round_seen_kernel, {dim3(static_cast<unsigned>(positions)), dim3(kRoundThreads)}, stream, args, base,
          static_cast<int>(head), keys, values);
   const Problem problem{args,
                         static_cast<Bf16*>(all.operand),

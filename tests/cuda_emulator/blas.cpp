@@ -34,6 +34,30 @@ std::vector<float> widened(const void* data, DType dtype, std::int64_t count) {
   return values;
 }
 
+void put(const Product& p, std::int64_t at, float value) {
+  if (p.outType == DType::bf16) {
+    static_cast<std::uint16_t*>(p.out)[at] = floatToBf16(value);
+  } else {
+    float& out = static_cast<float*>(p.out)[at];
+    out = p.accumulate ? out + value : value;
+  }
+}
+
+void compute(const Product& p) {
+  const std::vector<float> weight = widened(p.weight, p.dtype, p.blocks * p.rows * p.cols);
+  const std::vector<float> x = widened(p.x, p.dtype, (p.T - 1) * p.xStride + p.blocks * p.cols);
+  std::vector<float> sums(static_cast<std::size_t>(p.T * p.rows));
+  for (std::int64_t g = 0; g < p.blocks; ++g) {
+    cpu::gemm({p.T, p.rows, p.cols, x.data() + g * p.cols, p.xStride, weight.data() + g * p.rows * p.cols,
+               p.byColumns ? p.rows : p.cols, !p.byColumns, 0.0F, sums.data(), p.rows});
+    for (std::int64_t at = 0; at < p.T * p.rows; ++at) {
+      const std::int64_t column = g * p.rows + at % p.rows;
+      const float bias = p.bias == nullptr ? 0.0F : p.bias[column];
+      put(p, at / p.rows * p.outStride + column, sums[static_cast<std::size_t>(at)] + bias);
+    }
+  }
+}
+
 }  // namespace
 
 struct Blas::Parts {};
@@ -43,23 +67,6 @@ Blas::Blas(void* workspace) {
 }
 
 Blas::~Blas() = default;
-
-namespace {
-
-void compute(const Product& p) {
-  const std::vector<float> weight = widened(p.weight, p.dtype, p.blocks * p.rows * p.cols);
-  const std::vector<float> x = widened(p.x, p.dtype, (p.T - 1) * p.xStride + p.blocks * p.cols);
-  for (std::int64_t g = 0; g < p.blocks; ++g) {
-    float* const out = p.out + g * p.rows;
-    cpu::gemm({p.T, p.rows, p.cols, x.data() + g * p.cols, p.xStride, weight.data() + g * p.rows * p.cols,
-               p.byColumns ? p.rows : p.cols, !p.byColumns, p.accumulate ? 1.0F : 0.0F, out, p.outStride});
-    if (p.bias == nullptr) continue;
-    for (std::int64_t t = 0; t < p.T; ++t)
-      for (std::int64_t n = 0; n < p.rows; ++n) out[t * p.outStride + n] += p.bias[g * p.rows + n];
-  }
-}
-
-}  // namespace
 
 bool Blas::product(const Product& p, Stream stream) {
   if (p.T == 0 || p.rows == 0) return true;

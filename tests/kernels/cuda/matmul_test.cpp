@@ -69,13 +69,28 @@ struct PackedLayer {
   PackedLayer& operator=(const PackedLayer&) = delete;
 };
 
-std::vector<float> product(const PackedLayer& layer, const Operand& x, std::int64_t T, cuda::Blas* blas) {
-  std::vector<float> out(asSize(T * layer.rows.rows), NAN);
+// A matrix of results of either type, in an exactly sized array.
+struct Results {
+  DType dtype;
+  std::vector<unsigned char> bytes;
+  Results(std::int64_t count, DType of) : dtype(of), bytes(asSize(count) * dtypeSize(of), 0xff) {}
+  void* data() { return bytes.data(); }
+  std::vector<float> values() const {
+    std::vector<float> all(bytes.size() / dtypeSize(dtype));
+    widen(bytes.data(), dtype, all.size(), all.data());
+    return all;
+  }
+};
+
+std::vector<float> product(const PackedLayer& layer, const Operand& x, std::int64_t T, cuda::Blas* blas,
+                           DType outType = DType::f32) {
+  Results out(T * layer.rows.rows, outType);
   std::vector<uint4> workspace(
       asSize((cuda::packedMatmulWorkspace(layer.rows.rows, layer.rows.cols) + 15) / 16));
-  cuda::packedMatmul({x.data(), layer.rows, layer.bias.data(), T, out.data(), false, workspace.data()}, blas,
-                     nullptr);
-  return out;
+  cuda::packedMatmul(
+      {x.data(), layer.rows, layer.bias.data(), T, out.data(), false, outType, workspace.data()}, blas,
+      nullptr);
+  return out.values();
 }
 
 }  // namespace
@@ -86,6 +101,7 @@ class CudaMatmulTest : public QObject {
  private slots:
   void matchesReferenceForEveryShape();
   void accumulatesOntoTheResidualStream();
+  void resultsMayBeRoundedToBf16();
   void whatCublasDoesNotKnowWeComputeOurselves();
   void blocksMatchReference();
   void trap2BlocksContractOverTheFirstIndex();
@@ -135,6 +151,26 @@ void CudaMatmulTest::accumulatesOntoTheResidualStream() {
                  nullptr);
     EYRIE_VERIFY_CLOSE(hidden, expected, toleranceFor("matmul", 48),
                        nameOf("", DType::bf16, 48, 11, library));
+  }
+}
+
+void CudaMatmulTest::resultsMayBeRoundedToBf16() {
+  Products products;
+  const std::int64_t T = 11, rows = 35, cols = 40;
+  const StoredMatrix weight = randomMatrix(rows, cols, DType::bf16, 15);
+  const std::vector<float> bias = randomVector(rows, 16);
+  const Operand x(randomVector(T * cols, 17), T, DType::bf16);
+  const PackedLayer layer(rows, cols, DType::int8, 18);
+  for (const bool library : {true, false}) {
+    std::vector<float> whole(asSize(T * rows));
+    Results halves(T * rows, DType::bf16);
+    cuda::matmul({x.data(), weight.view, bias.data(), T, whole.data()}, products.of(library), nullptr);
+    cuda::matmul({x.data(), weight.view, bias.data(), T, halves.data(), false, DType::bf16},
+                 products.of(library), nullptr);
+    QCOMPARE(halves.values(), storeMatrix(whole, T, rows, DType::bf16).values);
+    const std::vector<float> ofPacked = product(layer, x, T, products.of(library));
+    QCOMPARE(product(layer, x, T, products.of(library), DType::bf16),
+             storeMatrix(ofPacked, T, rows, DType::bf16).values);
   }
 }
 
@@ -239,6 +275,7 @@ void CudaMatmulTest::packedSlicesJoin() {
                       1,
                       out.data(),
                       false,
+                      DType::f32,
                       workspace.data()},
                      &products.blas, nullptr);
   QCOMPARE(out, (std::vector<float>{1, 2, 3}));
@@ -311,6 +348,18 @@ void CudaMatmulTest::gatedOperandsMatchReference() {
         args.out = halves.data();
         cuda::gatedOperand(args, nullptr);
         for (std::size_t i = 0; i < halves.size(); ++i) QCOMPARE(bf16ToFloat(halves[i]), rounded.values()[i]);
+        // And from bf16: as from what those stand for.
+        const Operand gate16(gate, T, DType::bf16), up16(up, T, DType::bf16);
+        std::vector<std::uint16_t> from16(out.size());
+        args.gate = gate16.values().data();
+        args.up = up16.values().data();
+        cuda::gatedOperand(args, nullptr);
+        args.inputType = DType::bf16;
+        args.gate = gate16.data();
+        args.up = up16.data();
+        args.out = from16.data();
+        cuda::gatedOperand(args, nullptr);
+        QCOMPARE(from16, halves);
       }
     }
   });

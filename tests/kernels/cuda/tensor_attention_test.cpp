@@ -53,17 +53,15 @@ class CudaTensorAttentionTest : public QObject {
 
 void CudaTensorAttentionTest::chunksMatchReference() {
   forEachOrder([](const std::string& order) {
-    for (const std::int64_t Dh : {1, 35, 64, 72, 130}) {
-      const Sequence s = rounded(Sequence(150, 4, Dh % 2 == 0 ? 1 : 2, Dh));
+    for (const std::int64_t Dh : {1, 64, 72, 130}) {
       // Less than a tile of queries, and more; windows that begin within tiles of keys.
-      for (const std::int64_t T :
-           Dh == 72 ? std::vector<std::int64_t>{1, 70} : std::vector<std::int64_t>{17}) {
-        const Result expected = attended(s, 71, T, 45, 45, 40, plainly);
-        const Result actual = attended(s, 71, T, 45, 45, 40, onTensorCores);
-        const std::string name = order + ", Dh " + std::to_string(Dh) + ", T " + std::to_string(T);
-        EYRIE_VERIFY_CLOSE(actual.out, expected.out, bound(), name);
-        EYRIE_VERIFY_CLOSE(actual.weights, expected.weights, bound(), name + " weights");
-      }
+      const std::int64_t T = Dh == 72 ? 70 : 17;
+      const Sequence s = rounded(Sequence(71 + T, 2, Dh == 1 ? 2 : 1, Dh));
+      const Result expected = attended(s, 71, T, 45, 45, 40, plainly);
+      const Result actual = attended(s, 71, T, 45, 45, 40, onTensorCores);
+      const std::string name = order + ", Dh " + std::to_string(Dh) + ", T " + std::to_string(T);
+      EYRIE_VERIFY_CLOSE(actual.out, expected.out, bound(), name);
+      EYRIE_VERIFY_CLOSE(actual.weights, expected.weights, bound(), name + " weights");
     }
   });
 }
