@@ -21,6 +21,7 @@
 //   gated_mlp                 gatedActivation; in gatedProjection and recurrentStep       gated_mlp.cu
 //   logits                    softCap, logitStats                                         logits.cu
 //   sample                    topK                                                        sample.cu
+//   interventions on rows     editColumns                                                 edit_columns.cu
 // clang-format on
 // None of them has run on a card yet: tests/cuda_emulator runs them thread by thread on the CPU.
 #pragma once
@@ -248,6 +249,30 @@ inline constexpr std::int64_t kMaxTopK = 1024;
 std::int64_t topKWorkspace(std::int64_t V, std::int64_t k);
 // sample.h with k <= kMaxTopK.
 void topK(const TopKArgs& args, std::uint64_t* workspace, Stream stream);
+
+// ---- interventions ----
+
+// Columns first..end-1 of rows firstRow..endRow-1 become `value`, or `value` times themselves. What a range
+// holds beyond the rows counts for nothing.
+struct ColumnEdit {
+  std::int64_t firstRow = 0;
+  std::int64_t endRow = 0;
+  std::int64_t first = 0;
+  std::int64_t end = 0;
+  float value = 0;
+  std::int32_t scales = 0;  // 0: set, whatever was there (NaN too); otherwise multiply
+};
+
+// One launch for all sequences of a chunk: each owns a range of rows. Edits act in the order given, and both
+// they and their number are read on the card.
+struct EditColumnsArgs {
+  float* rows = nullptr;                // (T, width), in place
+  const ColumnEdit* edits = nullptr;    // (*count); null where *count is 0
+  const std::int64_t* count = nullptr;  // one number in device memory
+  std::int64_t T = 0;
+  std::int64_t width = 0;
+};
+void editColumns(const EditColumnsArgs& args, Stream stream);
 
 // ---- quantised weights: kernels/cuda/packed_rows.h says how they lie on the card ----
 

@@ -4,6 +4,7 @@ set(EYRIE_CUDA_OPS
   block_linear.cu
   conv1d.cu
   decode_attention.cu
+  edit_columns.cu
   embed.cu
   gated_mlp.cu
   linear.cu

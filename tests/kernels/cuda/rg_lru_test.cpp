@@ -52,6 +52,7 @@ class CudaRgLruTest : public QObject {
   void anyLengthMatchesReference();
   void tapsMatchReference();
   void overridesMatchReference();
+  void overridesOfEveryKindMatchReferenceWithTaps();
   void trap5StateBeforePositionZeroIsIgnored();
   void trap39DecaysNearZeroAndNearOneTogether();
   void trap40LastStateOfAnyLength();
@@ -99,6 +100,46 @@ void CudaRgLruTest::overridesMatchReference() {
     verifySame(scanned(data, true, onTheCard, false, &overrides), expected, toleranceFor("rgLru", 256),
                order);
   });
+}
+
+// Each channel has its own mixture of set, scale and leave alone for gates, decay, multiplier and state;
+// larger than 1 where limits cut. Nothing of it fits another channel.
+void CudaRgLruTest::overridesOfEveryKindMatchReferenceWithTaps() {
+  constexpr std::int64_t kR = 45;
+  RgLruData data(270, kR);
+  std::vector<std::vector<float>> scale(5, std::vector<float>(kR, 1.0F));
+  std::vector<std::vector<float>> offset(5, std::vector<float>(kR, 0.0F));
+  constexpr float kScales[] = {1.0F, 0.0F, 0.5F, 1.0F, 3.0F};
+  constexpr float kOffsets[5][5] = {{0, 0.3F, 0, 0.2F, 0},
+                                    {0, 1.0F, 0, 0.4F, 0},
+                                    {0, 0.0F, -0.1F, -INFINITY, 0},
+                                    {0, 0.7F, 0, 0.1F, 0},
+                                    {0, -0.5F, 0, 0.05F, 0}};
+  for (std::size_t r = 0; r < kR; ++r) {
+    for (std::size_t kind = 0; kind < 5; ++kind) {
+      const std::size_t action = (r / (kind + 1) + kind) % 5;
+      scale[kind][r] = kind == 4 && action == 4 ? 0.9F : kScales[action];
+      offset[kind][r] = kOffsets[kind][action];
+    }
+  }
+  const auto channels = [&](std::size_t kind) {
+    return RgLruOverrides::Channels{scale[kind].data(), offset[kind].data()};
+  };
+  const RgLruOverrides overrides{channels(0), channels(1), channels(2), channels(3), channels(4)};
+  const RgLruOverrides swapped{channels(0), channels(1), channels(2), channels(4), channels(3)};
+  for (const bool starts : {false, true}) {
+    if (starts) std::fill(data.state.begin(), data.state.end(), NAN);
+    Result expected = scanned(data, starts, plainly, true, &overrides);
+    Result inTime = scanned(data, starts, inOrder, true, &overrides);
+    Result chunked = scanned(data, starts, inTimeChunks, true, &overrides);
+    for (Result* result : {&expected, &inTime, &chunked}) {
+      for (float& log : result->taps[2]) log = std::max(log, -100.0F);  // -infinity where decay is set to 0
+    }
+    verifySame(inTime, expected, toleranceFor("rgLru", 16384), "in order, starts " + std::to_string(starts));
+    verifySame(chunked, expected, toleranceFor("rgLru", 16384), "chunked, starts " + std::to_string(starts));
+    EYRIE_VERIFY_REJECTS(scanned(data, starts, inTimeChunks, false, &swapped).out, expected.out,
+                         toleranceFor("rgLru", 16384), "multiplier's map taken for the state's");
+  }
 }
 
 void CudaRgLruTest::trap5StateBeforePositionZeroIsIgnored() {
