@@ -124,7 +124,7 @@ void CudaBackend::reserve(const ChunkPlan& plan) {
   want(s.angles, T_ * c.rotary);
   want(s.logits, plan.headRows * c.V);
   moved |= s.inputs.atLeast(inputBytes());
-  std::int64_t workspace = cuda::rgLruWorkspace(T_, c.R) * std::int64_t{sizeof(float)};
+  std::int64_t workspace = 0;
   if (weights_.mostRows() > 0)
     workspace = std::max(workspace, cuda::packedMatmulWorkspace(weights_.mostRows(), weights_.widestRow()));
   for (int layerIdx = 0; layerIdx < static_cast<int>(c.L); ++layerIdx) {
@@ -243,23 +243,7 @@ void CudaBackend::mlpBlock(int layerIdx) {
   if (deferred_) return;
   guarded([&] {
     const CudaLayerWeights& w = weights_.layer(layerIdx);
-    Scratch& s = scratch_;
-    const Source normed{s.hidden.as<float>(), w.channelNorm};
-    const Target down = residual(layerIdx, &LayerEdits::mlp, w.down, w.downBias);
-    if (few(w.gate, T_) && w.gate.dtype == w.up.dtype && !kernels::isPacked(w.gate.dtype)) {
-      cuda::gatedProjection({normed.x, normed.normWeight, config_->normEps, T_, w.gate.view, w.up.view,
-                             w.gateBias, w.upBias, config_->activation, s.a.as<float>()},
-                            *stream_);
-      multiply({s.a.as<float>()}, {down}, T_);
-    } else if (few(w.gate, T_) && w.gate.dtype == w.up.dtype) {
-      cuda::packedGatedProjection({normed.x, normed.normWeight, config_->normEps, T_, w.gate.packed,
-                                   w.up.packed, w.gateBias, w.upBias, config_->activation, s.a.as<float>()},
-                                  *stream_);
-      multiply({s.a.as<float>()}, {down}, T_);
-    } else {
-      multiply(normed, {{w.gate, w.gateBias, s.a.as<float>()}, {w.up, w.upBias, s.b.as<float>()}}, T_);
-      multiplyGated(s.a.as<float>(), s.b.as<float>(), down, T_);
-    }
+    multiplyMlp(w, residual(layerIdx, &LayerEdits::mlp, w.down, w.downBias), T_);
     addEdited(layerIdx, &LayerEdits::mlp);
   });
 }

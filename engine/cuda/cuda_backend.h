@@ -121,10 +121,13 @@ class CudaBackend final : public Backend {
   bool few(const CudaMatrix& weight, std::int64_t rows) const;
   void multiply(const Source& from, std::initializer_list<Target> targets, std::int64_t rows);
   void multiplyFew(const Source& from, std::initializer_list<Target> targets, std::int64_t rows);
-  void multiplyOperand(const void* x, const Target& target, std::int64_t rows);
+  void multiplyOperand(const void* x, const Target& target, std::int64_t rows,
+                       kernels::DType outType = kernels::DType::f32);
   const void* operandOf(const Source& from, const CudaMatrix& weight, std::int64_t rows);
   // activation(gate) * up through `target`.
   void multiplyGated(const float* gate, float* up, const Target& target, std::int64_t rows);
+  void multiplyMlp(const CudaLayerWeights& w, const Target& down, std::int64_t rows);
+  void multiplyGate(const CudaLayerWeights& w, std::int64_t rows);
 
   // Interventions.
   const LayerEdits* editsOf(const Part& part, int layerIdx) const;

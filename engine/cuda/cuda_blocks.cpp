@@ -132,10 +132,7 @@ void CudaBackend::scanPart(const Part& part, int layerIdx, bool observed) {
     args.taps = {taps[0], taps[1], taps[2], taps[3], taps[4], taps[5]};
   }
   const LayerEdits* edits = editsOf(part, layerIdx);
-  if (edits == nullptr || edits->scan.empty()) {
-    const bool chunks = cuda::rgLruWorkspace(part.T, R) > 0;
-    return cuda::rgLru(args, chunks ? scratch_.workspace.as<float>() : nullptr, *stream_);
-  }
+  if (edits == nullptr || edits->scan.empty()) return cuda::rgLru(args, *stream_);
   // The rules' arrays: few, and gone when this returns.
   const ScanEdits::Channels* const from[] = {&edits->scan.recurrenceGate, &edits->scan.inputGate,
                                              &edits->scan.logDecay, &edits->scan.multiplier,
@@ -155,7 +152,7 @@ void CudaBackend::scanPart(const Part& part, int layerIdx, bool observed) {
     }
   }
   args.overrides = &overrides;
-  cuda::rgLru(args, nullptr, *stream_);
+  cuda::rgLru(args, *stream_);
   stream_->wait();
 }
 
@@ -230,7 +227,7 @@ void CudaBackend::chunkAttention(int layerIdx, const AttentionView& view) {
   addEdited(layerIdx, &LayerEdits::temporal);
 }
 
-// ---- interventions: rare, so the rows go to the host and back ----
+// ---- interventions ----
 
 const LayerEdits* CudaBackend::editsOf(const Part& part, int layerIdx) const {
   return part.edits == nullptr ? nullptr : &part.edits->layers[count(layerIdx)];
@@ -244,17 +241,25 @@ bool CudaBackend::isEdited(int layerIdx, Columns columns) const {
 }
 
 void CudaBackend::edit(int layerIdx, Columns columns, float* rows, std::int64_t width) {
+  std::vector<cuda::ColumnEdit> all;
   for (const Part& part : parts_) {
     const LayerEdits* edits = editsOf(part, layerIdx);
-    if (edits == nullptr || (edits->*columns).empty()) continue;
-    std::vector<float> host(count(part.T * width));
-    float* const onCard = rows + part.firstRow * width;
-    cuda::copyToHost(host.data(), onCard, floatBytes(part.T * width), *stream_);
-    stream_->wait();
-    editColumns(edits->*columns, host.data(), part.T, width);
-    cuda::copyToDevice(onCard, host.data(), floatBytes(part.T * width), *stream_);
-    stream_->wait();
+    if (edits == nullptr) continue;
+    for (const ColumnEdit& edit : edits->*columns) {
+      all.push_back({part.firstRow, part.firstRow + part.T, edit.first, edit.end, edit.value,
+                     edit.action == InterventionAction::set ? 0 : 1});
+    }
   }
+  if (all.empty()) return;
+  const std::int64_t n = std::ssize(all);
+  const std::size_t bytes = all.size() * sizeof(cuda::ColumnEdit);
+  cuda::DeviceMemory onCard(bytes + sizeof n);
+  cuda::copyToDevice(onCard.data(), all.data(), bytes, *stream_);
+  cuda::copyToDevice(onCard.data() + bytes, &n, sizeof n, *stream_);
+  cuda::editColumns({rows, reinterpret_cast<const cuda::ColumnEdit*>(onCard.data()),
+                     reinterpret_cast<const std::int64_t*>(onCard.data() + bytes), T_, width},
+                    *stream_);
+  stream_->wait();  // before the rules' memory goes
 }
 
 CudaBackend::Target CudaBackend::residual(int layerIdx, Columns columns, const CudaMatrix& weight,
@@ -266,15 +271,7 @@ CudaBackend::Target CudaBackend::residual(int layerIdx, Columns columns, const C
 void CudaBackend::addEdited(int layerIdx, Columns columns) {
   if (!isEdited(layerIdx, columns)) return;
   edit(layerIdx, columns, scratch_.out.as<float>(), config_->D);
-  const std::int64_t n = T_ * config_->D;
-  std::vector<float> hidden(count(n));
-  std::vector<float> out(count(n));
-  cuda::copyToHost(hidden.data(), scratch_.hidden.as<float>(), floatBytes(n), *stream_);
-  cuda::copyToHost(out.data(), scratch_.out.as<float>(), floatBytes(n), *stream_);
-  stream_->wait();
-  for (std::size_t i = 0; i < hidden.size(); ++i) hidden[i] += out[i];
-  cuda::copyToDevice(scratch_.hidden.as<float>(), hidden.data(), floatBytes(n), *stream_);
-  stream_->wait();
+  cuda::addTo({scratch_.hidden.as<float>(), scratch_.out.as<float>(), T_ * config_->D}, *stream_);
 }
 
 // ---- observation ----

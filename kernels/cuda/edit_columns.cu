@@ -27,11 +27,20 @@ __global__ void __launch_bounds__(kElementThreads) edit_columns_kernel(EditColum
   if (edited) args.rows[at] = value;
 }
 
+__global__ void add_to_kernel(AddToArgs args) {
+  const std::int64_t i = elementIndex();
+  if (i < args.n) args.to[i] += args.from[i];
+}
+
 }  // namespace
 
 void editColumns(const EditColumnsArgs& args, Stream stream) {
   if (args.T == 0 || args.width == 0) return;
   launch(edit_columns_kernel, elementShape(args.T * args.width), stream, args);
+}
+
+void addTo(const AddToArgs& args, Stream stream) {
+  if (args.n > 0) launch(add_to_kernel, elementShape(args.n), stream, args);
 }
 
 }  // namespace eyrie::kernels::cuda

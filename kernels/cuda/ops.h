@@ -21,7 +21,7 @@
 //   gated_mlp                 gatedActivation; in gatedProjection and recurrentStep       gated_mlp.cu
 //   logits                    softCap, logitStats                                         logits.cu
 //   sample                    topK                                                        sample.cu
-//   interventions on rows     editColumns                                                 edit_columns.cu
+//   interventions on rows     editColumns, addTo                                          edit_columns.cu
 // clang-format on
 // None of them has run on a card yet: tests/cuda_emulator runs them thread by thread on the CPU.
 #pragma once
@@ -273,6 +273,14 @@ struct EditColumnsArgs {
   std::int64_t width = 0;
 };
 void editColumns(const EditColumnsArgs& args, Stream stream);
+
+// to += from: what an edited block adds to the residual stream.
+struct AddToArgs {
+  float* to = nullptr;
+  const float* from = nullptr;
+  std::int64_t n = 0;
+};
+void addTo(const AddToArgs& args, Stream stream);
 
 // ---- quantised weights: kernels/cuda/packed_rows.h says how they lie on the card ----
 

@@ -1,5 +1,5 @@
-// The CUDA backend, its card the emulator: what the engine's own checks ask of every backend, and what is a card's
-// own: graphs, memory that runs out, a card that goes away.
+// The CUDA backend, its card the emulator: what the engine's own checks ask of every backend, and what is a
+// card's own: graphs, memory that runs out, a card that goes away.
 #include <QtTest>
 
 #include "engine/error.h"
@@ -240,8 +240,9 @@ void CudaBackendTest::tracesAreThoseOfTheCpu() {
     for (std::size_t i = 0; i < found.values.size(); ++i) {
       const double difference = std::abs(double{found.values[i]} - double{expected.values[i]});
       const bool bothNaN = std::isnan(found.values[i]) && std::isnan(expected.values[i]);
-      QVERIFY2(bothNaN || difference <= 1e-4 * std::max(1.0, std::abs(double{expected.values[i]})),
-               qPrintable(QString("value %1: %2, not %3").arg(i).arg(found.values[i]).arg(expected.values[i])));
+      QVERIFY2(
+          bothNaN || difference <= 1e-4 * std::max(1.0, std::abs(double{expected.values[i]})),
+          qPrintable(QString("value %1: %2, not %3").arg(i).arg(found.values[i]).arg(expected.values[i])));
     }
   }
 }

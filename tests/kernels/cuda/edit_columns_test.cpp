@@ -58,6 +58,7 @@ class CudaEditColumnsTest : public QObject {
   void numberOfEditsIsReadOnTheCard();
   void setReplacesNan();
   void otherOrdersOfEditsAreRejected();
+  void addToAddsEveryElementOnce();
 };
 
 void CudaEditColumnsTest::editsActInOrderOnTheirRowsAndColumns() {
@@ -91,6 +92,17 @@ void CudaEditColumnsTest::otherOrdersOfEditsAreRejected() {
   const std::vector<float> rows = randomVector(5 * 66, 13);
   const std::vector<ColumnEdit> reversed(kEdits.rbegin(), kEdits.rend());
   QVERIFY(onTheCard(reversed, rows, 66) != plainly(kEdits, rows, 66));
+}
+
+void CudaEditColumnsTest::addToAddsEveryElementOnce() {
+  for (const std::int64_t n : {0, 1, 255, 256, 1000}) {
+    std::vector<float> to = randomVector(n, 14);
+    const std::vector<float> from = randomVector(n, 15);
+    std::vector<float> expected = to;
+    for (std::size_t i = 0; i < to.size(); ++i) expected[i] += from[i];
+    cuda::addTo({to.data(), from.data(), n}, nullptr);
+    QVERIFY(to == expected);
+  }
 }
 
 QTEST_APPLESS_MAIN(CudaEditColumnsTest)
