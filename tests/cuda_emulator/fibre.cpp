@@ -44,8 +44,8 @@ std::size_t pageBytes() {
 
 }  // namespace
 
-// Stacks begin at different places of a page: all of a warp's are in use by turns, and would share the few lines of
-// the cache that one place has.
+// Stacks begin at different places of a page: all of a warp's are in use by turns, and would share the few
+// lines of the cache that one place has.
 Fibre::Fibre() : stackBytes_(kStackBytes) {
   static std::size_t made = 0;
   constexpr std::size_t kPlaces = 31;

@@ -1,6 +1,6 @@
-// A stack of its own for each kernel thread. Entered once through ucontext; from then on the compiler's own setjmp
-// and longjmp change stacks (with the address sanitizer, which watches them, the library's), because swapcontext
-// asks the kernel about signals each time.
+// A stack of its own for each kernel thread. Entered once through ucontext; from then on the compiler's own
+// setjmp and longjmp change stacks (with the address sanitizer, which watches them, the library's), because
+// swapcontext asks the kernel about signals each time.
 #pragma once
 
 #if defined(__SANITIZE_ADDRESS__)

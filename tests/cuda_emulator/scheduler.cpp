@@ -58,7 +58,7 @@ struct Thread {
   State state = State::ready;
   const char* waitsAt = "";
   Where where;
-  std::vector<Copy> copies;               // not committed
+  std::vector<Copy> copies;                // not committed
   std::vector<std::vector<Copy>> commits;  // oldest first
 };
 
@@ -116,8 +116,8 @@ bool anybodyLeft(const std::vector<Block>& blocks) {
   });
 }
 
-// Ready threads by falling urgency, as the order in force sees it: a bit each, the most urgent lowest. Shuffled,
-// every thread that becomes ready is put where another one's bit may be the next.
+// Ready threads by falling urgency, as the order in force sees it: a bit each, the most urgent lowest.
+// Shuffled, every thread that becomes ready is put where another one's bit may be the next.
 class ReadyQueue {
  public:
   void reset(Order order, std::uint32_t seed, std::uint32_t threads) {
