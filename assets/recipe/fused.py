@@ -15,7 +15,7 @@ import scan
 from settings import HERE, work_dir
 
 _library = None
-_scan = scan.rg_lru  # card.prepare puts Triton's kernels here
+_scan = scan.rg_lru  # on a card, Triton's kernels (on_card.py)
 
 
 def library():
@@ -169,6 +169,11 @@ class CausalAttention(torch.autograd.Function):
 
 def has_attention(tensor, heads, kv_heads, size):
     return available(tensor) and heads in (2, 5) and kv_heads == 1 and size == 32
+
+
+def dense(device, time):
+    """Whether attention takes a mask of every pair: a card's own kernels never write the scores down."""
+    return device.type == "cuda" and time <= 2048
 
 
 def norm(x, w):

@@ -95,7 +95,37 @@ def kernels_equal_the_loop():
     for shape in [(2, 7, 5), (1, 131, 33)]:  # the interpreter is slow; a part of a tile, and three tiles by two
         for rates in (KEEPING, USUAL, FORGETTING):
             compare(scan_triton.rg_lru, torch.float32, shape, rates, 3e-5)
+    a_step_as_on_a_card()
     print("kernels equal the loop")
+
+
+def a_step_as_on_a_card():
+    """Kernels, dense attention and bfloat16 products together: close to the plain model in float32, the gradients too."""
+    import fused
+    import on_card
+    from model import Model, positions, sized
+    fused._library = False
+    torch.manual_seed(3)
+    model = Model(sized("griffin", 64, 3))
+    tokens = torch.randint(3, 4096, (2, 70))
+    tokens[0, 40] = 2
+    batch = tokens, positions(tokens, 2), tokens.roll(-1, 1), torch.ones(2, 70)
+
+    def step():
+        model.zero_grad()
+        loss = model.loss(*batch) / 140
+        loss.backward()
+        return torch.cat([loss.detach().view(1), *(p.grad.flatten() for p in model.parameters())])
+
+    plain = step()
+    on_card.use_kernels("cpu")
+    fused.dense = lambda *_: True
+    assert fused._scan is not scan.rg_lru
+    with torch.autocast("cpu", torch.bfloat16):
+        card = step()
+    assert (card[0] - plain[0]).abs() < 2e-3 * plain[0], (card[0], plain[0])
+    error = ((card - plain).norm() / plain.norm()).item()
+    assert error < 0.02, f"gradients are off by {error:.1e}"
 
 
 plain_scan_equals_the_loop()
