@@ -77,6 +77,7 @@ def parsed():
     for name in ("width", "layers", "batch"):
         parse.add_argument(f"--{name}", type=int, help="as of train.py")
     parse.add_argument("--device", help="as of train.py")
+    parse.add_argument("--rows-only", action="store_true", help="clean text, vocabulary and packed rows, no more")
     parse.add_argument("--minutes", type=float, help="stop the trainings after that long")
     parse.add_argument("--bundle", type=Path, help="what bundle.py has packed, instead of the raw text")
     parse.add_argument("--resume", type=Path, help="a folder that --out has filled, to go on from")
@@ -94,6 +95,8 @@ def main():
         bundle.unpack(args.bundle)
     else:
         prepare(work, args.tokens)
+    if args.rows_only:
+        return
     if args.resume:
         bundle.receive(args.resume)
     finished = train(args, None if args.minutes is None else begun + 60 * args.minutes)
