@@ -1,6 +1,8 @@
 # CUDA is optional: without nvcc the build is the same, less the CUDA files.
 include(CheckLanguage)
-set(CMAKE_CUDA_ARCHITECTURES "75-real;80-real;86-real;89-real;90-real;100-real;120")
+if(NOT DEFINED CMAKE_CUDA_ARCHITECTURES)
+  set(CMAKE_CUDA_ARCHITECTURES "75-real;80-real;86-real;89-real;90-real;100-real;120")
+endif()
 set(EYRIE_CUDA OFF)
 if(NOT EYRIE_SANITIZE AND NOT EYRIE_FUZZ)
   check_language(CUDA)

@@ -60,7 +60,7 @@ class BenchRuns {
   BenchResult describeDecode(std::string name, std::int64_t tokens, std::int64_t context) const;
   BenchResult describeBatch(std::int64_t batch, std::int64_t steps, std::int64_t context) const;
   BenchResult describePrefill(std::int64_t tokens, std::int64_t context) const;
-  // The RG-LRU alone: `tokens` of R channels.
+  // The RG-LRU alone: `tokens` of R channels; on a card of several sequences.
   BenchResult scan(std::int64_t tokens);
   // A copy of the state at position `context`.
   BenchResult snapshot(std::int64_t context);
@@ -70,12 +70,14 @@ class BenchRuns {
   // A state at position `context`, its window filled with noise.
   engine::SequenceState stateAt(std::int64_t context) const;
   void checkStop() const;
+  bool onCard() const;
+  Limit memoryLimit() const { return onCard() ? Limit::cardCopy : Limit::bandwidth; }
+  Limit productLimit() const;
 
  private:
   double visibleKeys(std::int64_t position) const;  // summed over the attention layers
   double weightBytes() const;                       // that one step reads
-  Limit productLimit() const;
-  double matrixParameters() const;  // beside embedding and head
+  double matrixParameters() const;                  // beside embedding and head
   void decodeOnce(engine::SequenceState& state, std::int64_t tokens, engine::TraceFrame* frame,
                   const engine::FrameLayout* layout);
   // As often as asked, each of `results` in turns, the ceilings before, between and after; `once` gives the
@@ -84,6 +86,7 @@ class BenchRuns {
   void addCeilings(std::vector<BenchResult>& results);
   // The time of `work`, once for nothing and then as often as asked.
   BenchResult measured(BenchResult result, const std::function<void()>& work);
+  BenchResult scanOnCard(std::int64_t tokens);
   BenchResult timedScan(std::int64_t tokens, const kernels::OpCost& cost, const std::function<void()>& run);
 
   const LoadedModel& loaded_;

@@ -5,9 +5,9 @@
 #
 # Needs the copied folder of a headless build (README: EYRIE_PORTABLE), the driver and cuBLAS; uses nvidia-smi,
 # compute-sanitizer, ncu and a python3 with torch where they are. Parts, in this order: doctor facts model bf16 int8 int4
-# peers profile memcheck racecheck. A part that fails or runs out of time does not stop the others; DIR/device.json is
-# written anew after each, so that it is whole whenever the machine is taken away. Exit code: 0 all went well, 1 a part
-# failed, 77 no device.
+# eyrie transformers compiled jax profile memcheck racecheck. A part that fails or runs out of time does not stop the
+# others; DIR/device.json is written anew after each, so that it is whole whenever the machine is taken away. Exit code:
+# 0 all went well, 1 a part failed, 77 no device.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)
@@ -134,11 +134,17 @@ fi
 goals bf16 120 auto
 goals int8 70 int8
 goals int4 70 int4
-if [ -z "$no_device" ] && ! python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2> /dev/null; then
-  skip peers "no python3 with torch that sees the card"
+peer() {  # PART LIMIT PROGRAM
+  part "$1" "$2" python3 "$here/peers/peers.py" --device cuda --here --dtype bf16 --model "$model" --cli "$cli" \
+    --prefill 8192 --decode 64 --runs 3 --only "$3" --results "$out/peers.json"
+}
+if [ -n "$no_device" ] || python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2> /dev/null; then
+  peer eyrie 40 eyrie
+  peer transformers 90 transformers
+  peer compiled 90 transformers-compiled
+  peer jax 90 deepmind-jax
 else
-  part peers 150 python3 "$here/peers/peers.py" --device cuda --here --dtype bf16 --model "$model" --cli "$cli" \
-    --prefill 8192 --decode 32 --runs 3 --results "$out/peers.json"
+  skip transformers "no python3 with torch that sees the card"
 fi
 short=("$cli" bench --backend cuda --model "$model" --decode 4 --prefill 512 --runs 1 --json)
 absent ncu profile || part profile 60 ncu --clock-control none --launch-count 400 --csv --metrics \

@@ -63,8 +63,6 @@ def print_peers(session):
             times = statistics.median(ours[part]) / rate if rate and part in ours and program != "eyrie" else None
             cells += [number(rate), number(times, 3) if times else ""]
         print(f"| {program} | {' | '.join(cells)} |")
-    for program, why in session.get("missing", {}).items():
-        print(f"\n{program}: not measured, {why}")
 
 
 def main():
