@@ -12,6 +12,7 @@
 #include "engine/frame_builder.h"
 #include "engine/intervention_plan.h"
 #include "engine/weights.h"
+#include "kernels/cuda/range.h"
 
 namespace eyrie::engine {
 namespace {
@@ -129,12 +130,15 @@ void LoadedModel::runLayer(int layerIdx, std::span<FrameBuilder> builders) {
   Observe observe = Observe::nothing;
   for (const FrameBuilder& builder : builders) observe = std::max(observe, builder.observeLayer(layerIdx));
   if (config_.blocks[static_cast<std::size_t>(layerIdx)] == BlockKind::recurrent) {
+    const kernels::cuda::Range range("recurrent block");
     const RecurrentView view = backend_->recurrentBlock(layerIdx, observe);
     for (FrameBuilder& builder : builders) builder.recurrent(layerIdx, view);
   } else {
+    const kernels::cuda::Range range("attention block");
     const AttentionView view = backend_->attentionBlock(layerIdx, observe);
     for (FrameBuilder& builder : builders) builder.attention(layerIdx, view);
   }
+  const kernels::cuda::Range range("MLP block");
   backend_->mlpBlock(layerIdx);
 }
 

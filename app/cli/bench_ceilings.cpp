@@ -22,12 +22,13 @@ std::vector<kernels::cpu::GemmShape> shapesOf(const engine::ModelConfig& config,
 }  // namespace
 
 const char* nameOf(Limit limit) {
-  constexpr std::array kNames{"nothing", "read bandwidth", "f32 GEMM", "int8 GEMM"};
+  constexpr std::array kNames{"nothing",   "read bandwidth", "f32 GEMM",
+                              "int8 GEMM", "device copy",    "bf16 GEMM"};
   return kNames[static_cast<std::size_t>(limit)];
 }
 
 const char* unitOf(Limit limit) {
-  constexpr std::array kUnits{"", "GB/s", "GFLOP/s", "Gop/s"};
+  constexpr std::array kUnits{"", "GB/s", "GFLOP/s", "Gop/s", "GB/s", "GFLOP/s"};
   return kUnits[static_cast<std::size_t>(limit)];
 }
 
@@ -54,8 +55,20 @@ double Ceilings::probe(Limit limit) {
     case Limit::int8Gemm:
       if (!int8_ && whyNoInt8_.empty()) int8_ = openInt8Probe(pool_.size(), shapes_, whyNoInt8_);
       return int8_ ? int8_->opsPerSecond() : std::nan("");
+    case Limit::cardCopy:
+      if (!cardCopy_) cardCopy_ = std::make_unique<kernels::cuda::CopyProbe>(readBytes_);
+      return cardCopy_->bytesPerSecond();
+    case Limit::cardGemm:
+      if (!cardGemm_) cardGemm_ = std::make_unique<kernels::cuda::GemmProbe>(shapes_);
+      return cardGemm_->flopsPerSecond();
   }
   return std::nan("");
+}
+
+std::string Ceilings::whyNot(Limit limit) const {
+  if (limit == Limit::int8Gemm) return whyNoInt8_;
+  if (limit == Limit::cardGemm && cardGemm_ && spread(limit).runs == 0) return "no products on this card";
+  return "";
 }
 
 double Ceilings::measure(Limit limit) {

@@ -11,13 +11,15 @@
 #include "app/cli/int8_probe.h"
 #include "engine/config.h"
 #include "kernels/cpu/ceilings.h"
+#include "kernels/cuda/ceilings.h"
 #include "kernels/thread_pool.h"
 
 namespace eyrie::app {
 
 // What limits a part of the benchmark.
-enum class Limit : std::uint8_t { none, bandwidth, f32Gemm, int8Gemm };
-inline constexpr std::array kCeilings{Limit::bandwidth, Limit::f32Gemm, Limit::int8Gemm};
+enum class Limit : std::uint8_t { none, bandwidth, f32Gemm, int8Gemm, cardCopy, cardGemm };
+inline constexpr std::array kCeilings{Limit::bandwidth, Limit::f32Gemm, Limit::int8Gemm, Limit::cardCopy,
+                                      Limit::cardGemm};
 const char* nameOf(Limit limit);  // "read bandwidth"
 const char* unitOf(Limit limit);  // "GB/s"
 
@@ -36,12 +38,13 @@ class Ceilings {
   Ceilings(kernels::ThreadPool& pool, const engine::ModelConfig& config, std::int64_t readBytes,
            std::int64_t rows, std::stop_token stop);
 
-  // Bytes or operations a second, now; NaN for none, and for int8 without oneDNN. Throws Error(cancelled).
+  // Bytes or operations a second, now; NaN for none, for int8 without oneDNN, and for products on a card
+  // without a way to do them. Throws Error(cancelled), of a card CudaError.
   double measure(Limit limit);
   // Of all measurements so far.
   Spread spread(Limit limit) const { return spreadOf(measured_[static_cast<std::size_t>(limit)]); }
   std::int64_t readBytes() const { return readBytes_; }
-  const std::string& whyNoInt8() const { return whyNoInt8_; }  // empty until it was measured
+  std::string whyNot(Limit limit) const;  // empty until it was measured, and where it could be
 
  private:
   double probe(Limit limit);
@@ -54,8 +57,10 @@ class Ceilings {
   std::unique_ptr<kernels::cpu::ReadProbe> read_;
   std::unique_ptr<kernels::cpu::GemmProbe> gemm_;
   std::unique_ptr<Int8Probe> int8_;
+  std::unique_ptr<kernels::cuda::CopyProbe> cardCopy_;
+  std::unique_ptr<kernels::cuda::GemmProbe> cardGemm_;
   std::string whyNoInt8_;
-  std::array<std::vector<double>, 4> measured_;
+  std::array<std::vector<double>, kCeilings.size() + 1> measured_;
 };
 
 }  // namespace eyrie::app

@@ -40,7 +40,13 @@ struct BenchOptions {
 
 constexpr std::int64_t kMostRead = std::int64_t{4} << 30;
 constexpr std::int64_t kQuickRead = std::int64_t{256} << 20;
-constexpr std::int64_t kGemmRows = 512;  // of a prefill's chunk
+// Tokens of a prefill's chunk.
+constexpr std::int64_t kGemmRows = 512;
+constexpr std::int64_t kCardGemmRows = 8192;
+
+std::int64_t gemmRows(const ModelOptions& options) {
+  return options.backend == "cuda" ? kCardGemmRows : kGemmRows;
+}
 
 // Memory so much larger than any cache that little of it stays there.
 std::int64_t readBytesFor(const BenchOptions& options, const Machine& machine) {
@@ -81,15 +87,15 @@ int benchParts(BenchOptions& options) {
   const LoadedModel loaded = loadModel(options.model, interrupt.token());
   kernels::ThreadPool pool(options.model.threads);
   const Machine machine = thisMachine();
-  Ceilings ceilings(pool, loaded.model->config(), readBytesFor(options, machine), kGemmRows,
+  Ceilings ceilings(pool, loaded.model->config(), readBytesFor(options, machine), gemmRows(options.model),
                     interrupt.token());
   waitUntilIdle(interrupt.token());
-  for (const Limit limit : {Limit::bandwidth, Limit::f32Gemm}) ceilings.measure(limit);
   if (!options.json) {
     printMachine(machine, loaded);
     printResultsHead();
   }
   BenchRuns runs(loaded, pool, ceilings, options.repeats, interrupt.token());
+  for (const Limit limit : {runs.memoryLimit(), runs.productLimit()}) ceilings.measure(limit);
   Json results = Json::array();
   for (const auto& part : partsOf(options, runs)) {
     for (const BenchResult& result : part()) {
@@ -109,7 +115,8 @@ int benchParts(BenchOptions& options) {
 // The last of several loads, each in a process that holds no other.
 LoadedModel loadRepeatedly(const BenchOptions& options, int times, const std::stop_token& stop,
                            std::vector<double>& seconds) {
-  const engine::CpuOps* ops = options.model.backend == "reference" ? nullptr : &timedOps();
+  const bool timed = options.model.backend != "reference" && options.model.backend != "cuda";
+  const engine::CpuOps* ops = timed ? &timedOps() : nullptr;
   const double start = secondsSinceStart();
   for (int i = 0; i + 1 < times; ++i) {
     const double begin = secondsSinceStart();
@@ -127,7 +134,9 @@ GoalOptions goalOptions(const BenchOptions& options) {
   GoalOptions goals;
   goals.parts = options.only;
   goals.prefill = options.prefill;
-  if (goals.prefill.empty()) goals.prefill = {512, 4096};
+  const bool card = options.model.backend == "cuda";
+  if (goals.prefill.empty())
+    goals.prefill = card ? std::vector<std::int64_t>{8192, 512} : std::vector<std::int64_t>{512, 4096};
   goals.decode = options.decode;
   goals.scan = options.scan > 0 ? options.scan : 8192;
   goals.context = options.contextOption->count() > 0 ? options.context : 4096;
@@ -144,7 +153,7 @@ int benchGoals(const BenchOptions& options) {
       loadRepeatedly(options, wanted.wants("load") ? options.repeats : 1, interrupt.token(), loadSeconds);
   kernels::ThreadPool pool(options.model.threads);
   const Machine machine = thisMachine();
-  Ceilings ceilings(pool, loaded.model->config(), readBytesFor(options, machine), kGemmRows,
+  Ceilings ceilings(pool, loaded.model->config(), readBytesFor(options, machine), gemmRows(options.model),
                     interrupt.token());
   BenchRuns runs(loaded, pool, ceilings, options.repeats, interrupt.token());
   BenchGoals goals(loaded, pool, ceilings, runs, wanted, [&] {
@@ -169,11 +178,20 @@ int benchGoals(const BenchOptions& options) {
   if (wanted.wants("memory")) tell(goals.memory(before, interrupt.token()));
   waitUntilIdle(interrupt.token());
   note(fmt::format("[about {:.0f} s at best]", goals.estimate()));
-  goals.run(loadSeconds, tell);
-  if (options.json) {
+  const auto report = [&] {
     printLine({{"machine", machineJson(machine, ceilings, pool.size())},
                {"interventions", interventionsJson(loaded.interventions)},
                {"goals", std::move(figures)}});
+  };
+  try {
+    goals.run(loadSeconds, tell);
+  } catch (const engine::Error& error) {
+    // What is known by then is worth having: a table takes minutes.
+    if (options.json && error.code() == engine::ErrorCode::cancelled) report();
+    throw;
+  }
+  if (options.json) {
+    report();
     return kDone;
   }
   print("\n");
@@ -196,8 +214,12 @@ constexpr const char* kFooter =
     "Ceilings are measured before, between and after the runs of each part, with the same threads: reading 4 "
     "GiB\n"
     "(or a quarter of the free memory), f32 products of the model's shapes through OpenBLAS, int8 products\n"
-    "through oneDNN where there is one.\n"
-    "JSON: \"machine\" with the ceilings' medians, and \"results\" or \"goals\".\n"
+    "through oneDNN where there is one. With --backend cuda: copies within the card's memory, bytes read "
+    "and\n"
+    "written, and bf16 products on it; the goals are then those of a card.\n"
+    "JSON: \"machine\" with the ceilings' medians, and \"results\" or \"goals\"; Ctrl-C ends the table of "
+    "goals "
+    "early.\n"
     "A result: name, tokens, batch, context, dtype, ms (the median), ms_least, ms_most, ms_runs, runs,\n"
     "tokens_per_s, gb_per_s, gflops, ceiling, percent_of_ceiling.\n"
     "A goal: part, figure, dtype, unit, median, least, most, runs, tokens_per_s, rate, rate_unit, ceiling,\n"

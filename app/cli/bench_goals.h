@@ -25,6 +25,21 @@ struct GoalOptions {
 
 const std::vector<std::string>& goalParts();
 
+// What has to be reached; NaN where nothing has.
+struct GoalBounds {
+  double decode = 0;  // percent of the memory's ceiling, of weights as stored
+  double decodeInt8 = 0;
+  double decodeInt4 = 0;
+  double prefill = 0;     // percent of the products' ceiling, of weights as stored
+  double int8Decode = 0;  // times as fast as the weights as stored
+  double int4Decode = 0;
+  double int8Prefill = 0;
+  double scan = 0;         // percent of the memory's ceiling
+  std::int64_t batch = 0;  // sequences
+  double batchTimes = 0;   // the tokens of one
+  double loadSeconds = 0;
+};
+
 // One row. Rates and ceilings are bytes or operations a second.
 struct Figure {
   std::string part;
@@ -61,7 +76,6 @@ class BenchGoals {
  private:
   using Figures = std::vector<Figure>;
 
-  bool quantised() const;
   std::int64_t steps() const;
   DecodeRun stepsAt(std::int64_t context, std::int64_t batch = 1) const;
   Figures load(const std::vector<double>& seconds) const;
@@ -74,6 +88,7 @@ class BenchGoals {
   Figures traces();
   Figures snapshot();
   Figures batch();
+  bool hasOpClock() const;  // CPU kernels can be timed one by one
 
   const LoadedModel& loaded_;
   const engine::ModelConfig& config_;
@@ -81,6 +96,7 @@ class BenchGoals {
   Ceilings& ceilings_;
   BenchRuns& runs_;
   GoalOptions options_;
+  const GoalBounds& bounds_;
   LoadStored loadStored_;
 };
 

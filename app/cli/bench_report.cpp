@@ -86,6 +86,8 @@ Json machineJson(const Machine& machine, const Ceilings& ceilings, int threads) 
           {"read_gb_per_s", median(Limit::bandwidth)},
           {"gemm_gflops", median(Limit::f32Gemm)},
           {"int8_gops", median(Limit::int8Gemm)},
+          {"card_copy_gb_per_s", median(Limit::cardCopy)},
+          {"card_gemm_gflops", median(Limit::cardGemm)},
           {"ceilings", std::move(spreads)}};
 }
 
@@ -102,8 +104,9 @@ void printCeilings(const Ceilings& ceilings) {
     line += fmt::format("{} {:.1f} {} ({:.1f} to {:.1f}, {} times), ", nameOf(limit), spread.median / kGiga,
                         unitOf(limit), spread.least / kGiga, spread.most / kGiga, spread.runs);
   }
-  if (!ceilings.whyNoInt8().empty()) {
-    line += fmt::format("{} not measured: {}, ", nameOf(Limit::int8Gemm), ceilings.whyNoInt8());
+  for (const Limit limit : kCeilings) {
+    const std::string why = ceilings.whyNot(limit);
+    if (!why.empty()) line += fmt::format("{} not measured: {}, ", nameOf(limit), why);
   }
   print(line + fmt::format("read of {:.2f} GiB\n", double(ceilings.readBytes()) / double(1 << 30)));
 }

@@ -38,7 +38,7 @@ std::int32_t tokenAt(std::int64_t position, std::int64_t V) {
 
 double BenchResult::rate() const {
   if (limit == Limit::none) return std::nan("");
-  return (limit == Limit::bandwidth ? bytes : flops) / median();
+  return (limit == Limit::bandwidth || limit == Limit::cardCopy ? bytes : flops) / median();
 }
 
 BenchRuns::BenchRuns(const LoadedModel& loaded, kernels::ThreadPool& pool, Ceilings& ceilings, int repeats,
@@ -113,7 +113,7 @@ BenchResult BenchRuns::describeDecode(const DecodeRun& run) const {
   result.tokens = run.steps * run.batch;
   result.batch = run.batch;
   result.context = run.context;
-  result.limit = run.batch == 1 ? Limit::bandwidth : productLimit();
+  result.limit = run.batch == 1 ? memoryLimit() : productLimit();
   result.bytes = steps * (weightBytes() + sequences * 2 * kFloatBytes * keyWidth * keys);
   result.flops = steps * sequences * (2 * (matrixParameters() + heads) + 4 * queryWidth * keys);
   return result;
@@ -173,9 +173,17 @@ std::vector<BenchResult> BenchRuns::tracedDecode(std::int64_t tokens, std::int64
   return results;
 }
 
+bool BenchRuns::onCard() const {
+  return loaded_.info.backend.starts_with("cuda");
+}
+
+bool BenchRuns::quantised() const {
+  return loaded_.info.summary.dtype == "int8" || loaded_.info.summary.dtype == "int4";
+}
+
 Limit BenchRuns::productLimit() const {
-  const std::string& dtype = loaded_.info.summary.dtype;
-  return dtype == "int8" || dtype == "int4" ? Limit::int8Gemm : Limit::f32Gemm;
+  if (onCard()) return Limit::cardGemm;
+  return quantised() ? Limit::int8Gemm : Limit::f32Gemm;
 }
 
 BenchResult BenchRuns::describePrefill(std::int64_t tokens, std::int64_t context) const {
@@ -211,7 +219,26 @@ BenchResult BenchRuns::prefill(std::int64_t tokens, std::int64_t context) {
   return std::move(results.front());
 }
 
+BenchResult BenchRuns::scanOnCard(std::int64_t tokens) {
+  constexpr std::int64_t kSequences = 8;
+  if (config_.rgLru == engine::RgLru::complex)
+    throw engine::Error(engine::ErrorCode::unsupported, "scan: no complex RG-LRU on a card");
+  kernels::cuda::ScanProbe probe(tokens, config_.R, kSequences);
+  BenchResult result;
+  result.name = "scan";
+  result.tokens = kSequences * tokens;
+  result.batch = kSequences;
+  result.limit = Limit::cardCopy;
+  result.bytes = probe.cost().bytes;
+  result.flops = probe.cost().flops;
+  probe.seconds();
+  std::vector<BenchResult> results{std::move(result)};
+  takeTurns(results, [&](std::size_t) { return probe.seconds(); });
+  return std::move(results.front());
+}
+
 BenchResult BenchRuns::scan(std::int64_t tokens) {
+  if (onCard()) return scanOnCard(tokens);
   const std::int64_t C = config_.channels();
   const std::vector<float> x = noise(tokens * config_.R, 1.0F);
   const std::vector<float> recurrence = noise(tokens * C, 2.0F);

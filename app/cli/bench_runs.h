@@ -59,7 +59,7 @@ class BenchRuns {
   // What one run must move and compute, without any runs.
   BenchResult describeDecode(const DecodeRun& run) const;
   BenchResult describePrefill(std::int64_t tokens, std::int64_t context) const;
-  // The RG-LRU alone: `tokens` of R channels.
+  // The RG-LRU alone: `tokens` of R channels; on a card of several sequences.
   BenchResult scan(std::int64_t tokens);
   // A copy of the state at position `context`.
   BenchResult snapshot(std::int64_t context);
@@ -68,9 +68,12 @@ class BenchRuns {
   std::vector<BenchResult> rewind(std::int64_t tokens);
   // What products of many rows are measured against: int8 weights' own ceiling, or that of f32.
   Limit productLimit() const;
+  bool quantised() const;  // int8 or int4
   // A state at position `context`, its window filled with noise.
   engine::SequenceState stateAt(std::int64_t context) const;
   void checkStop() const;
+  bool onCard() const;
+  Limit memoryLimit() const { return onCard() ? Limit::cardCopy : Limit::bandwidth; }
 
  private:
   double visibleKeys(std::int64_t position) const;  // summed over the attention layers
@@ -82,6 +85,7 @@ class BenchRuns {
   void addCeilings(std::vector<BenchResult>& results);
   // The time of `work`, once for nothing and then as often as asked.
   BenchResult measured(BenchResult result, const std::function<void()>& work);
+  BenchResult scanOnCard(std::int64_t tokens);
   BenchResult timedScan(std::int64_t tokens, const kernels::OpCost& cost, const std::function<void()>& run);
 
   const LoadedModel& loaded_;

@@ -4,7 +4,7 @@ import json
 
 import torch
 
-from model import SIBLINGS, Model
+from model import SIBLINGS, Model, config_of
 from settings import HERE, MIX, work_dir
 
 SHAPE = {
@@ -72,12 +72,15 @@ def retrieval_table():
 
 
 def language_card(name, interim, branch):
-    c, found, result = SIBLINGS[name], checkpoint(name + branch), read_result(name)
+    found, result = checkpoint(name + branch), read_result(name)
+    c = config_of(name, found)
     stage = checkpoint(f"{name}{branch}-chat")
     beside, table = sizes(c)
     used = found["arguments"]
     note = "**Interim weights**, exported while training still ran.\n\n" if interim else ""
     planned = used["tokens"]
+    moments = "" if "config" in found else " (0.9/0.95 and with decay for the first 7.4 M tokens of these weights)"
+    precision = "matrix products in bf16, else fp32" if used.get("device", "cpu") != "cpu" else "fp32"
     cut = "" if found["tokens"] > 0.98 * planned else " (stopped before the rate had fallen to its end)"
     chat = f", then {stage['tokens'] / 1e6:.2f} M in the chat stage (loss on the answering side)" if stage else ""
     if not result:
@@ -99,7 +102,7 @@ Same text, same order, same vocabulary, the same number of parameters beside the
 | vocabulary | {c.vocabulary}, SentencePiece BPE with bytes as fallback |
 | trained on | {found['tokens'] / 1e6:.2f} M tokens in rows of 512{cut}{chat} |
 | rate | {used['rate'] or 3e-3:g}, {used['warm_up']} steps of warm-up, constant, last {used['decay_share']:.0%} linear to 3 % |
-| otherwise | AdamW 0.9/0.99, the embedding at three times the rate and without decay (0.9/0.95 and with decay for the first 7.4 M tokens of these weights), decay 0.1 on matrices, clip 1, batch {used['batch']} × 512, fp32; stored as bf16 |
+| otherwise | AdamW 0.9/0.99, the embedding at three times the rate and without decay{moments}, decay 0.1 on matrices, clip 1, batch {used['batch']} × 512, {precision}; stored as bf16 |
 | prompt format | Gemma's chat template; plain text works too |
 
 ## Training

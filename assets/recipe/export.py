@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 import tokenizer
 from evaluate import log_probs
-from model import SIBLINGS, load
+from model import SIBLINGS, config_of, load
 from settings import BOS, EOS, HERE, PAD, SEED, work_dir
 
 TEMPLATE = ("{{ bos_token }}{% for message in messages %}{% if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}"
@@ -84,7 +84,7 @@ def main():
     weights = {f"model.{name}": value.to(torch.bfloat16).contiguous() for name, value in found["model"].items()}
     save_file(weights, str(folder / "model.safetensors"), metadata={"format": "pt"})
     (folder / "model.safetensors").chmod(0o644)
-    write_json(folder / "config.json", configuration(SIBLINGS[args.name], toy))
+    write_json(folder / "config.json", configuration(config_of(args.name, found), toy))
     generation = {"bos_token_id": BOS, "eos_token_id": EOS, "pad_token_id": PAD, "do_sample": True,
                   "temperature": 0.7, "top_k": 40, "top_p": 0.95}
     if not toy:

@@ -11,9 +11,11 @@ import subprocess
 import torch
 import torch.nn.functional as F
 
+import scan
 from settings import HERE, work_dir
 
 _library = None
+_scan = scan.rg_lru  # on a card, Triton's kernels (on_card.py)
 
 
 def library():
@@ -169,6 +171,11 @@ def has_attention(tensor, heads, kv_heads, size):
     return available(tensor) and heads in (2, 5) and kv_heads == 1 and size == 32
 
 
+def dense(device, time):
+    """Whether attention takes a mask of every pair: a card's own kernels never write the scores down."""
+    return device.type == "cuda" and time <= 2048
+
+
 def norm(x, w):
     if available(x):
         return Norm.apply(x, w)
@@ -196,22 +203,10 @@ def recurrence(x, position, wi, bi, wr, br, softplus):
     """RG-LRU; wi, wr: [H, B, B] as [in, out]."""
     if available(x) and wi.size(-1) == 32:
         return Recurrence.apply(x, position, wi, bi, wr, br, softplus)
-    batch, time, width = x.shape
-    heads, block, _ = wi.shape
-    parts = x.view(batch, time, heads, block)
-    gate_in = torch.sigmoid(torch.einsum("bthi,hij->bthj", parts, wi) + bi).reshape(x.shape)
-    gate_rec = torch.sigmoid(torch.einsum("bthi,hij->bthj", parts, wr) + br).reshape(x.shape)
-    log_a = -8.0 * gate_rec * softplus
-    first = (position == 0).unsqueeze(-1)
-    scale = torch.sqrt((-torch.expm1(2 * log_a)).clamp_min(2.5e-7))
-    a = torch.where(first, 0.0, torch.exp(log_a))
-    h = x * gate_in * torch.where(first, 1.0, scale)
-    step = 1
-    while step < time:  # doubling scan
-        h = torch.cat([h[:, :step], h[:, step:] + a[:, step:] * h[:, :-step]], 1)
-        a = torch.cat([a[:, :step], a[:, step:] * a[:, :-step]], 1)
-        step *= 2
-    return h
+    parts = x.unflatten(-1, wi.shape[:2])
+    gate_in = (torch.einsum("bthi,hij->bthj", parts, wi) + bi).flatten(-2)
+    gate_rec = (torch.einsum("bthi,hij->bthj", parts, wr) + br).flatten(-2)
+    return _scan(x, gate_in, gate_rec, softplus, position)
 
 
 def _capped_entropy_chunk(logits, target, weight, cap):

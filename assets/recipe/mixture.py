@@ -17,11 +17,11 @@ def documents(name, folder="clean"):
         return [json.loads(line) for line in lines]
 
 
-def source(name, rng):
+def source(name, rng, folder="clean"):
     if name in MADE:
         while True:
             yield MADE[name](rng)
-    rows = documents(name)
+    rows = documents(name, folder)
     while True:
         rng.shuffle(rows)
         yield from rows

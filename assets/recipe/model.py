@@ -4,7 +4,7 @@ Names follow the Hugging Face checkpoint, so `state_dict()` is what is exported.
 every document start inside a row: state, convolution and attention do not look past it.
 """
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -58,6 +58,35 @@ SIBLINGS = {
     "hawk-induction": Config(vocabulary=16, width=64, recurrent_width=64, heads=2, hidden=192, layers=5,
                              pattern=["recurrent"]),
 }
+
+
+def temporal_size(c, kind):
+    """Parameters of a layer's first half."""
+    if kind == "recurrent":
+        return 3 * c.width * (c.width + 1) + c.width * (2 * c.width // c.heads + 8)
+    return 2 * c.width * (c.width + c.kv_heads * c.head_size) + c.width
+
+
+def sized(name, width=None, layers=None):
+    """A sibling in another size, the three still alike in number of parameters."""
+    if width is None and layers is None:
+        return SIBLINGS[name]
+    base = SIBLINGS["griffin"]
+    width, layers = width or base.width, layers or base.layers
+    if width % base.head_size or width < base.head_size or layers < 1:
+        raise SystemExit(f"--width: expected a multiple of {base.head_size}, --layers: at least 1, "
+                         f"found {width} and {layers}")
+    griffin = replace(base, width=width, recurrent_width=width, heads=width // base.head_size, hidden=3 * width,
+                      layers=layers)
+    if name != "mqa":
+        return replace(griffin, pattern=SIBLINGS[name].pattern)
+    less = sum(temporal_size(griffin, griffin.kind(i)) - temporal_size(griffin, "attention") for i in range(layers))
+    more = less / layers / (3 * width + 2)  # rows of the MLP that make up for it
+    return replace(griffin, pattern=SIBLINGS[name].pattern, hidden=3 * width + 8 * round(more / 8))
+
+
+def config_of(name, checkpoint):
+    return Config(**checkpoint["config"]) if "config" in checkpoint else SIBLINGS[name]
 
 
 class Norm(nn.Module):
@@ -145,6 +174,10 @@ class Attention(nn.Module):
         if fused.has_attention(x, c.heads, c.kv_heads, c.head_size):
             mixed = fused.CausalAttention.apply(q, k, v, context["begin"][self.local])
             return self.o_proj(mixed.view(batch, time, -1))
+        if fused.dense(x.device, time):
+            k, v = (one.transpose(1, 2).repeat_interleave(c.heads // c.kv_heads, 1) for one in (k, v))
+            mixed = F.scaled_dot_product_attention(q.transpose(1, 2), k, v, context["mask"][self.local], scale=1.0)
+            return self.o_proj(mixed.transpose(1, 2).reshape(batch, time, -1))
         span = c.window if self.local and time > c.window else time
         blocks = -(-time // span)
         pad = blocks * span - time
@@ -219,6 +252,10 @@ class Model(nn.Module):
                 continue
             begin[local] = torch.maximum(start, index - c.window if local else start).clamp_min(0).to(torch.int32)
             if fused.has_attention(self.final_norm.weight, c.heads, c.kv_heads, c.head_size):
+                continue
+            if fused.dense(position.device, time):
+                seen = (index >= begin[local].unsqueeze(-1)) & (index <= index.unsqueeze(-1))
+                mask[local] = seen.unsqueeze(1)
                 continue
             span = c.window if local and time > c.window else time
             blocks = -(-time // span)

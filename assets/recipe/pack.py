@@ -1,6 +1,6 @@
 """Pack the mix into rows of 513 tokens (512 inputs, 512 targets): pack.py [million tokens].
 
-Documents are <bos> text <eos>. Short ones are never cut; pieces of books fill what is left of a row and go on in
+Also 256 rows of text kept from training, to look at meanwhile. Documents are <bos> text <eos>. Short ones are never cut; pieces of books fill what is left of a row and go on in
 the next. Rows are written in training order, so every model reads the same tokens in the same order.
 """
 import random
@@ -24,10 +24,10 @@ def encode(processor, parts):
 
 
 class Stream:
-    def __init__(self, name, processor):
+    def __init__(self, name, processor, folder):
         self.name, self.processor, self.tokens = name, processor, 0
         self.rng = random.Random(f"{SEED} {name}")
-        self.documents = source(name, self.rng)
+        self.documents = source(name, self.rng, folder)
 
     def next(self):
         parts, whole = render(self.name, next(self.documents), self.rng)
@@ -36,10 +36,10 @@ class Stream:
         return ids, answers, whole
 
 
-def rows(mix, processor, count, rng):
+def rows(mix, processor, count, rng, folder):
     """Rows of SEQUENCE + 1 tokens and their answer masks."""
     width = SEQUENCE + 1
-    streams = {name: Stream(name, processor) for name in mix}
+    streams = {name: Stream(name, processor, folder) for name in mix}
     waiting = []  # whole documents that did not fit where they were drawn
     rest = None   # what is left of a cut one
     total = 0
@@ -67,14 +67,15 @@ def rows(mix, processor, count, rng):
         yield row, mask
 
 
-def write(name, mix, tokens):
+def write(name, mix, tokens, documents="clean"):
+    """NAME.u16 and NAME.mask in the work directory, of the documents in one of its folders."""
     processor = tokenizer.load()
     count = tokens // SEQUENCE
     folder = work_dir()
     rng = random.Random(f"{SEED} rows {name}")
     with open(folder / f"{name}.partial", "wb") as out, open(folder / f"{name}.mask", "wb") as masks:
         block = []
-        for number, row in enumerate(rows(mix, processor, count, rng), 1):
+        for number, row in enumerate(rows(mix, processor, count, rng, documents), 1):
             block.append(row)
             if len(block) == 4096 or number == count:  # shuffle within a block
                 rng.shuffle(block)
@@ -86,6 +87,8 @@ def write(name, mix, tokens):
 
 
 def main():
+    write("held", {name: share for name, share in MIX.items() if (work_dir() / "held" / f"{name}.jsonl").exists()},
+          256 * SEQUENCE, "held")
     write("pretrain", MIX, int(float(sys.argv[1]) * 1e6) if len(sys.argv) > 1 else 24_000_000)
 
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Reading and writing speed of Hugging Face transformers, DeepMind's PyTorch code and eyrie-cli, side by side.
+"""Reading and writing speed of Hugging Face transformers, DeepMind's code and eyrie-cli, side by side.
 
 Lets each program in turn read a prompt and write after it with the same model, several times, and prints a Markdown
 table for ../RESULTS.md. The programs run one at a time, so that each has the whole machine and only one model is in
@@ -7,10 +7,12 @@ memory. The two peers live in an environment of their own, installed on the firs
 may be taken in slices (--only NAME): each adds its runs to the file, and the table is made of all that stand in it.
 """
 import argparse
+import functools
 import json
 import os
 import pathlib
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -21,7 +23,9 @@ REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
 PACKAGES = ["torch", "transformers>=5.20", "recurrentgemma", "safetensors", "numpy"]
 MODULES = ["torch", "transformers", "recurrentgemma", "safetensors"]
 FEW = 2  # tokens to go on from where no prompt is asked for
-PROGRAMS = ["transformers", "deepmind", "eyrie"]
+PROGRAMS = ["transformers", "deepmind", "eyrie"]  # of which there are more forms:
+FORMS = {"transformers-compiled": ["torch", "transformers", "safetensors"],
+         "deepmind-jax": ["torch", "jax", "flax", "recurrentgemma", "safetensors"]}
 
 
 # ---- In the environment: one program, one turn -----------------------------------------------------------------------
@@ -31,18 +35,20 @@ def torch_dtype(torch, name):
     return torch.float32 if name == "f32" else torch.bfloat16
 
 
-def load_transformers(folder, dtype):
+def load_transformers(folder, dtype, device, compiled=False):
     """(read, write): read(tokens) -> the likeliest next token, write(token, position) -> the next one."""
     import torch
     from transformers import AutoModelForCausalLM, DynamicCache
 
-    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch_dtype(torch, dtype)).eval()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch_dtype(torch, dtype)).eval().to(device)
     kept = {}
+    step = torch.compile(model.model) if compiled else model.model  # reading is a loop over time: no use compiling that
 
     def run(tokens, position):
-        ids = torch.tensor([tokens])
-        places = torch.arange(position, position + len(tokens))[None]
-        hidden = model.model(input_ids=ids, position_ids=places, past_key_values=kept["cache"],
+        ids = torch.tensor([tokens], device=device)
+        places = torch.arange(position, position + len(tokens), device=device)[None]
+        layers = step if len(tokens) == 1 else model.model
+        hidden = layers(input_ids=ids, position_ids=places, past_key_values=kept["cache"],
                              use_cache=True).last_hidden_state
         logits = model.lm_head(hidden[:, -1:])
         cap = getattr(model.config, "logits_soft_cap", None)
@@ -59,17 +65,12 @@ def load_transformers(folder, dtype):
     return read, (lambda token, position: run([token], position))
 
 
-def load_deepmind(folder, dtype):
-    import torch
-    from recurrentgemma import common
-    from recurrentgemma import torch as deepmind
-    from safetensors import safe_open
-
+def deepmind_config(folder, common):
     hf = json.loads((pathlib.Path(folder) / "config.json").read_text())
     kinds = {"recurrent": common.TemporalBlockType.RECURRENT, "attention": common.TemporalBlockType.ATTENTION}
     pattern = hf.get("_block_types") or hf.get("block_types") or ["recurrent", "recurrent", "attention"]
     layers = hf["num_hidden_layers"]
-    config = common.GriffinConfig(
+    return common.GriffinConfig(
         vocab_size=hf["vocab_size"],
         width=hf["hidden_size"],
         mlp_expanded_width=hf["intermediate_size"] // 2,
@@ -80,22 +81,38 @@ def load_deepmind(folder, dtype):
         attention_window_size=hf.get("attention_window_size", 2048),
         logits_soft_cap=hf.get("logits_soft_cap") or 0.0,
     )
-    wanted = torch_dtype(torch, dtype)
-    model = deepmind.Griffin(config, device="meta", dtype=wanted, gradient_checkpointing=False)
+
+
+def read_tensors(folder, wanted):
+    from safetensors import safe_open
+
     tensors = {}
     for file in sorted(pathlib.Path(folder).glob("*.safetensors")):
         with safe_open(str(file), framework="pt") as opened:
             tensors.update({name: opened.get_tensor(name).to(wanted) for name in opened.keys()})
-    model.load_state_dict(deepmind_names(tensors, layers, torch), strict=True, assign=True)
-    model.eval()
+    return tensors
+
+
+def load_deepmind(folder, dtype, device):
+    import torch
+    from recurrentgemma import common
+    from recurrentgemma import torch as deepmind
+
+    wanted = torch_dtype(torch, dtype)
+    config = deepmind_config(folder, common)
+    model = deepmind.Griffin(config, device="meta", dtype=wanted, gradient_checkpointing=False)
+    names = deepmind_names(read_tensors(folder, wanted), len(config.block_types), torch)
+    model.load_state_dict(names, strict=True, assign=True)
+    model.eval().to(device)
     kept = {}
 
     def run(tokens, position):
-        places = torch.arange(position, position + len(tokens))[None]
+        ids = torch.tensor([tokens], device=device)
+        places = torch.arange(position, position + len(tokens), device=device)[None]
         # All rows of the head would cost what nobody asked for: the prompt but its last token goes in without them.
         if len(tokens) > 1:
-            _, kept["cache"] = model(torch.tensor([tokens[:-1]]), places[:, :-1], kept.get("cache"), return_logits=False)
-        logits, kept["cache"] = model(torch.tensor([tokens[-1:]]), places[:, -1:], kept.get("cache"))
+            _, kept["cache"] = model(ids[:, :-1], places[:, :-1], kept.get("cache"), return_logits=False)
+        logits, kept["cache"] = model(ids[:, -1:], places[:, -1:], kept.get("cache"))
         return int(logits[0, -1].argmax())
 
     def read(tokens):
@@ -103,6 +120,55 @@ def load_deepmind(folder, dtype):
         return run(tokens, 0)
 
     return read, (lambda token, position: run([token], position))
+
+
+def flax_tree(names, jnp, wanted):
+    """DeepMind's PyTorch names as Flax's tree: matrices are (in, out) there and called kernels."""
+    tree = {}
+    for name, tensor in names.items():
+        keys = re.sub(r"^blocks\.(\d+)", r"blocks/\1", name).split(".")
+        if keys[-1] == "weight":
+            keys[-1], tensor = "kernel", tensor.T
+        place = tree
+        for key in keys[:-1]:
+            place = place.setdefault(key.replace("/", "."), {})
+        place[keys[-1]] = jnp.asarray(tensor.float().numpy(), dtype=wanted)
+    return tree
+
+
+def load_deepmind_jax(folder, dtype, device):
+    import jax
+    import jax.numpy as jnp
+    import torch
+    from recurrentgemma import common
+    from recurrentgemma import jax as deepmind
+
+    place = jax.devices("gpu" if device == "cuda" else "cpu")[0]
+    wanted = jnp.float32 if dtype == "f32" else jnp.bfloat16
+    config = deepmind_config(folder, common)
+    model = deepmind.Griffin(config, dtype=wanted)
+    names = deepmind_names(read_tensors(folder, torch_dtype(torch, dtype)), len(config.block_types), torch)
+    params = jax.device_put({"params": flax_tree(names, jnp, wanted)}, place)
+    kept = {}
+
+    @jax.jit
+    def begin(params, tokens, places):
+        return model.apply(params, tokens, places, None, return_logits=False)[1]
+
+    @jax.jit
+    def step(params, token, position, cache):
+        logits, cache = model.apply(params, token, position, cache)
+        return logits[0, -1].argmax(), cache
+
+    def write(token, position):
+        last, kept["cache"] = step(params, jnp.array([[token]]), jnp.array([[position]]), kept["cache"])
+        return int(last)
+
+    def read(tokens):
+        kept["cache"] = begin(params, jnp.array([tokens[:-1]]), jnp.arange(len(tokens) - 1)[None])
+        return write(tokens[-1], len(tokens) - 1)
+
+    return read, write
 
 
 def deepmind_names(tensors, layers, torch):
@@ -150,14 +216,18 @@ def runs_of_peer(options):
     import torch
 
     torch.set_num_threads(options.threads)
-    load = load_transformers if options.program == "transformers" else load_deepmind
+    load = {"transformers": load_transformers, "deepmind": load_deepmind, "deepmind-jax": load_deepmind_jax,
+            "transformers-compiled": functools.partial(load_transformers, compiled=True)}[options.program]
     prompt = json.loads(pathlib.Path(options.prompt).read_text())
     turns = []
     with torch.inference_mode():
-        read, write = load(options.model, options.dtype)
-        # Warm: what is read or made on first use.
-        token = write(read(prompt[:FEW]), FEW)
-        position = FEW + 1
+        read, write = load(options.model, options.dtype, options.device)
+        # Warm: what is read, made or compiled on first use, for as long a prompt and more than one step.
+        warm = prompt if options.prefill and options.device != "cpu" or options.program == "deepmind-jax" else prompt[:FEW]
+        token, position = read(warm), len(warm)
+        for position in range(len(warm), len(warm) + FEW):
+            token = write(token, position)
+        position += 1
         for _ in range(options.runs):
             turn = {"version": f"torch {torch.__version__}"}
             if options.prefill:
@@ -180,21 +250,24 @@ def runs_of_peer(options):
 # ---- Outside: the environment, the model, the turns, the table -------------------------------------------------------
 
 
-def environment_python(folder):
+def environment_python(folder, more):
     """Of `folder`, made and filled unless it has all that is needed."""
+    modules = sorted({*MODULES, *more})
+    packages = [*PACKAGES, *(["jax", "flax"] if "jax" in modules else [])]
     python = folder / "bin" / "python"
     check = "import importlib.util as u, sys; sys.exit(any(u.find_spec(m) is None for m in sys.argv[1:]))"
-    if not python.exists() or subprocess.run([str(python), "-c", check, *MODULES]).returncode != 0:
-        print(f"installing {', '.join(PACKAGES)} in {folder}: some gigabytes, once", file=sys.stderr)
+    if not python.exists() or subprocess.run([str(python), "-c", check, *modules]).returncode != 0:
+        print(f"installing {', '.join(packages)} in {folder}: some gigabytes, once", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True)
     return python
 
 
 def runs_of_eyrie(options, prompt, folder):
     def call(*words):
         command = [options.cli, *map(str, words), "--model", str(folder), "--threads", str(options.threads), "--dtype",
-                   "auto" if options.dtype == "f32" else options.dtype, "--json"]
+                   "auto" if options.dtype == "f32" else options.dtype, "--backend",
+                   "cuda" if options.device == "cuda" else "auto", "--json"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"eyrie failed:\n{done.stderr[-3000:]}")
@@ -210,7 +283,7 @@ def runs_of_eyrie(options, prompt, folder):
         report = json.loads(call("bench", *words, "--runs", options.runs))
         for turn, milliseconds in zip(turns, report["results"][0]["ms_runs"]):
             turn[part] = milliseconds / 1e3
-            turn["ceilings"] = {key: report["machine"][key] for key in ("read_gb_per_s", "gemm_gflops")}
+            turn["ceilings"] = {key: value for key, value in report["machine"].items() if "_per_s" in key or "flops" in key}
     if options.check:
         out = call("generate", "--tokens", ",".join(map(str, prompt)), "--max-tokens", options.decode + 1,
                    "--temperature", 0)
@@ -227,7 +300,7 @@ def take_runs(name, options, python, prompt, prompt_file, folder):
         return runs_of_eyrie(options, prompt, folder)
     command = [str(python), __file__, "--program", name, "--model", str(folder), "--prompt", str(prompt_file),
                "--dtype", options.dtype, "--prefill", str(options.prefill), "--decode", str(options.decode),
-               "--threads", str(options.threads), "--runs", str(options.runs)]
+               "--threads", str(options.threads), "--runs", str(options.runs), "--device", options.device]
     environment = dict(os.environ, OMP_NUM_THREADS=str(options.threads), HF_HUB_OFFLINE="1")
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode != 0:
@@ -293,9 +366,11 @@ def parse_options():
     parser.add_argument("--decode", type=int, default=16, help="tokens written, 0 for none [16]")
     parser.add_argument("--runs", type=int, default=5, help="runs of each program [5]")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--only", default=",".join(PROGRAMS), metavar="NAME,...", help=f"[{','.join(PROGRAMS)}]")
+    parser.add_argument("--only", default=",".join(PROGRAMS), metavar="NAME,...", help=f"[{','.join(PROGRAMS)}]; also {', '.join(FORMS)}")
     parser.add_argument("--results", type=pathlib.Path, help="a JSON file that the runs are added to")
     parser.add_argument("--table", action="store_true", help="runs nothing: prints the table of --results")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    parser.add_argument("--here", action="store_true", help="the peers are in this Python: nothing is installed")
     parser.add_argument("--check", action="store_true", help="compares the likeliest tokens as well")
     parser.add_argument("--cli", default=str(REPOSITORY / "build/release/bin/eyrie-cli"))
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
@@ -303,8 +378,8 @@ def parse_options():
     parser.add_argument("--program", help=argparse.SUPPRESS)
     parser.add_argument("--prompt", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if unknown := set(options.only.split(",")) - set(PROGRAMS):
-        parser.error(f"--only: expected some of {', '.join(PROGRAMS)}, found {', '.join(sorted(unknown))}")
+    if unknown := set(options.only.split(",")) - {*PROGRAMS, *FORMS}:
+        parser.error(f"--only: expected some of {', '.join([*PROGRAMS, *FORMS])}, found {', '.join(sorted(unknown))}")
     if options.table and not (options.results and options.results.exists()):
         parser.error("--table: expected --results with a file that exists")
     if options.check and not (options.prefill and options.decode):
@@ -316,7 +391,9 @@ def parse_options():
 
 def measure(options, session):
     names = options.only.split(",")
-    python = environment_python(options.env) if set(names) - {"eyrie"} else None
+    python = sys.executable
+    if set(names) - {"eyrie"} and not options.here:
+        python = environment_python(options.env, sorted({module for name in names for module in FORMS.get(name, [])}))
     with tempfile.TemporaryDirectory(prefix="eyrie-peers-") as work:
         folder = pathlib.Path(options.model or pathlib.Path(work) / "model").resolve()
         if not options.model:

@@ -1,0 +1,89 @@
+"""Rows for RESULTS.md of what device.sh has measured: device_rows.py device.json > rows.md"""
+import argparse
+import csv
+import io
+import json
+import pathlib
+import statistics
+
+
+def number(value, digits=4):
+    return "not measured" if value is None else f"{value:.{digits}g}"
+
+
+def print_parts(parts):
+    print("| part | exit code | seconds | |\n|---|---|---|---|")
+    for part in parts:
+        if "skipped" in part:
+            print(f"| {part['name']} | | | skipped: {part['skipped'].strip()} |")
+            continue
+        said = (part["stderr"].strip() or part["stdout"].strip()).splitlines()
+        last = said[-1].replace("|", "/") if part["exit"] and said else ""
+        print(f"| {part['name']} | {part['exit']} | {part['seconds']} | {last} |")
+
+
+def print_facts(text):
+    rows = list(csv.reader(io.StringIO(text)))[:2]
+    if len(rows) == 2:
+        print("; ".join(f"{name.strip()} {value.strip()}" for name, value in zip(*rows)) + "\n")
+
+
+def print_goals(parts):
+    print("\n| weights | figure | measured | share of the ceiling | goal | |\n|---|---|---|---|---|---|")
+    for part in parts:
+        for goal in (part.get("json") or {}).get("goals", []):
+            spread = f"{number(goal['median'])} {goal['unit'] or ''}"
+            if goal["runs"] > 1:
+                spread += f" ({number(goal['least'])} to {number(goal['most'])}; {goal['runs']})"
+            if goal["tokens_per_s"] is not None:
+                spread = f"{number(goal['tokens_per_s'])} tokens/s; " + spread
+            share = ""
+            if goal["percent_of_ceiling"] is not None:
+                share = f"{goal['percent_of_ceiling']:.0f} % of {number(goal['ceiling'])} {goal['rate_unit']} " \
+                        f"({goal['ceiling_name']})"
+            verdict = {True: "met", False: "missed", None: ""}[goal["met"]]
+            if goal["median"] is None:
+                spread = f"not measured: {goal['note']}"
+            print(f"| {goal['dtype']} | {goal['figure']} | {spread} | {share} | {goal['goal'] or ''} | {verdict} |")
+
+
+def print_peers(session):
+    """Tokens a second of each program, and how many times as fast Eyrie is."""
+    rates = {}
+    for turn in session["turns"]:
+        for part, count in (("read_s", "read"), ("write_s", "written")):
+            if part in turn:
+                rates.setdefault(turn["program"], {}).setdefault(part, []).append(turn[count] / turn[part])
+    ours = rates.get("eyrie", {})
+    print("\n| program | reads, tokens/s | Eyrie, times | writes, tokens/s | Eyrie, times |\n|---|---|---|---|---|")
+    for program, found in rates.items():
+        cells = []
+        for part in ("read_s", "write_s"):
+            rate = statistics.median(found[part]) if part in found else None
+            times = statistics.median(ours[part]) / rate if rate and part in ours and program != "eyrie" else None
+            cells += [number(rate), number(times, 3) if times else ""]
+        print(f"| {program} | {' | '.join(cells)} |")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("file", type=pathlib.Path)
+    options = parser.parse_args()
+    report = json.loads(options.file.read_text())
+    print(f"{report['date']}, {report['seconds']} s of {report['budget']} s.\n")
+    if not report["device"]:
+        print(f"No figure: {report['reason'].strip()}")
+        return
+    parts = report["parts"]
+    for part in parts:
+        if part["name"] == "facts" and "stdout" in part:
+            print_facts(part["stdout"])
+    print_parts(parts)
+    print_goals(parts)
+    peers = options.file.with_name("peers.json")
+    if peers.exists():
+        print_peers(json.loads(peers.read_text()))
+
+
+if __name__ == "__main__":
+    main()
