@@ -58,6 +58,7 @@ struct Engine::Impl {
   RequestId submit(decltype(Command::work) work, bool silent = false);
   void loop();
   void perform(const Command& command);
+  void leaveCard();
   void cancelWhere(const std::function<bool(RequestId)>& chosen);
 
   Outbox outbox;
@@ -94,6 +95,7 @@ void Engine::Impl::perform(const Command& command) {
     if (command.silent) outstanding.fetch_sub(1);
   } catch (const Error& error) {
     outbox.push(failure(command.id, error.code(), error.what()));
+    if (error.code() == ErrorCode::deviceFailed) leaveCard();
   } catch (const std::bad_alloc&) {
     outbox.push(
         failure(command.id, ErrorCode::outOfMemory, "out of memory: the request needs more than there is"));
@@ -102,6 +104,15 @@ void Engine::Impl::perform(const Command& command) {
                         fmt::format("{}: {}", error.path1().string(), error.code().message())));
   } catch (const std::exception& error) {
     outbox.push(failure(command.id, ErrorCode::unsupported, fmt::format("unexpected: {}", error.what())));
+  }
+}
+
+void Engine::Impl::leaveCard() {
+  try {
+    requests.leaveCard();
+  } catch (const std::exception& error) {
+    outbox.push(
+        failure(0, ErrorCode::deviceFailed, fmt::format("cuda: the card failed; cpu: {}", error.what())));
   }
 }
 
@@ -190,7 +201,7 @@ void Engine::cancelAll() {
 
 bool Engine::poll(EngineEvent& event) {
   if (!impl_->outbox.poll(event)) return false;
-  if (isLast(event.kind)) impl_->outstanding.fetch_sub(1);
+  if (event.request != 0 && isLast(event.kind)) impl_->outstanding.fetch_sub(1);
   return true;
 }
 

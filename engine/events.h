@@ -49,7 +49,7 @@ struct ScoreResult {
 
 enum class EventKind : std::uint8_t {
   loadProgress,   // fraction
-  loaded,         // model
+  loaded,         // model; request 0: the card failed, and from now on the CPU computes
   readProgress,   // done, total tokens of the context
   token,          // token
   finished,       // result, snapshot (when asked for)

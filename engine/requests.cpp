@@ -166,14 +166,36 @@ void Requests::load(RequestId id, const LoadRequest& request, const std::stop_to
   std::shared_ptr<Model> model = Model::load(std::move(checkpoint), options);
   std::shared_ptr<const ModelInfo> info = describe(location, *model);
   throwIfStopped(stop);
-  live_.reset();
   cache_.clear();
+  use(id, request, std::move(model), std::move(info));
+}
+
+void Requests::use(RequestId id, const LoadRequest& request, std::shared_ptr<Model> model,
+                   std::shared_ptr<const ModelInfo> info) {
+  live_.reset();
+  loaded_ = request;
   model_ = std::move(model);
   info_ = std::move(info);
   EngineEvent event = makeEvent(EventKind::loaded, id);
   event.fraction = 1;
   event.model = info_;
   outbox_.push(std::move(event));
+}
+
+void Requests::leaveCard() {
+  if (!model_ || !model_->backendName().starts_with("cuda")) return;
+  live_.reset();
+  LoadRequest request = loaded_;
+  request.backend = BackendKind::cpu;
+  LoadOptions options;
+  options.backend = request.backend;
+  options.threads = request.threads;
+  options.weights = request.weights;
+  options.weightCache = weightCacheFolder();
+  const ModelLocation location{info_->name, info_->folder};
+  std::shared_ptr<Model> model = Model::load(Checkpoint::open(location.folder), options);
+  std::shared_ptr<const ModelInfo> info = describe(location, *model);
+  use(0, request, std::move(model), std::move(info));
 }
 
 bool Requests::isLive(const StateCache::Found& start) const {

@@ -27,6 +27,9 @@ class Requests {
              const Interventions& interventions, const std::stop_token& stop);
   // The only one without an event.
   void remember(const Snapshot& snapshot);
+  // After Error(deviceFailed): the same model on the CPU, where it was on a card. What was read is read again
+  // from key-frames, which lie in the host's memory.
+  void leaveCard();
 
  private:
   // A sequence and its log, which the state tells of every chunk: neither moves.
@@ -44,6 +47,8 @@ class Requests {
   class RunObserver;
   class TraceForwarder;
 
+  void use(RequestId id, const LoadRequest& request, std::shared_ptr<Model> model,
+           std::shared_ptr<const ModelInfo> info);
   Model& model();
   // Where the most of `context`, and at most `limit` tokens, need not be read with `interventions`.
   StateCache::Found furthest(std::span<const std::int32_t> context, std::int64_t limit,
@@ -59,6 +64,7 @@ class Requests {
   Outbox& outbox_;
   std::shared_ptr<Model> model_;
   std::shared_ptr<const ModelInfo> info_;
+  LoadRequest loaded_;          // what asked for them
   std::unique_ptr<Live> live_;  // where the last run ended
   StateCache cache_{32, std::uint64_t{512} << 20};
 };

@@ -9,6 +9,7 @@
 #include "engine/verify/test_models.h"
 #include "tests/cuda_emulator/scheduler.h"
 #include "tests/cuda_emulator/streams.h"
+#include "tests/engine/engine_client.h"
 #include "tests/engine/states.h"
 
 using namespace eyrie;
@@ -87,6 +88,7 @@ class CudaBackendTest : public QObject {
   void tracesAreThoseOfTheCpu();
   void memoryThatRunsOutIsAnErrorWithItsNumbers();
   void aLostCardIsAnError();
+  void aConversationGoesOnWithoutTheCard();
 };
 
 void CudaBackendTest::goldensPass_data() {
@@ -280,6 +282,25 @@ void CudaBackendTest::aLostCardIsAnError() {
   emulator::loseDevice(false);
   QCOMPARE(error.code(), ErrorCode::deviceFailed);
   QVERIFY2(QString(error.what()).contains("use --backend cpu"), error.what());
+}
+
+void CudaBackendTest::aConversationGoesOnWithoutTheCard() {
+  Client client;
+  const RequestId load = client.engine.load({goldenFolder("hawk-tiny"), BackendKind::cuda, 1});
+  QVERIFY(client.waitFor(load).model->backend.starts_with("cuda"));
+  RunRequest first = runOf(someTokens(1, 5), 3);
+  first.options.sampling.temperature = 0;
+  const RequestId before = client.engine.run(first);
+  QCOMPARE(client.waitFor(before).kind, EventKind::finished);
+  emulator::loseDevice(true);
+  const EngineEvent failed = client.waitFor(client.engine.run(first));
+  QCOMPARE(failed.kind, EventKind::failed);
+  QCOMPARE(failed.error->code(), ErrorCode::deviceFailed);
+  QVERIFY(client.waitFor(0).model->backend.starts_with("cpu"));
+  const RequestId after = client.engine.run(first);
+  QCOMPARE(client.waitFor(after).kind, EventKind::finished);
+  QVERIFY(client.generated(after) == client.generated(before));
+  emulator::loseDevice(false);
 }
 
 QTEST_GUILESS_MAIN(CudaBackendTest)
