@@ -10,7 +10,6 @@
 #include "app/cli/console.h"
 #include "app/cli/machine.h"
 #include "app/cli/model_options.h"
-#include "engine/error.h"
 #include "engine/verify/goldens.h"
 #include "engine/verify/intervention_checks.h"
 #include "engine/verify/invariants.h"
@@ -71,13 +70,12 @@ bool runChecks(const DoctorOptions& options, const std::string& group,
 int doctor(const DoctorOptions& options) {
   printMachine();
   const bool hasDevice = printDevices();
-  if (options.backend == "cuda") {
-    if (!hasDevice) return kFailed;
-    throw engine::Error(engine::ErrorCode::unsupported, "cuda: not in this version; use --backend cpu");
-  }
   const engine::BackendKind backend = backendKind(options.backend);
+  const bool onCard =
+      backend == engine::BackendKind::cuda || (backend == engine::BackendKind::automatic && hasDevice);
+  if (onCard && !hasDevice) return kFailed;
   bool sound = true;
-  if (backend != engine::BackendKind::reference) {
+  if (backend != engine::BackendKind::reference && !onCard) {
     sound &= runChecks(options, "ops against the reference",
                        [&] { return engine::verify::checkOpParity(options.threads); });
   }

@@ -305,7 +305,7 @@ std::unique_ptr<Backend> makeCudaBackend(const Weights& weights) {
     throw Error(ErrorCode::unsupported, "cuda: no complex recurrence; use --backend cpu");
   }
   return guarded([&] {
-    cuda::useDevice(0);
+    cuda::useDevice(found.devices.front().index);
     return std::make_unique<CudaBackend>(weights);
   });
 }

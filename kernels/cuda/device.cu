@@ -44,7 +44,7 @@ DeviceList listDevices() {
     if (status == cudaSuccess) status = probe(index);
     if (status == cudaSuccess) {
       list.devices.push_back(
-          {properties.name, properties.major, properties.minor, properties.totalGlobalMem});
+          {index, properties.name, properties.major, properties.minor, properties.totalGlobalMem});
     } else {
       list.reason = "device " + std::to_string(index) + ": " + cudaGetErrorString(status);
     }

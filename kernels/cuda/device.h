@@ -8,6 +8,7 @@
 namespace eyrie::kernels::cuda {
 
 struct Device {
+  int index = 0;  // as the runtime counts
   std::string name;
   int majorCapability = 0;  // 9.0 is an H100 or H200
   int minorCapability = 0;

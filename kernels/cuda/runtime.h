@@ -34,7 +34,7 @@ struct DeviceFacts {
   int processors = 0;  // multiprocessors
 };
 
-// Of the calling thread from now on; cards are counted as listDevices() does.
+// Of the calling thread from now on; `index` is Device::index.
 void useDevice(int index);
 DeviceFacts deviceFacts();
 std::size_t freeDeviceMemory();
