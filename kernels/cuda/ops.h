@@ -14,7 +14,9 @@
 //   block_linear              blockLinear; in recurrentStep; blockMatmul (matmul.h)       block_linear.cu, matmul.cu
 //   conv1d                    conv1d; in recurrentStep                                    conv1d.cu
 //   rg_lru                    rgLru; in recurrentStep                                     rg_lru.cu
+//   complex_rg_lru            complexRgLru; in complexRecurrentStep                       complex_rg_lru.cu
 //   one token of conv1d, block_linear, rg_lru and gated_mlp    recurrentStep              recurrent_step.cu
+//   likewise with complex_rg_lru                               complexRecurrentStep       complex_recurrent_step.cu
 //   rope, ring append         ropeTable, rope, ropeAppend, ringAppend                     rope.cu
 //   attention                 attention, tensorAttention (chunks)                         attention.cu, tensor_attention.cu
 //                             decodeAttention (a token a sequence)                        decode_attention.cu
@@ -30,6 +32,7 @@
 #include <cstdint>
 
 #include "kernels/attention.h"
+#include "kernels/complex_rg_lru.h"
 #include "kernels/conv1d.h"
 #include "kernels/cuda/packed_rows.h"
 #include "kernels/cuda/stream.h"
@@ -122,6 +125,10 @@ struct RgLruBatchArgs {
 };
 void rgLru(const RgLruBatchArgs& args, Stream stream);
 
+// The same for complex states, chunked likewise.
+std::int64_t complexRgLruWorkspace(std::int64_t T, std::int64_t C);
+void complexRgLru(const ComplexRgLruArgs& args, float* workspace, Stream stream);
+
 // One token of N sequences: convolution, gates, RG-LRU and output gate. Where a sequence's state lies and its
 // position are read on the card.
 struct RecurrentStepArgs {
@@ -145,6 +152,15 @@ struct RecurrentStepArgs {
   RgLruTaps taps;        // rows are sequences
 };
 void recurrentStep(const RecurrentStepArgs& args, Stream stream);
+
+// Likewise with complex states, C = R / 2: gates have B / 2 columns a block, their biases and decayRate are
+// (C). `block.taps` is not looked at.
+struct ComplexRecurrentStepArgs {
+  RecurrentStepArgs block;
+  const float* angleRate = nullptr;  // (C)
+  ComplexRgLruTaps taps;             // rows are sequences
+};
+void complexRecurrentStep(const ComplexRecurrentStepArgs& args, Stream stream);
 
 // ---- local attention ----
 

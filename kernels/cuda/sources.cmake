@@ -2,6 +2,8 @@
 set(EYRIE_CUDA_OPS
   attention.cu
   block_linear.cu
+  complex_recurrent_step.cu
+  complex_rg_lru.cu
   conv1d.cu
   decode_attention.cu
   edit_columns.cu
