@@ -244,7 +244,8 @@ void parseOwnOptions(const Reader& reader, ModelConfig& config) {
                 std::to_string(config.R));
 }
 
-const char* kindName(BlockKind kind) {
+// As blockKind reads it.
+const char* keyOf(BlockKind kind) {
   switch (kind) {
     case BlockKind::recurrent:
       return "recurrent";
@@ -297,6 +298,18 @@ bool ModelConfig::hasKind(BlockKind kind) const {
   return std::find(blocks.begin(), blocks.end(), kind) != blocks.end();
 }
 
+const char* nameOf(BlockKind kind) {
+  switch (kind) {
+    case BlockKind::recurrent:
+      return "recurrent";
+    case BlockKind::localAttention:
+      return "local attention";
+    case BlockKind::globalAttention:
+      return "global attention";
+  }
+  return "?";
+}
+
 std::string patternString(const ModelConfig& config) {
   std::string word;
   for (const BlockKind kind : config.blocks)
@@ -335,7 +348,7 @@ std::string writeConfig(const ModelConfig& config, const std::string& torchDtype
   root["attention_window_size"] = config.W;
   root["conv1d_width"] = config.K;
   std::vector<std::string> kinds;
-  for (const BlockKind kind : shortestPattern(config.blocks)) kinds.emplace_back(kindName(kind));
+  for (const BlockKind kind : shortestPattern(config.blocks)) kinds.emplace_back(keyOf(kind));
   root["_block_types"] = kinds;
   root["partial_rotary_factor"] = static_cast<double>(config.rotary) / static_cast<double>(config.Dh);
   root["rope_theta"] = config.ropeTheta;

@@ -53,6 +53,9 @@ struct ModelConfig {
   bool operator==(const ModelConfig&) const = default;
 };
 
+// "recurrent", "local attention", "global attention": for people.
+const char* nameOf(BlockKind kind);
+
 // "RRA RRA" as a compact word, e.g. "RRARRA" ('G' for global attention).
 std::string patternString(const ModelConfig& config);
 

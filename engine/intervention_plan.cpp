@@ -12,18 +12,6 @@ namespace {
 
 using Target = InterventionTarget;
 
-const char* kindName(BlockKind kind) {
-  switch (kind) {
-    case BlockKind::recurrent:
-      return "recurrent";
-    case BlockKind::localAttention:
-      return "local attention";
-    case BlockKind::globalAttention:
-      return "global attention";
-  }
-  return "?";
-}
-
 bool has(BlockKind kind, Target target) {
   switch (target) {
     case Target::mlp:
@@ -103,7 +91,7 @@ class RuleCheck {
     const char* name = targetName(rule_.target);
     if (layers.end == layers.first + 1) {
       const BlockKind kind = config_.blocks[static_cast<std::size_t>(layers.first)];
-      fail(fmt::format("layer {} ({}) has no {}", layers.first, kindName(kind), name));
+      fail(fmt::format("layer {} ({}) has no {}", layers.first, nameOf(kind), name));
     }
     fail(fmt::format("none of the layers {} to {} ({}) has {}", layers.first, layers.end - 1,
                      patternString(config_), name));

@@ -7,6 +7,7 @@
 
 #include "engine/converted_weights.h"
 #include "engine/cpu_backend.h"
+#include "engine/cuda/make_cuda_backend.h"
 #include "engine/error.h"
 #include "engine/frame_builder.h"
 #include "engine/intervention_plan.h"
@@ -240,14 +241,34 @@ std::span<const float> LoadedModel::step(std::span<const SequenceStep> steps, co
   return backend_->head(0, std::ssize(steps));
 }
 
-}  // namespace
-
-std::shared_ptr<Model> Model::load(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options) {
-  if (options.backend == BackendKind::cuda) {
-    throw Error(ErrorCode::unsupported, "backend: this build of Eyrie has no CUDA backend, use cpu");
+// Where nobody chose, the card if there is one with room for the model.
+std::unique_ptr<Backend> makeBackend(std::shared_ptr<const Weights> weights, const LoadOptions& options) {
+  if (options.backend == BackendKind::cuda) return makeCudaBackend(*weights);
+  if (options.backend == BackendKind::automatic && options.ops == nullptr) {
+    try {
+      return makeCudaBackend(*weights);
+    } catch (const Error& error) {
+      const bool noCard = error.code() == ErrorCode::unsupported || error.code() == ErrorCode::outOfMemory ||
+                          error.code() == ErrorCode::deviceFailed;
+      if (!noCard) throw;
+    }
   }
   const CpuOps& own = options.backend == BackendKind::reference ? referenceOps() : fastOps();
-  const CpuOps& ops = options.ops == nullptr ? own : *options.ops;
+  return std::make_unique<CpuBackend>(std::move(weights), options.ops == nullptr ? own : *options.ops,
+                                      options.threads, options.movedFrom);
+}
+
+}  // namespace
+
+std::optional<kernels::DType> conversionNamed(std::string_view word) {
+  if (word == "bf16") return kernels::DType::bf16;
+  if (word == "f16") return kernels::DType::f16;
+  if (word == "int8") return kernels::DType::int8;
+  if (word == "int4") return kernels::DType::int4;
+  return std::nullopt;
+}
+
+std::shared_ptr<Model> Model::load(std::shared_ptr<const Checkpoint> checkpoint, const LoadOptions& options) {
   const bool asked = options.weights && *options.weights != kernels::DType::f32;
   // Converting takes by far the longest.
   const double reading = asked ? 0.1 : 1.0;
@@ -265,10 +286,8 @@ std::shared_ptr<Model> Model::load(std::shared_ptr<const Checkpoint> checkpoint,
   }
   const auto converted = weights->pages ? options.weights : std::nullopt;
   const std::uint64_t read = engine::stepBytes(*weights);
-  return std::make_shared<LoadedModel>(
-      std::move(checkpoint),
-      std::make_unique<CpuBackend>(std::move(weights), ops, options.threads, options.movedFrom), read,
-      converted);
+  return std::make_shared<LoadedModel>(std::move(checkpoint), makeBackend(std::move(weights), options), read,
+                                       converted);
 }
 
 }  // namespace eyrie::engine

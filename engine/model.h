@@ -8,6 +8,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/checkpoint/checkpoint.h"
@@ -36,6 +37,9 @@ struct LoadOptions {
   std::function<void(double fraction)> progress;
   std::stop_token stop;  // throws Error(cancelled)
 };
+
+// The conversion called "bf16", "f16", "int8" or "int4"; none for any other word: as stored.
+std::optional<kernels::DType> conversionNamed(std::string_view word);
 
 // Which logits a call returns.
 enum class LogitRows : std::uint8_t { none, last, all };

@@ -19,11 +19,6 @@ std::vector<kernels::cpu::GemmShape> shapesOf(const engine::ModelConfig& config,
   return shapes;
 }
 
-// How products are done on a card as fast as it can; none is at hand yet (cuBLAS).
-kernels::cuda::Bf16Multiply cardMultiply() {
-  return [](const kernels::cuda::Bf16Product&, kernels::cuda::Stream) { return false; };
-}
-
 }  // namespace
 
 const char* nameOf(Limit limit) {
@@ -64,7 +59,7 @@ double Ceilings::probe(Limit limit) {
       if (!cardCopy_) cardCopy_ = std::make_unique<kernels::cuda::CopyProbe>(readBytes_);
       return cardCopy_->bytesPerSecond();
     case Limit::cardGemm:
-      if (!cardGemm_) cardGemm_ = std::make_unique<kernels::cuda::GemmProbe>(shapes_, cardMultiply());
+      if (!cardGemm_) cardGemm_ = std::make_unique<kernels::cuda::GemmProbe>(shapes_);
       return cardGemm_->flopsPerSecond();
   }
   return std::nan("");
@@ -72,7 +67,8 @@ double Ceilings::probe(Limit limit) {
 
 std::string Ceilings::whyNot(Limit limit) const {
   if (limit == Limit::int8Gemm) return whyNoInt8_;
-  if (limit == Limit::cardGemm && cardGemm_ && spread(limit).runs == 0) return "no products on this card";
+  if (limit == Limit::cardGemm && cardGemm_ && spread(limit).runs == 0)
+    return "cuBLAS has no bf16 products for this card";
   return "";
 }
 

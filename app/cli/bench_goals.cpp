@@ -116,12 +116,16 @@ bool BenchGoals::quantised() const {
   return loaded_.info.summary.dtype == "int8" || loaded_.info.summary.dtype == "int4";
 }
 
+DecodeRun BenchGoals::stepsAt(std::int64_t context, std::int64_t batch) const {
+  return {steps(), context, batch};
+}
+
 // Runs so long that neither clocks nor other programs' turns decide.
 std::int64_t BenchGoals::steps() const {
   constexpr double kSeconds = 0.25;
   if (options_.decode > 0) return options_.decode;
   const double step =
-      runs_.describeDecode("", 1, options_.context).bytes / ceilings_.spread(runs_.memoryLimit()).median;
+      runs_.describeDecode({1, options_.context}).bytes / ceilings_.spread(runs_.memoryLimit()).median;
   return std::clamp<std::int64_t>(static_cast<std::int64_t>(kSeconds / step), 16, 1024);
 }
 
@@ -163,8 +167,7 @@ double BenchGoals::estimate() {
   const auto reading = [&](std::int64_t tokens) {
     return std::isnan(gemm) ? 0 : runs_.describePrefill(tokens, options_.context).flops / gemm;
   };
-  const double decode =
-      static_cast<double>(steps()) * runs_.describeDecode("", 1, options_.context).bytes / bandwidth;
+  const double decode = runs_.describeDecode(stepsAt(options_.context)).bytes / bandwidth;
   double seconds = 0;
   if (options_.wants("decode")) seconds += decode;
   if (options_.wants("prefill")) {
@@ -187,7 +190,7 @@ BenchGoals::Figures BenchGoals::load(const std::vector<double>& seconds) const {
 }
 
 BenchGoals::Figures BenchGoals::decode() {
-  const BenchResult result = runs_.decode(steps(), options_.context);
+  const BenchResult result = runs_.decode({stepsAt(options_.context)}).front();
   Figure figure = figureOf("decode", fmt::format("decode at {}, a token", options_.context), result);
   figure.values = scaled(figure.values, 1 / static_cast<double>(result.tokens));
   const std::string& dtype = loaded_.info.summary.dtype;
@@ -228,7 +231,7 @@ BenchGoals::Figures BenchGoals::stored() {
   };
   const std::string& dtype = stored.info.summary.dtype;
   Figure writing = faster(fmt::format("decode, times as fast as {}", dtype), [&](BenchRuns& runs, bool warm) {
-    return runs.timeDecode(warm ? 1 : steps(), options_.context);
+    return runs.timeDecode({warm ? 1 : steps(), options_.context});
   });
   Figure reading =
       faster(fmt::format("prefill {}, times as fast as {}", tokens, dtype), [&](BenchRuns& runs, bool warm) {
@@ -253,11 +256,11 @@ BenchGoals::Figures BenchGoals::shares() {
     }
     return figures;
   }
-  runs_.timeDecode(1, options_.context);
+  runs_.timeDecode({1, options_.context});
   const Shares prefill =
       sharesOf(options_.repeats, [&] { return runs_.timePrefill(tokens, options_.context); });
   const Shares decode =
-      sharesOf(options_.repeats, [&] { return runs_.timeDecode(steps(), options_.context); });
+      sharesOf(options_.repeats, [&] { return runs_.timeDecode(stepsAt(options_.context)); });
   Figure scan{.part = "shares", .name = names[0], .unit = "%", .values = prefill.recurrence};
   Figure step{.part = "shares", .name = names[1], .unit = "%", .values = decode.recurrence};
   Figure attention{.part = "shares", .name = names[2], .unit = "%", .values = prefill.attention};
@@ -300,7 +303,7 @@ BenchGoals::Figures BenchGoals::position() {
     atMost(figures[1], 1);
     return figures;
   }
-  const auto results = runs_.decodeAt({kFar, options_.context}, steps());
+  const auto results = runs_.decode({stepsAt(kFar), stepsAt(options_.context)});
   Figure time{.part = "position",
               .name = slower,
               .unit = "x",
@@ -356,7 +359,7 @@ BenchGoals::Figures BenchGoals::snapshot() {
 }
 
 BenchGoals::Figures BenchGoals::batch() {
-  const auto results = runs_.decodeBatches({1, bounds_.batch}, steps(), options_.context);
+  const auto results = runs_.decode({stepsAt(options_.context), stepsAt(options_.context, bounds_.batch)});
   Figure figure = figureOf(
       "batch",
       fmt::format("decode of {} sequences at {}, times the tokens of one", bounds_.batch, options_.context),
@@ -365,8 +368,8 @@ BenchGoals::Figures BenchGoals::batch() {
   figure.values = scaled(ratios(results[0].seconds, results[1].seconds), double(bounds_.batch));
   atLeast(figure, bounds_.batchTimes);
   if (hasOpClock()) {
-    figure.note =
-        sharesOf(1, [&] { return runs_.timeBatch(bounds_.batch, steps(), options_.context); }).describe();
+    const auto once = [&] { return runs_.timeDecode(stepsAt(options_.context, bounds_.batch)); };
+    figure.note = sharesOf(1, once).describe();
   }
   return {figure};
 }

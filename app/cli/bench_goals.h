@@ -78,6 +78,7 @@ class BenchGoals {
 
   bool quantised() const;
   std::int64_t steps() const;
+  DecodeRun stepsAt(std::int64_t context, std::int64_t batch = 1) const;
   Figures load(const std::vector<double>& seconds) const;
   Figures decode();
   Figures prefill();

@@ -101,86 +101,48 @@ double BenchRuns::matrixParameters() const {
   return parameters;
 }
 
-BenchResult BenchRuns::describeDecode(std::string name, std::int64_t tokens, std::int64_t context) const {
+BenchResult BenchRuns::describeDecode(const DecodeRun& run) const {
+  const auto steps = static_cast<double>(run.steps);
+  const auto sequences = static_cast<double>(run.batch);
   const auto heads = static_cast<double>(config_.V * config_.D);
   const auto keyWidth = static_cast<double>(config_.kvHeads * config_.Dh);
   const auto queryWidth = static_cast<double>(config_.H * config_.Dh);
+  const double keys = visibleKeys(run.context);
   BenchResult result;
-  result.name = std::move(name);
-  result.tokens = tokens;
-  result.context = context;
-  result.limit = memoryLimit();
-  result.bytes =
-      static_cast<double>(tokens) * (weightBytes() + 2 * kFloatBytes * keyWidth * visibleKeys(context));
-  result.flops = static_cast<double>(tokens) *
-                 (2 * (matrixParameters() + heads) + 4 * queryWidth * visibleKeys(context));
+  result.name = "decode";
+  result.tokens = run.steps * run.batch;
+  result.batch = run.batch;
+  result.context = run.context;
+  result.limit = run.batch == 1 ? memoryLimit() : productLimit();
+  result.bytes = steps * (weightBytes() + sequences * 2 * kFloatBytes * keyWidth * keys);
+  result.flops = steps * sequences * (2 * (matrixParameters() + heads) + 4 * queryWidth * keys);
   return result;
 }
 
-void BenchRuns::decodeOnce(engine::SequenceState& state, std::int64_t tokens, engine::TraceFrame* frame,
-                           const engine::FrameLayout* layout) {
-  for (std::int64_t i = 0; i < tokens; ++i) {
-    checkStop();
-    model_.step(state, tokenAt(state.position(), config_.V), frame, layout);
-  }
-}
-
-double BenchRuns::timeDecode(std::int64_t tokens, std::int64_t context) {
-  engine::SequenceState state = stateAt(context);
-  return secondsOf([&] { decodeOnce(state, tokens, nullptr, nullptr); });
-}
-
-BenchResult BenchRuns::decode(std::int64_t tokens, std::int64_t context) {
-  return std::move(decodeAt({context}, tokens).front());
-}
-
-std::vector<BenchResult> BenchRuns::decodeAt(const std::vector<std::int64_t>& contexts, std::int64_t tokens) {
-  std::vector<BenchResult> results;
-  for (const std::int64_t context : contexts) {
-    results.push_back(describeDecode("decode", tokens, context));
-    timeDecode(1, context);  // pages of the file, buffers
-  }
-  takeTurns(results, [&](std::size_t kind) { return timeDecode(tokens, contexts[kind]); });
-  return results;
-}
-
-BenchResult BenchRuns::describeBatch(std::int64_t batch, std::int64_t steps, std::int64_t context) const {
-  BenchResult result = describeDecode("decode", steps, context);
-  if (batch == 1) return result;
-  const double weights = static_cast<double>(steps) * weightBytes();
-  const auto sequences = static_cast<double>(batch);
-  result.limit = productLimit();
-  result.bytes = weights + sequences * (result.bytes - weights);
-  result.flops *= sequences;
-  result.tokens *= batch;
-  result.batch = batch;
-  return result;
-}
-
-double BenchRuns::timeBatch(std::int64_t batch, std::int64_t steps, std::int64_t context) {
+double BenchRuns::timeDecode(const DecodeRun& run) {
   std::vector<engine::SequenceState> states;
-  states.push_back(stateAt(context));
-  while (std::ssize(states) < batch) states.push_back(states.front().clone());
+  states.push_back(stateAt(run.context));
+  while (std::ssize(states) < run.batch) states.push_back(states.front().clone());
   std::vector<engine::SequenceStep> next;
   for (engine::SequenceState& state : states) next.push_back({&state, 0, nullptr});
   return secondsOf([&] {
-    for (std::int64_t i = 0; i < steps; ++i) {
+    for (std::int64_t i = 0; i < run.steps; ++i) {
       checkStop();
       for (std::size_t who = 0; who < next.size(); ++who)
-        next[who].token = tokenAt(context + i + static_cast<std::int64_t>(who), config_.V);
+        next[who].token = tokenAt(run.context + i + static_cast<std::int64_t>(who), config_.V);
       model_.step(next);
     }
   });
 }
 
-std::vector<BenchResult> BenchRuns::decodeBatches(const std::vector<std::int64_t>& batches,
-                                                  std::int64_t steps, std::int64_t context) {
+std::vector<BenchResult> BenchRuns::decode(const std::vector<DecodeRun>& runs) {
   std::vector<BenchResult> results;
-  for (const std::int64_t batch : batches) {
-    results.push_back(describeBatch(batch, steps, context));
-    timeBatch(batch, 1, context);  // pages of the file, buffers
+  for (DecodeRun run : runs) {
+    results.push_back(describeDecode(run));
+    run.steps = 1;
+    timeDecode(run);  // pages of the file, buffers
   }
-  takeTurns(results, [&](std::size_t kind) { return timeBatch(batches[kind], steps, context); });
+  takeTurns(results, [&](std::size_t kind) { return timeDecode(runs[kind]); });
   return results;
 }
 
@@ -191,14 +153,19 @@ std::vector<BenchResult> BenchRuns::tracedDecode(std::int64_t tokens, std::int64
     layouts.emplace_back(config_, engine::TraceOptions{level, {}, 512});
   }
   for (const char* name : {"decode, no trace", "decode, summary trace", "decode, full trace"}) {
-    results.push_back(describeDecode(name, tokens, context));
+    results.push_back(describeDecode({tokens, context}));
+    results.back().name = name;
   }
   engine::TraceFrame frame;
   const auto once = [&](std::size_t kind, std::int64_t steps) {
     engine::SequenceState state = stateAt(context);
+    const bool traced = kind > 0;
     return secondsOf([&] {
-      kind == 0 ? decodeOnce(state, steps, nullptr, nullptr)
-                : decodeOnce(state, steps, &frame, &layouts[kind - 1]);
+      for (std::int64_t i = 0; i < steps; ++i) {
+        checkStop();
+        model_.step(state, tokenAt(state.position(), config_.V), traced ? &frame : nullptr,
+                    traced ? &layouts[kind - 1] : nullptr);
+      }
     });
   };
   for (std::size_t kind = 0; kind < results.size(); ++kind) once(kind, 1);  // pages, buffers

@@ -34,31 +34,30 @@ struct BenchResult {
   double percentOfCeiling() const { return 100 * rate() / ceiling(); }
 };
 
+// Single steps: so many, from a position that was never read, its window filled.
+struct DecodeRun {
+  std::int64_t steps = 1;
+  std::int64_t context = 0;
+  std::int64_t batch = 1;  // sequences that each step advances together
+};
+
 // Thrown Error(cancelled) where `stop` asks, between steps.
 class BenchRuns {
  public:
   BenchRuns(const LoadedModel& loaded, kernels::ThreadPool& pool, Ceilings& ceilings, int repeats,
             std::stop_token stop);
 
-  // `tokens` single steps from position `context`, the window filled; a context that was never read. With
-  // several contexts, in turns.
-  BenchResult decode(std::int64_t tokens, std::int64_t context);
-  std::vector<BenchResult> decodeAt(const std::vector<std::int64_t>& contexts, std::int64_t tokens);
-  // `steps` of so many sequences together, each size in turns with the others. Against the products' ceiling
-  // but for one sequence.
-  std::vector<BenchResult> decodeBatches(const std::vector<std::int64_t>& batches, std::int64_t steps,
-                                         std::int64_t context);
+  // In turns. Against the products' ceiling but for one sequence.
+  std::vector<BenchResult> decode(const std::vector<DecodeRun>& runs);
   // Steps without a trace, with a summary and with everything, taken in turns.
   std::vector<BenchResult> tracedDecode(std::int64_t tokens, std::int64_t context);
   // `tokens` read at once, with the last one's logits.
   BenchResult prefill(std::int64_t tokens, std::int64_t context);
   // One run of each: seconds.
-  double timeDecode(std::int64_t tokens, std::int64_t context);
+  double timeDecode(const DecodeRun& run);
   double timePrefill(std::int64_t tokens, std::int64_t context);
-  double timeBatch(std::int64_t batch, std::int64_t steps, std::int64_t context);
   // What one run must move and compute, without any runs.
-  BenchResult describeDecode(std::string name, std::int64_t tokens, std::int64_t context) const;
-  BenchResult describeBatch(std::int64_t batch, std::int64_t steps, std::int64_t context) const;
+  BenchResult describeDecode(const DecodeRun& run) const;
   BenchResult describePrefill(std::int64_t tokens, std::int64_t context) const;
   // The RG-LRU alone: `tokens` of R channels; on a card of several sequences.
   BenchResult scan(std::int64_t tokens);
@@ -67,6 +66,8 @@ class BenchRuns {
   // Back to the middle of a conversation of `tokens`, read in part and written in part: to a key-frame, and
   // to the place furthest from one.
   std::vector<BenchResult> rewind(std::int64_t tokens);
+  // What products of many rows are measured against: int8 weights' own ceiling, or that of f32.
+  Limit productLimit() const;
   // A state at position `context`, its window filled with noise.
   engine::SequenceState stateAt(std::int64_t context) const;
   void checkStop() const;
@@ -78,8 +79,6 @@ class BenchRuns {
   double visibleKeys(std::int64_t position) const;  // summed over the attention layers
   double weightBytes() const;                       // that one step reads
   double matrixParameters() const;                  // beside embedding and head
-  void decodeOnce(engine::SequenceState& state, std::int64_t tokens, engine::TraceFrame* frame,
-                  const engine::FrameLayout* layout);
   // As often as asked, each of `results` in turns, the ceilings before, between and after; `once` gives the
   // seconds of one run of results[kind].
   void takeTurns(std::vector<BenchResult>& results, const std::function<double(std::size_t kind)>& once);

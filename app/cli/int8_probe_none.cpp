@@ -2,10 +2,9 @@
 
 namespace eyrie::app {
 
-std::unique_ptr<Int8Probe> openInt8Probe(int threads, std::vector<kernels::cpu::GemmShape> shapes,
+std::unique_ptr<Int8Probe> openInt8Probe(int threads, std::vector<kernels::cpu::GemmShape> /*shapes*/,
                                          std::string& whyNot) {
   static_cast<void>(threads);
-  static_cast<void>(shapes);
   whyNot = "built without oneDNN";
   return nullptr;
 }

@@ -119,15 +119,6 @@ void checkVocabulary(const std::vector<std::int32_t>& tokens, const engine::Mode
   }
 }
 
-// What to convert the weights to: nothing where they are to stay as stored (f32 changes no value).
-std::optional<kernels::DType> weightsFor(const std::string& dtype) {
-  if (dtype == "bf16") return kernels::DType::bf16;
-  if (dtype == "f16") return kernels::DType::f16;
-  if (dtype == "int8") return kernels::DType::int8;
-  if (dtype == "int4") return kernels::DType::int4;
-  return std::nullopt;
-}
-
 }  // namespace
 
 engine::SequenceState LoadedModel::newState() const {
@@ -198,7 +189,7 @@ engine::ModelInfo openModel(const ModelOptions& options,
   engine::ModelInfo info;
   info.name = location.name;
   info.folder = location.folder;
-  info.summary = engine::summarise(*checkpoint, weightsFor(options.dtype));
+  info.summary = engine::summarise(*checkpoint, engine::conversionNamed(options.dtype));
   info.fingerprint = checkpoint->fingerprint();
   info.tokenizer = engine::Tokenizer::loadFor(location.folder, info.summary.config.V);
   if (info.tokenizer) info.chat = engine::chatFormatOf(info.summary.config, *info.tokenizer, location.folder);
@@ -230,7 +221,7 @@ LoadedModel loadModel(const ModelOptions& options, std::stop_token stop, const e
   load.threads = options.threads;
   load.stop = std::move(stop);
   load.ops = ops;
-  load.weights = weightsFor(options.dtype);
+  load.weights = engine::conversionNamed(options.dtype);
   load.weightCache = engine::weightCacheFolder();
   loaded.model = engine::Model::load(std::move(checkpoint), load);
   loaded.info.backend = loaded.model->backendName();

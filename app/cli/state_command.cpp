@@ -30,18 +30,6 @@ struct StateOptions {
   bool json = false;
 };
 
-const char* kindName(BlockKind kind) {
-  switch (kind) {
-    case BlockKind::recurrent:
-      return "recurrent";
-    case BlockKind::localAttention:
-      return "local attention";
-    case BlockKind::globalAttention:
-      return "global attention";
-  }
-  return "?";
-}
-
 double norm(const std::vector<float>& values) {
   double sum = 0;
   for (const float value : values) sum += static_cast<double>(value) * static_cast<double>(value);
@@ -80,9 +68,9 @@ Json layerJson(const SavedState& saved, std::size_t i) {
   const BlockKind kind = saved.config.blocks[i];
   if (kind == BlockKind::recurrent) {
     return {
-        {"kind", kindName(kind)}, {"h_norm", number(norm(layer.h))}, {"tail_norm", number(norm(layer.tail))}};
+        {"kind", nameOf(kind)}, {"h_norm", number(norm(layer.h))}, {"tail_norm", number(norm(layer.tail))}};
   }
-  return {{"kind", kindName(kind)},
+  return {{"kind", nameOf(kind)},
           {"keys", static_cast<std::int64_t>(layer.keys.size()) / (saved.config.kvHeads * saved.config.Dh)},
           {"keys_norm", number(norm(layer.keys))},
           {"values_norm", number(norm(layer.values))}};
@@ -108,7 +96,7 @@ void printSummary(const SavedState& saved) {
       print(fmt::format("layer {:<4}recurrent         |h| {:<12.5g} |tail| {:.5g}\n", i, norm(layer.h),
                         norm(layer.tail)));
     } else {
-      print(fmt::format("layer {:<4}{:<18}|k| {:<12.5g} |v| {:.5g}\n", i, kindName(saved.config.blocks[i]),
+      print(fmt::format("layer {:<4}{:<18}|k| {:<12.5g} |v| {:.5g}\n", i, nameOf(saved.config.blocks[i]),
                         norm(layer.keys), norm(layer.values)));
     }
   }
@@ -155,14 +143,14 @@ Json differenceJson(const engine::ArrayDifference& figures) {
 
 Json differenceJson(const engine::LayerDifference& layer, BlockKind kind) {
   if (kind != BlockKind::recurrent) {
-    return {{"kind", kindName(kind)},
+    return {{"kind", nameOf(kind)},
             {"shared_keys", layer.sharedKeys},
             {"keys", differenceJson(layer.keys)},
             {"values", differenceJson(layer.values)}};
   }
   Json blocks = Json::array();
   for (const engine::ArrayDifference& block : layer.blocks) blocks.push_back(differenceJson(block));
-  return {{"kind", kindName(kind)},
+  return {{"kind", nameOf(kind)},
           {"h", differenceJson(layer.h)},
           {"tail", differenceJson(layer.tail)},
           {"h_blocks", std::move(blocks)}};
@@ -182,10 +170,10 @@ int diff(const StateOptions& options) {
     if (options.json) {
       rows.push_back(differenceJson(layers[i], kind));
     } else if (kind == BlockKind::recurrent) {
-      print(fmt::format("layer {:<4}{:<18}{}{}\n", i, kindName(kind), figuresText("h", layers[i].h),
+      print(fmt::format("layer {:<4}{:<18}{}{}\n", i, nameOf(kind), figuresText("h", layers[i].h),
                         figuresText("tail", layers[i].tail)));
     } else {
-      print(fmt::format("layer {:<4}{:<18}{}{}  {} keys in common\n", i, kindName(kind),
+      print(fmt::format("layer {:<4}{:<18}{}{}  {} keys in common\n", i, nameOf(kind),
                         figuresText("keys", layers[i].keys), figuresText("values", layers[i].values),
                         layers[i].sharedKeys));
     }

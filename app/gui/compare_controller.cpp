@@ -88,9 +88,9 @@ void CompareController::activate() {
   }
 }
 
-void CompareController::openModel(int lane, const QString& model) {
+void CompareController::openModel(int lane, const QString& model, const QString& weights) {
   lanes_[std::size_t(lane)].restoring = false;
-  lanes_[std::size_t(lane)].bridge.load(model);
+  lanes_[std::size_t(lane)].bridge.load(model, weights);
 }
 
 void CompareController::clear() {

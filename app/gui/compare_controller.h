@@ -26,7 +26,7 @@ class CompareController final : public QObject {
   ui::CompareView* makeView(QWidget* parent);
   // Loads the default pair where no lane has a model yet.
   void activate();
-  void openModel(int lane, const QString& model);
+  void openModel(int lane, const QString& model, const QString& weights = {});
   bool isWriting() const { return lanes_[0].request != 0 || lanes_[1].request != 0 || committing_; }
   bool hasModels() const { return lanes_[0].bridge.model() && lanes_[1].bridge.model(); }
   bool isEmpty() const { return lanes_[0].conversation.isEmpty(); }

@@ -30,9 +30,10 @@ void EngineBridge::shutDown() {
   engine_->cancelAll();
 }
 
-void EngineBridge::load(const QString& model) {
+void EngineBridge::load(const QString& model, const QString& weights) {
   cancelLoad();
-  load_ = engine_->load({model.toStdString(), engine::BackendKind::automatic, 0});
+  load_ = engine_->load({model.toStdString(), engine::BackendKind::automatic, 0,
+                         engine::conversionNamed(weights.toStdString())});
   emit loadProgress(0);
 }
 

@@ -27,7 +27,8 @@ class EngineBridge final : public QObject {
   bool isBusy() const { return engine_->busy(); }
   std::uint64_t droppedFrames() const { return engine_->droppedFrames(); }
 
-  void load(const QString& model);
+  // `weights`: the dtype to convert to; empty: as stored.
+  void load(const QString& model, const QString& weights = {});
   void cancelLoad();
   engine::RequestId start(engine::RunRequest request);
   engine::RequestId score(std::vector<std::int32_t> tokens, std::int64_t first);

@@ -124,6 +124,7 @@ class MainWindow final : public QMainWindow {
   // Off this thread: what the model is. A built-in one is loaded by `load` at once; others show `card` first.
   void lookAt(const QString& model, ui::ModelCard* card, std::function<void(const QString&)> load);
   void cannotOpen(const QString& text);
+  void showNoModel(ui::StatusStrip::State state);
   void modelLoaded();
   void chooseModelFolder();
   engine::TraceOptions traceOptions() const;

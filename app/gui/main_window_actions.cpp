@@ -200,17 +200,20 @@ void MainWindow::makeModelButtons(QWidget* bar) {
   modelButton_ = new ui::ModelButton(bar);
   modelButton_->setObjectName(QStringLiteral("modelButton"));
   giveModelMenu(modelButton_, [this](const QString& model) { openModel(model); });
-  connect(card_, &ui::ModelCard::loadRequested, this, [this](const QString& folder) {
+  connect(card_, &ui::ModelCard::loadRequested, this, [this](const QString& folder, const QString& weights) {
     wantedModel_ = folder;
-    bridge_.load(folder);
+    settings_.setWeights(weights);
+    bridge_.load(folder, weights);
   });
   for (int i = 0; i < 2; ++i) {
     ui::CompareLane* lane = compare_->view()->lane(i);
     giveModelMenu(lane->modelButton(), [this, i](const QString& model) { openLaneModel(i, model); });
-    connect(lane->card(), &ui::ModelCard::loadRequested, this, [this, i](const QString& folder) {
-      settings_.addRecentModel(folder);
-      compare_->openModel(i, folder);
-    });
+    connect(lane->card(), &ui::ModelCard::loadRequested, this,
+            [this, i](const QString& folder, const QString& weights) {
+              settings_.addRecentModel(folder);
+              settings_.setWeights(weights);
+              compare_->openModel(i, folder, weights);
+            });
   }
 }
 

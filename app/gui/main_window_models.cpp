@@ -35,6 +35,13 @@ QString factsOf(const engine::ModelInfo& model) {
          (cuda ? QStringLiteral(" · CUDA") : QStringLiteral(" · CPU"));
 }
 
+std::vector<engine::ModelSummary> weightChoices(const engine::Checkpoint& checkpoint) {
+  std::vector<engine::ModelSummary> choices{engine::summarise(checkpoint)};
+  for (const char* dtype : {"int8", "int4"})
+    choices.push_back(engine::summarise(checkpoint, engine::conversionNamed(dtype)));
+  return choices;
+}
+
 }  // namespace
 
 void MainWindow::listModels() {
@@ -113,8 +120,10 @@ void MainWindow::openLaneModel(int lane, const QString& model) {
 }
 
 void MainWindow::lookAt(const QString& model, ui::ModelCard* card, std::function<void(const QString&)> load) {
-  QThreadPool::globalInstance()->start([this, model, card, load = std::move(load)] {
-    ui::ModelCardFacts facts;
+  ui::ModelCardFacts known;
+  known.preferred = settings_.weights();
+  QThreadPool::globalInstance()->start([this, model, card, known, load = std::move(load)] {
+    ui::ModelCardFacts facts = known;
     QString error;
     bool builtIn = false;
     try {
@@ -122,7 +131,7 @@ void MainWindow::lookAt(const QString& model, ui::ModelCard* card, std::function
       builtIn = location.builtIn;
       facts.name = QString::fromStdString(location.name);
       facts.folder = QString::fromStdString(location.folder.string());
-      if (!builtIn) facts.summary = engine::summarise(*engine::Checkpoint::open(location.folder));
+      if (!builtIn) facts.choices = weightChoices(*engine::Checkpoint::open(location.folder));
       facts.memoryFree = memoryAvailable();
     } catch (const std::exception& problem) {
       error = QString::fromUtf8(problem.what());
@@ -136,7 +145,9 @@ void MainWindow::lookAt(const QString& model, ui::ModelCard* card, std::function
           if (model != wanted) return;  // another was chosen meanwhile
           if (!error.isEmpty()) return cannotOpen(error);
           // Built-in models are small: no card before them.
-          builtIn ? load(model) : card->showFacts(facts);
+          if (builtIn) return load(model);
+          card->showFacts(facts);
+          if (!bridge_.model() && !bridge_.isLoading()) showNoModel(ui::StatusStrip::State::ready);
         },
         Qt::QueuedConnection);
   });
@@ -150,7 +161,11 @@ void MainWindow::cannotOpen(const QString& text) {
   // Something to write with, if there is anything at all.
   const QString fallback = QStringLiteral("griffin");
   if (wantedModel_ != fallback) return openModel(fallback);
-  status_->setState(ui::StatusStrip::State::failed, tr("No model"));
+  showNoModel(ui::StatusStrip::State::failed);
+}
+
+void MainWindow::showNoModel(ui::StatusStrip::State state) {
+  status_->setState(state, tr("No model"));
   composer_->setBlocked(tr("No model is loaded: choose one at the top left"));
 }
 

@@ -62,6 +62,14 @@ void Settings::addRecentModel(const QString& model) {
   ini_.setValue(QStringLiteral("recentModels"), recent.mid(0, kRecent));
 }
 
+QString Settings::weights() const {
+  return ini_.value(QStringLiteral("weights")).toString();
+}
+
+void Settings::setWeights(const QString& dtype) {
+  ini_.setValue(QStringLiteral("weights"), dtype);
+}
+
 double Settings::proseSize() const {
   bool good = false;
   const double size = ini_.value(QStringLiteral("proseSize")).toDouble(&good);

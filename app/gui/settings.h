@@ -26,6 +26,8 @@ class Settings {
   void setGeometry(const QByteArray& geometry);
   QStringList recentModels() const;  // newest first
   void addRecentModel(const QString& model);
+  QString weights() const;  // the dtype that weights were last converted to; empty: as stored
+  void setWeights(const QString& dtype);
   double proseSize() const;  // of the conversation's words, pixels
   void setProseSize(double pixels);
   ui::TraceExportChoice traceExport() const;  // as it was last chosen; layers are the model's, not kept

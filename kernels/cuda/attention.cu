@@ -3,6 +3,7 @@
 // then owns every 16th dimension of the query's output.
 #include <cassert>
 
+#include "kernels/cuda/attention_weights.h"
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
 
@@ -140,9 +141,12 @@ void attention(const AttentionArgs& args, float* statistics, Stream stream) {
   } else {
     launch(attention_kernel<16>, shape, stream, args, scale, statistics);
   }
-  if (args.weights != nullptr)
-    launch(attention_weights_kernel, {dim3(static_cast<unsigned>(args.T), heads), dim3(kThreads)}, stream,
-           args, statistics);
+  if (args.weights != nullptr) attentionWeights(args, statistics, stream);
+}
+
+void attentionWeights(const AttentionArgs& args, const float* statistics, Stream stream) {
+  const dim3 grid(static_cast<unsigned>(args.T), static_cast<unsigned>(args.H));
+  launch(attention_weights_kernel, {grid, dim3(kThreads)}, stream, args, statistics);
 }
 
 }  // namespace eyrie::kernels::cuda

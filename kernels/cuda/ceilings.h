@@ -1,16 +1,13 @@
-// What a card reaches at best, measured: as kernels/cpu/ceilings.h, on the current device and by its own
-// clock. A probe keeps its device memory, filled with noise: products of zeros are quicker. Throw CudaError,
-// also where the build has no CUDA. Not thread-safe.
+// What a card reaches at best, measured: as kernels/cpu/ceilings.h, on the current device. A probe keeps its
+// device memory, filled with noise: products of zeros are quicker. Throw CudaError, also where the build has
+// no CUDA. Not thread-safe.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <vector>
 
 #include "kernels/cpu/ceilings.h"
-#include "kernels/cuda/stream.h"
 #include "kernels/op_cost.h"
 
 namespace eyrie::kernels::cuda {
@@ -27,21 +24,12 @@ class CopyProbe {
   std::unique_ptr<Parts> parts_;
 };
 
-// out (T, rows) = x (T, cols) by weight (rows, cols)^T: bf16 in, f32 out, sums in f32, all in device memory.
-// Does not wait. False where there is no way to do it.
-struct Bf16Product {
-  cpu::GemmShape shape;
-  const void* x = nullptr;
-  const void* weight = nullptr;
-  float* out = nullptr;
-};
-using Bf16Multiply = std::function<bool(const Bf16Product& product, Stream stream)>;
-
+// bf16 products through cuBLAS, sums and results in f32.
 class GemmProbe {
  public:
-  GemmProbe(std::vector<cpu::GemmShape> shapes, Bf16Multiply multiply);
+  explicit GemmProbe(std::vector<cpu::GemmShape> shapes);
   ~GemmProbe();
-  // Over all shapes; NaN where `multiply` cannot do one of them.
+  // Over all shapes; NaN where cuBLAS cannot do one of them (blas.h).
   double flopsPerSecond();
 
  private:
@@ -49,7 +37,7 @@ class GemmProbe {
   std::unique_ptr<Parts> parts_;
 };
 
-// The RG-LRU of `batch` sequences, one after the other, T tokens of R channels each.
+// The RG-LRU of `batch` sequences in one call, T tokens of R channels each.
 class ScanProbe {
  public:
   ScanProbe(std::int64_t T, std::int64_t R, std::int64_t batch);

@@ -1,4 +1,5 @@
 #include "kernels/cuda/ceilings.h"
+#include "kernels/cuda/stream.h"
 
 namespace eyrie::kernels::cuda {
 namespace {
@@ -19,7 +20,7 @@ double CopyProbe::bytesPerSecond() {
 }
 
 struct GemmProbe::Parts {};
-GemmProbe::GemmProbe(std::vector<cpu::GemmShape>, Bf16Multiply) {
+GemmProbe::GemmProbe(std::vector<cpu::GemmShape>) {
   refuse();
 }
 GemmProbe::~GemmProbe() = default;

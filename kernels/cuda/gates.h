@@ -42,13 +42,19 @@ __device__ __forceinline__ Gates overriddenGatesOf(float recurrencePre, float in
   return g;
 }
 
-__device__ __forceinline__ void observe(const RgLruTaps& taps, std::int64_t at, const Gates& g, float write,
-                                        float keep) {
+// All but `keep`.
+__device__ __forceinline__ void observeGates(const RgLruTaps& taps, std::int64_t at, const Gates& g,
+                                             float write) {
   if (taps.recurrenceGate != nullptr) taps.recurrenceGate[at] = g.recurrence;
   if (taps.inputGate != nullptr) taps.inputGate[at] = g.input;
   if (taps.logDecay != nullptr) taps.logDecay[at] = g.logDecay;
   if (taps.decay != nullptr) taps.decay[at] = g.decay;
   if (taps.write != nullptr) taps.write[at] = write;
+}
+
+__device__ __forceinline__ void observe(const RgLruTaps& taps, std::int64_t at, const Gates& g, float write,
+                                        float keep) {
+  observeGates(taps, at, g, write);
   if (taps.keep != nullptr) taps.keep[at] = keep;
 }
 

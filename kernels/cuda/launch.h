@@ -19,9 +19,11 @@ struct Shape {
 #ifdef EYRIE_CUDA_EMULATOR
 
 template <class... Parameters>
-void launch(void (*kernel)(Parameters...), const Shape& shape, Stream,
+void launch(void (*kernel)(Parameters...), const Shape& shape, Stream stream,
             std::type_identity_t<Parameters>... args) {
-  emulator::run({shape.grid, shape.block, shape.sharedBytes, shape.cooperative}, [&] { kernel(args...); });
+  emulator::enqueue(stream, [=] {
+    emulator::run({shape.grid, shape.block, shape.sharedBytes, shape.cooperative}, [=] { kernel(args...); });
+  });
 }
 
 #else

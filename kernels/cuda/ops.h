@@ -10,15 +10,18 @@
 //   rms_norm                  rmsNorm; in projections and gatedProjection                 rms_norm.cu, linear.cu
 //   linear                    linear, projections: few rows                               linear.cu
 //   linear, packed weights    packedProjections                                           packed_linear.cu
-//   block_linear              blockLinear; in recurrentStep                               block_linear.cu
+//   many rows of both         operand, matmul, packedMatmul (matmul.h)                    operand.cu, matmul.cu, packed_matmul.cu, blas.cu
+//   block_linear              blockLinear; in recurrentStep; blockMatmul (matmul.h)       block_linear.cu, matmul.cu
 //   conv1d                    conv1d; in recurrentStep                                    conv1d.cu
 //   rg_lru                    rgLru; in recurrentStep                                     rg_lru.cu
 //   one token of conv1d, block_linear, rg_lru and gated_mlp    recurrentStep              recurrent_step.cu
 //   rope, ring append         ropeTable, rope, ropeAppend, ringAppend                     rope.cu
-//   attention                 attention (chunks), decodeAttention (a token a sequence)    attention.cu, decode_attention.cu
+//   attention                 attention, tensorAttention (chunks)                         attention.cu, tensor_attention.cu
+//                             decodeAttention (a token a sequence)                        decode_attention.cu
 //   gated_mlp                 gatedActivation; in gatedProjection and recurrentStep       gated_mlp.cu
 //   logits                    softCap, logitStats                                         logits.cu
 //   sample                    topK                                                        sample.cu
+//   interventions on rows     editColumns, addTo                                          edit_columns.cu
 // clang-format on
 // None of them has run on a card yet: tests/cuda_emulator runs them thread by thread on the CPU.
 #pragma once
@@ -99,13 +102,25 @@ struct ConvRingArgs {
 };
 void conv1d(const ConvRingArgs& args, Stream stream);
 
-// Floats of workspace with which rgLru computes chunks of time side by side; 0 where that would gain nothing.
-std::int64_t rgLruWorkspace(std::int64_t T, std::int64_t R);
-// Time in order, a thread a channel; or, given a workspace, in chunks: each chunk's product of decays and
-// state from nothing, then every chunk again from the state that those before it leave. Products may
-// underflow to 0 (trap 39); no logarithm of them is taken. `args.overrides` points to host memory, its arrays
-// to the card's.
-void rgLru(const RgLruArgs& args, float* workspace, Stream stream);
+// Each array is read once, whatever T is. Products of decays may underflow to 0 (trap 39); no logarithm of
+// them is taken. Overrides lie in host memory, their arrays on the card.
+void rgLru(const RgLruArgs& args, Stream stream);
+
+// Chunks of N sequences, one after the other in the rows of every array, and the output gate in the same
+// pass.
+struct RgLruBatchArgs {
+  RgLruArgs rows;  // T: all rows; with `begins`, `state` and `startsSequence` are not read; `out` may be null
+                   // where `y` is not
+  const std::int64_t* begins = nullptr;  // (N + 1): first rows of the sequences, then T; null: there is one
+  const std::int64_t* positions = nullptr;  // (N): of those rows; 0: the sequence's state is ignored
+  float* const* states = nullptr;           // (N) pointers to (R)
+  std::int64_t N = 0;
+  const float* y = nullptr;  // (T, R) or null
+  Activation activation = Activation::geluTanh;
+  DType operandType = DType::f32;
+  void* operand = nullptr;  // (T, R), where `y` is: activation(y) * h as the operand of a product (matmul.h)
+};
+void rgLru(const RgLruBatchArgs& args, Stream stream);
 
 // One token of N sequences: convolution, gates, RG-LRU and output gate. Where a sequence's state lies and its
 // position are read on the card.
@@ -159,8 +174,22 @@ void rope(const RopeRowsArgs& args, Stream stream);
 void ringAppend(const RingAppendArgs& args, Stream stream);
 
 // attention.h for chunks: tiles of 16 queries and 16 keys, running softmax, no (T, W) array anywhere.
-// `statistics` (T, H, 2) is needed where args.weights is asked for.
+// `statistics` (T, H, 2) is needed where args.weights is asked for. The form for f32 models, and for cards
+// before sm_80.
 void attention(const AttentionArgs& args, float* statistics, Stream stream);
+
+// The same on tensor cores, for models with weights of other types on cards from sm_80 on: queries, keys,
+// values and weights are rounded to bf16 for the products; sums, scores and softmax are f32. Results are off
+// by some 0.2 % of their size.
+struct TensorAttentionArgs {
+  AttentionArgs attention;      // `out` may be null where `operand` is not
+  void* operand = nullptr;      // (T, H, Dh) bf16 or null: `out` as the operand of a product (matmul.h)
+  float* statistics = nullptr;  // (T, H, 2), where weights are asked for
+  void* workspace = nullptr;    // tensorAttentionWorkspace bytes, 16-byte aligned
+};
+// Bytes; `positions` is at least min(older, firstPosition) + T.
+std::int64_t tensorAttentionWorkspace(std::int64_t positions, std::int64_t kvHeads, std::int64_t Dh);
+void tensorAttention(const TensorAttentionArgs& args, Stream stream);
 
 // One token of N sequences, each with a ring of its own that holds the token's own key too: capacity > older,
 // unless fewer positions than that were seen.
@@ -220,6 +249,38 @@ inline constexpr std::int64_t kMaxTopK = 1024;
 std::int64_t topKWorkspace(std::int64_t V, std::int64_t k);
 // sample.h with k <= kMaxTopK.
 void topK(const TopKArgs& args, std::uint64_t* workspace, Stream stream);
+
+// ---- interventions ----
+
+// Columns first..end-1 of rows firstRow..endRow-1 become `value`, or `value` times themselves. What a range
+// holds beyond the rows counts for nothing.
+struct ColumnEdit {
+  std::int64_t firstRow = 0;
+  std::int64_t endRow = 0;
+  std::int64_t first = 0;
+  std::int64_t end = 0;
+  float value = 0;
+  std::int32_t scales = 0;  // 0: set, whatever was there (NaN too); otherwise multiply
+};
+
+// One launch for all sequences of a chunk: each owns a range of rows. Edits act in the order given, and both
+// they and their number are read on the card.
+struct EditColumnsArgs {
+  float* rows = nullptr;                // (T, width), in place
+  const ColumnEdit* edits = nullptr;    // (*count); null where *count is 0
+  const std::int64_t* count = nullptr;  // one number in device memory
+  std::int64_t T = 0;
+  std::int64_t width = 0;
+};
+void editColumns(const EditColumnsArgs& args, Stream stream);
+
+// to += from: what an edited block adds to the residual stream.
+struct AddToArgs {
+  float* to = nullptr;
+  const float* from = nullptr;
+  std::int64_t n = 0;
+};
+void addTo(const AddToArgs& args, Stream stream);
 
 // ---- quantised weights: kernels/cuda/packed_rows.h says how they lie on the card ----
 

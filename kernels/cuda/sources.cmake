@@ -4,13 +4,18 @@ set(EYRIE_CUDA_OPS
   block_linear.cu
   conv1d.cu
   decode_attention.cu
+  edit_columns.cu
   embed.cu
   gated_mlp.cu
   linear.cu
   logits.cu
+  matmul.cu
+  operand.cu
   packed_linear.cu
+  packed_matmul.cu
   recurrent_step.cu
   rg_lru.cu
   rms_norm.cu
   rope.cu
-  sample.cu)
+  sample.cu
+  tensor_attention.cu)

@@ -1,8 +1,9 @@
-// Stored elements widened to f32, one at a time or 16 bytes at once. For .cu files.
+// Stored elements widened to f32 and rounded from it, one at a time or 16 bytes at once. For .cu files.
 #pragma once
 
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/cuda/device_code.h"
 #include "kernels/tensor_view.h"
@@ -19,16 +20,49 @@ __device__ __forceinline__ float widened(__nv_bfloat16 value) {
   return __bfloat162float(value);
 }
 
+// To the nearest; what f16 cannot hold becomes the largest it can.
+__device__ __forceinline__ void rounded(float value, float& to) {
+  to = value;
+}
+__device__ __forceinline__ void rounded(float value, __nv_bfloat16& to) {
+  to = __float2bfloat16(value);
+}
+__device__ __forceinline__ void rounded(float value, __half& to) {
+  constexpr float kLargest = 65504.0F;
+  const float within = value > kLargest ? kLargest : value < -kLargest ? -kLargest : value;  // NaN stays
+  to = __float2half(within);
+}
+
 // Elements of one 16-byte load.
 template <class Stored>
 inline constexpr int kPerLoad = 16 / static_cast<int>(sizeof(Stored));
 
-// kCount consecutive elements: one load where kCount of them are 16 bytes, which must then be aligned.
+// What kCount elements are loaded and stored as: 16 or 8 bytes at once, which must then be aligned, or one
+// by one.
+template <int kCount, class Stored>
+inline constexpr bool kWide = sizeof(Stored[kCount]) == sizeof(uint4) ||
+                              sizeof(Stored[kCount]) == sizeof(uint2);
+template <int kCount, class Stored>
+using Wide = std::conditional_t<sizeof(Stored[kCount]) == sizeof(uint4), uint4, uint2>;
+
+// kCount consecutive elements.
 template <int kCount, class Stored>
 __device__ __forceinline__ void load(const Stored* from, Stored (&to)[kCount]) {
-  if constexpr (sizeof(to) == sizeof(uint4)) {
-    const uint4 raw = *reinterpret_cast<const uint4*>(from);
+  if constexpr (kWide<kCount, Stored>) {
+    const auto raw = *reinterpret_cast<const Wide<kCount, Stored>*>(from);
     memcpy(to, &raw, sizeof raw);
+  } else {
+#pragma unroll
+    for (int i = 0; i < kCount; ++i) to[i] = from[i];
+  }
+}
+
+template <int kCount, class Stored>
+__device__ __forceinline__ void store(const Stored (&from)[kCount], Stored* to) {
+  if constexpr (kWide<kCount, Stored>) {
+    Wide<kCount, Stored> raw;
+    memcpy(&raw, from, sizeof raw);
+    *reinterpret_cast<Wide<kCount, Stored>*>(to) = raw;
   } else {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) to[i] = from[i];

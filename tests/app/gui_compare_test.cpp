@@ -133,9 +133,16 @@ class GuiCompareTest : public QObject {
     card = window->compare()->view()->lane(1)->card();
     QTRY_VERIFY_WITH_TIMEOUT(card->isVisible(), kPatience);
     QCOMPARE(window->compare()->bridge(1).model()->name, std::string("hawk"));
+    WindowDriver::click(*card, "weights-int8");
     WindowDriver::click(*card, "modelCardLoad");
     QTRY_COMPARE_WITH_TIMEOUT(window->compare()->bridge(1).model()->name, std::string("my-griffin"),
                               kPatience);
+    QCOMPARE(window->compare()->bridge(1).model()->summary.dtype, std::string("int8"));
+    // What was chosen last is where the next card begins.
+    window->openLaneModel(0, ownModel("my-griffin", "griffin"));
+    card = window->compare()->view()->lane(0)->card();
+    QTRY_VERIFY_WITH_TIMEOUT(card->isVisible(), kPatience);
+    QVERIFY(WindowDriver::find<QPushButton>(*card, "weights-int8")->isChecked());
     window->close();
   }
 

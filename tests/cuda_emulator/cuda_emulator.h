@@ -4,9 +4,10 @@
 #pragma once
 
 #include "tests/cuda_emulator/intrinsics.h"
+#include "tests/cuda_emulator/matrices.h"
 #include "tests/cuda_emulator/scheduler.h"
+#include "tests/cuda_emulator/streams.h"
 #include "tests/cuda_emulator/vector_types.h"
-#include "tests/cuda_emulator/wmma.h"
 
 #define __global__
 #define __device__

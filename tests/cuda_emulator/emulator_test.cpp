@@ -145,18 +145,31 @@ __global__ void rotateBlocks_kernel(int* values) {
   values[blockIdx.x] = next;
 }
 
+// Rows of `a` and `b`, 8x8 matrix after matrix, into registers; their product added to `c`, as it lies in
+// them.
 template <class T>
-__global__ void product_kernel(const T* a, const T* b, float* c) {
-  using namespace nvcuda;
-  wmma::fragment<wmma::matrix_a, 16, 16, 16, T, wmma::row_major> left;
-  wmma::fragment<wmma::matrix_b, 16, 16, 16, T, wmma::col_major> right;
-  wmma::fragment<wmma::accumulator, 16, 16, 16, float> sum;
-  wmma::load_matrix_sync(left, a, 16);
-  wmma::load_matrix_sync(right, b, 24);
-  wmma::load_matrix_sync(sum, c, 16, wmma::mem_row_major);
-  for (float& element : sum.x) element *= 2.0F;
-  wmma::mma_sync(sum, left, right, sum);
-  wmma::store_matrix_sync(c, sum, 16, wmma::mem_row_major);
+__global__ void product_kernel(const T* a, const T* b, float* c, unsigned* registers) {
+  EYRIE_SHARED(T, held, [2][16 * 16]);
+  for (unsigned i = threadIdx.x; i < 256; i += 32) {
+    held[0][i] = a[i];
+    held[1][i] = b[i];
+  }
+  __syncwarp();
+  const unsigned lane = threadIdx.x;
+  unsigned left[4], right[4];
+  loadMatrices<false>(left, held[0] + lane % 16 * 16 + lane / 16 * 8);
+  loadMatrices<true>(right, held[1] + lane % 16 * 16 + lane / 16 * 8);
+  for (unsigned i = 0; i < 4; ++i) {
+    registers[8 * lane + i] = left[i];
+    registers[8 * lane + 4 + i] = right[i];
+  }
+  multiplyMatrices<T>(c + 4 * lane, left, right[2], right[3]);
+}
+
+__global__ void crookedMatrix_kernel() {
+  EYRIE_SHARED(unsigned, held, [256]);
+  unsigned to[4];
+  loadMatrices<false>(to, held + 1);
 }
 
 }  // namespace
@@ -178,7 +191,7 @@ class EmulatorTest : public QObject {
   void copiesArriveWhenWaitedForAndNotBefore();
   void copiesNobodyWaitsForAreAnError();
   void gridBarrierJoinsBlocks();
-  void fragmentsMultiply();
+  void matricesLieInLanesAsPtxSays();
   void impossibleLaunchesAreErrors();
 };
 
@@ -341,24 +354,37 @@ void EmulatorTest::gridBarrierJoinsBlocks() {
   QVERIFY2(error.find("not cooperative") != std::string::npos, error.c_str());
 }
 
-void EmulatorTest::fragmentsMultiply() {
+// What PTX says of ldmatrix and mma.m16n8k16, lane by lane, told apart by elements that all differ.
+void EmulatorTest::matricesLieInLanesAsPtxSays() {
   forEachOrder([] {
-    alignas(128) __nv_bfloat16 a[16 * 16];
-    alignas(128) __nv_bfloat16 b[16 * 24];
-    alignas(128) float c[16 * 16];
-    for (int i = 0; i < 16 * 16; ++i) {
-      a[i] = __float2bfloat16(float(i % 7 - 3));
-      c[i] = float(i % 5);
+    std::vector<__half> a(256), b(256);
+    for (std::size_t i = 0; i < 256; ++i) {
+      a[i] = __float2half(float(i));
+      b[i] = __float2half(float(i % 16) - float(i / 16) / 4.0F);
     }
-    for (int i = 0; i < 16 * 24; ++i) b[i] = __float2bfloat16(float(i % 11 - 5));
-    launch(product_kernel<__nv_bfloat16>, {{1}, {32}}, nullptr, a, b, c);
-    for (int i = 0; i < 16 * 16; ++i) {
-      float expected = 2.0F * float(i % 5);
-      for (int k = 0; k < 16; ++k)
-        expected += float((i / 16 * 16 + k) % 7 - 3) * float((i % 16 * 24 + k) % 11 - 5);
-      QCOMPARE(c[i], expected);
+    std::vector<float> c(128, 1.0F);
+    std::vector<unsigned> registers(256);
+    launch(product_kernel<__half>, {{1}, {32}}, nullptr, a.data(), b.data(), c.data(), registers.data());
+    for (std::size_t lane = 0; lane < 32; ++lane) {
+      const std::size_t group = lane / 4, pair = 2 * (lane % 4);
+      for (std::size_t high = 0; high < 2; ++high) {
+        const auto held = [&](std::size_t i) { return std::uint16_t(registers[8 * lane + i] >> 16 * high); };
+        for (std::size_t i = 0; i < 4; ++i) {
+          QCOMPARE(held(i), a[(group + i % 2 * 8) * 16 + i / 2 * 8 + pair + high].bits);
+          QCOMPARE(held(4 + i), b[(i % 2 * 8 + pair + high) * 16 + i / 2 * 8 + group].bits);
+        }
+      }
+      for (std::size_t i = 0; i < 4; ++i) {
+        const std::size_t row = group + i / 2 * 8, col = 8 + pair + i % 2;
+        float expected = 1.0F;
+        for (std::size_t k = 0; k < 16; ++k)
+          expected += __half2float(a[row * 16 + k]) * __half2float(b[k * 16 + col]);
+        QCOMPARE(c[4 * lane + i], expected);
+      }
     }
   });
+  const std::string error = errorOf([] { launch(crookedMatrix_kernel, {{1}, {32}}, nullptr); });
+  QVERIFY2(error.find("not 16-byte aligned") != std::string::npos, error.c_str());
 }
 
 void EmulatorTest::impossibleLaunchesAreErrors() {

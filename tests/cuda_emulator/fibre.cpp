@@ -26,7 +26,11 @@ void endSwitch(void* fakeStack, const void** bottom, std::size_t* bytes) {
 void forgetFrames(char* bottom, std::size_t bytes) {
   __asan_unpoison_memory_region(bottom, bytes);
 }
+#define EYRIE_SET_JUMP(place) _setjmp(place)
+#define EYRIE_LONG_JUMP(place) _longjmp(place, 1)
 #else
+#define EYRIE_SET_JUMP(place) __builtin_setjmp(place)
+#define EYRIE_LONG_JUMP(place) __builtin_longjmp(place, 1)
 constexpr std::size_t kStackBytes = 64 * 1024;
 void beginSwitch(void**, const void*, std::size_t) {}
 void endSwitch(void*, const void**, std::size_t*) {}
@@ -40,7 +44,12 @@ std::size_t pageBytes() {
 
 }  // namespace
 
+// Stacks begin at different places of a page: all of a warp's are in use by turns, and would share the few
+// lines of the cache that one place has.
 Fibre::Fibre() : stackBytes_(kStackBytes) {
+  static std::size_t made = 0;
+  constexpr std::size_t kPlaces = 31;
+  begin_ = made++ % kPlaces * 128;
   void* memory = mmap(nullptr, pageBytes() + stackBytes_, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
   if (memory == MAP_FAILED) throw std::bad_alloc();
@@ -59,14 +68,14 @@ void Fibre::start(Job job, void* data) {
 }
 
 void Fibre::resume() {
-  if (_setjmp(outside_) == 0) {
+  if (EYRIE_SET_JUMP(outside_) == 0) {
     beginSwitch(&fakeStackOutside_, memory_ + pageBytes(), stackBytes_);
-    if (entered_) _longjmp(inside_, 1);
+    if (entered_) EYRIE_LONG_JUMP(inside_);
     entered_ = true;
     ucontext_t context;
     getcontext(&context);
     context.uc_stack.ss_sp = memory_ + pageBytes();
-    context.uc_stack.ss_size = stackBytes_;
+    context.uc_stack.ss_size = stackBytes_ - begin_;
     context.uc_link = nullptr;
     const auto self = reinterpret_cast<std::uintptr_t>(this);
     makecontext(&context, reinterpret_cast<void (*)()>(enter), 2, static_cast<unsigned>(self >> 32),
@@ -77,13 +86,13 @@ void Fibre::resume() {
 }
 
 void Fibre::pause() {
-  if (_setjmp(inside_) == 0) leave();
+  if (EYRIE_SET_JUMP(inside_) == 0) leave();
   endSwitch(fakeStackInside_, &outsideBottom_, &outsideBytes_);
 }
 
 void Fibre::leave() {
   beginSwitch(&fakeStackInside_, outsideBottom_, outsideBytes_);
-  _longjmp(outside_, 1);
+  EYRIE_LONG_JUMP(outside_);
 }
 
 void Fibre::enter(unsigned high, unsigned low) {

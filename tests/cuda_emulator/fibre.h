@@ -1,8 +1,11 @@
-// A stack of its own for each kernel thread. Entered once through ucontext; from then on _setjmp and _longjmp
-// change stacks, because swapcontext asks the kernel about signals each time.
+// A stack of its own for each kernel thread. Entered once through ucontext; from then on the compiler's own
+// setjmp and longjmp change stacks (with the address sanitizer, which watches them, the library's), because
+// swapcontext asks the kernel about signals each time.
 #pragma once
 
+#if defined(__SANITIZE_ADDRESS__)
 #include <setjmp.h>
+#endif
 
 #include <cstddef>
 
@@ -32,11 +35,17 @@ class Fibre {
 
   char* memory_ = nullptr;  // a guard page, then the stack
   std::size_t stackBytes_ = 0;
+  std::size_t begin_ = 0;  // bytes at the stack's beginning that are left unused
   bool entered_ = false;
   Job job_ = nullptr;
   void* data_ = nullptr;
+#if defined(__SANITIZE_ADDRESS__)
   jmp_buf inside_;
   jmp_buf outside_;
+#else
+  void* inside_[5];
+  void* outside_[5];
+#endif
   void* fakeStackInside_ = nullptr;
   void* fakeStackOutside_ = nullptr;
   const void* outsideBottom_ = nullptr;

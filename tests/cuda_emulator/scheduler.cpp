@@ -3,8 +3,8 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
-#include <deque>
 #include <map>
 #include <memory>
 #include <new>
@@ -58,8 +58,8 @@ struct Thread {
   State state = State::ready;
   const char* waitsAt = "";
   Where where;
-  std::vector<Copy> copies;               // not committed
-  std::deque<std::vector<Copy>> commits;  // oldest first
+  std::vector<Copy> copies;                // not committed
+  std::vector<std::vector<Copy>> commits;  // oldest first
 };
 
 // Lanes of one warp on their way to the same collective.
@@ -67,7 +67,9 @@ struct Meeting {
   unsigned mask = 0;
   unsigned arrived = 0;
   Where where;
-  LanePointers lanes{};
+  LanePointers lanes;  // of those that arrived
+
+  Meeting(unsigned whose, const Where& at) : mask(whose), where(at) {}
 };
 
 struct Barrier {
@@ -103,7 +105,8 @@ std::string placed(const char* format, const Where& here, const Where& there = {
 }
 
 bool samePlace(const Where& a, const Where& b) {
-  return a.line() == b.line() && a.column() == b.column() && std::strcmp(a.file_name(), b.file_name()) == 0;
+  if (a.line() != b.line() || a.column() != b.column()) return false;
+  return a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0;
 }
 
 bool anybodyLeft(const std::vector<Block>& blocks) {
@@ -113,36 +116,47 @@ bool anybodyLeft(const std::vector<Block>& blocks) {
   });
 }
 
-// Ready threads by falling urgency, as the order in force sees it.
+// Ready threads by falling urgency, as the order in force sees it: a bit each, the most urgent lowest.
+// Shuffled, every thread that becomes ready is put where another one's bit may be the next.
 class ReadyQueue {
  public:
-  void reset(Order order, std::uint32_t seed) {
+  void reset(Order order, std::uint32_t seed, std::uint32_t threads) {
     order_ = order;
     random_.seed(seed);
-    queue_ = {};
+    count_ = 0;
+    threads_.assign(threads, nullptr);
+    bits_.assign((threads + 63) / 64, 0);
+    first_ = 0;
   }
-  bool empty() const { return queue_.empty(); }
+  bool empty() const { return count_ == 0; }
   void push(Thread* thread) {
-    const std::uint32_t key = order_ == Order::forward    ? thread->order
-                              : order_ == Order::backward ? ~thread->order
-                                                          : static_cast<std::uint32_t>(random_());
-    queue_.push({key, thread});
+    const auto threads = static_cast<std::uint32_t>(threads_.size());
+    std::uint32_t place = order_ == Order::backward ? threads - 1 - thread->order : thread->order;
+    if (order_ == Order::shuffled) {
+      place = static_cast<std::uint32_t>(random_() % threads);
+      while (threads_[place] != nullptr) place = place + 1 == threads ? 0 : place + 1;
+    }
+    threads_[place] = thread;
+    bits_[place / 64] |= std::uint64_t{1} << place % 64;
+    first_ = std::min(first_, place / 64);
+    ++count_;
   }
   Thread* pop() {
-    Thread* next = queue_.top().thread;
-    queue_.pop();
-    return next;
+    while (bits_[first_] == 0) ++first_;
+    std::uint64_t& bits = bits_[first_];
+    const std::uint32_t place = 64 * first_ + static_cast<std::uint32_t>(std::countr_zero(bits));
+    bits &= bits - 1;
+    --count_;
+    return std::exchange(threads_[place], nullptr);
   }
 
  private:
-  struct Entry {
-    std::uint32_t key;
-    Thread* thread;
-    bool operator<(const Entry& other) const { return key > other.key; }
-  };
   Order order_ = Order::forward;
   std::mt19937 random_;
-  std::priority_queue<Entry> queue_;
+  std::size_t count_ = 0;
+  std::vector<Thread*> threads_;
+  std::vector<std::uint64_t> bits_;
+  std::uint32_t first_ = 0;  // no bit is set in a word before
 };
 
 class Scheduler {
@@ -279,7 +293,9 @@ std::string Scheduler::whoWaits(const std::vector<Block>& blocks) const {
 }
 
 void Scheduler::runTogether(std::vector<Block>& blocks) {
-  ready_.reset(order_, static_cast<std::uint32_t>(random_()));
+  const dim3& size = shape->block;
+  ready_.reset(order_, static_cast<std::uint32_t>(random_()),
+               static_cast<std::uint32_t>(blocks.size()) * size.x * size.y * size.z);
   gridBarrier_ = {};
   together_ = &blocks;
   unsigned threads = 0;
@@ -377,15 +393,17 @@ void meet(unsigned mask, void* mine, Completion complete, Where where) {
   std::vector<Meeting>& meetings = self.block->meetings[warp];
   auto meeting =
       std::find_if(meetings.begin(), meetings.end(), [&](const Meeting& m) { return (m.mask & mask) != 0; });
-  if (meeting == meetings.end()) meeting = meetings.insert(meeting, Meeting{mask, 0, where, {}});
+  if (meeting == meetings.end()) {
+    meetings.emplace_back(mask, where);
+    meeting = meetings.end() - 1;
+  }
   if (meeting->mask != mask || !samePlace(meeting->where, where))
     fail(placed("collective at {} while other lanes of its warp are at {}", where, meeting->where));
   meeting->arrived |= bit;
   meeting->lanes[self.rank % kLanes] = mine;
   if (meeting->arrived != mask) return all.wait("a warp's collective", where);
-  const Meeting whole = *meeting;
+  complete(mask, meeting->lanes);
   meetings.erase(meeting);
-  complete(mask, whole.lanes);
   for (unsigned lane = 0; lane < kLanes; ++lane) {
     if ((mask >> lane & 1U) == 0) continue;
     Thread& other = self.block->threads[warp * kLanes + lane];
@@ -424,8 +442,11 @@ void commitCopies() {
 
 void waitForCopies(std::size_t groupsLeft) {
   Thread& self = scheduler().current();
-  for (; self.commits.size() > groupsLeft; self.commits.pop_front())
-    for (const Copy& copy : self.commits.front()) std::memcpy(copy.to, copy.from, copy.bytes);
+  if (self.commits.size() <= groupsLeft) return;
+  const auto end = self.commits.end() - static_cast<std::ptrdiff_t>(groupsLeft);
+  for (auto group = self.commits.begin(); group != end; ++group)
+    for (const Copy& copy : *group) std::memcpy(copy.to, copy.from, copy.bytes);
+  self.commits.erase(self.commits.begin(), end);
 }
 
 }  // namespace eyrie::emulator

@@ -10,20 +10,13 @@
 #include "engine/error.h"
 #include "engine/score_checkpoint.h"
 #include "engine/verify/test_models.h"
+#include "tests/engine/model_files.h"
 
 using namespace eyrie::engine;
 using namespace eyrie::engine::verify;
+using namespace eyrie::engine::test;
 
 namespace {
-
-std::string errorOf(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return {};
-}
 
 struct Records final : ScoreObserver {
   void onToken(const TokenRecord& record) override { all.push_back(record); }

@@ -7,8 +7,10 @@
 #include <sstream>
 
 #include "engine/error.h"
+#include "tests/engine/model_files.h"
 
 using namespace eyrie::engine;
+using namespace eyrie::engine::test;
 using Ids = std::vector<std::int32_t>;
 
 namespace {
@@ -86,15 +88,6 @@ Ids whole(const Tokenizer& tokenizer, const std::string& text) {
 Ids joined(Ids left, const Ids& right) {
   left.insert(left.end(), right.begin(), right.end());
   return left;
-}
-
-std::string errorOf(const std::function<void()>& call) {
-  try {
-    call();
-  } catch (const Error& error) {
-    return error.what();
-  }
-  return {};
 }
 
 }  // namespace

@@ -1,49 +1,11 @@
 // The RG-LRU with overridden gates, decays, multipliers and states, against its contract in double precision.
 #include "kernels/rg_lru.h"
-#include "tests/kernels/kernel_test.h"
+#include "tests/kernels/rg_lru_data.h"
 
 using namespace eyrie::kernels;
 using namespace eyrie::kernels::test;
 
 namespace {
-
-struct Data {
-  std::int64_t T, R;
-  std::vector<float> x, recurrencePre, inputPre, rate, state;
-
-  Data(std::int64_t tokens, std::int64_t width)
-      : T(tokens),
-        R(width),
-        x(randomVector(T * R, 61)),
-        recurrencePre(randomVector(T * R, 62, 2.0F)),
-        inputPre(randomVector(T * R, 63, 2.0F)),
-        state(randomVector(R, 64)) {
-    for (std::int64_t r = 0; r < R; ++r)
-      rate.push_back(decayRateOf(-5.0F + 0.37F * static_cast<float>(r % 15)));
-  }
-};
-
-RgLruArgs argsOf(const Data& data, std::vector<float>& state, std::vector<float>& out, bool startsSequence) {
-  RgLruArgs args;
-  args.x = data.x.data();
-  args.recurrencePre = data.recurrencePre.data();
-  args.inputPre = data.inputPre.data();
-  args.decayRate = data.rate.data();
-  args.state = state.data();
-  args.startsSequence = startsSequence;
-  args.T = data.T;
-  args.R = data.R;
-  args.out = out.data();
-  return args;
-}
-
-double sigmoid(double v) {
-  return 1.0 / (1.0 + std::exp(-v));
-}
-
-struct Exact {
-  std::vector<double> out, state, recurrenceGate, inputGate, logDecay, decay, write, keep;
-};
 
 struct Overrides {
   std::vector<float> values[10];  // scale and offset of each
@@ -63,8 +25,8 @@ struct Overrides {
 };
 
 // The contract's equations, word by word.
-Exact exact(const Data& data, bool startsSequence, const Overrides& edits) {
-  Exact e;
+ExactRgLru exact(const RgLruData& data, bool startsSequence, const Overrides& edits) {
+  ExactRgLru e;
   e.state.assign(data.state.begin(), data.state.end());
   for (std::int64_t at = 0; at < data.T * data.R; ++at) {
     const std::size_t r = asSize(at % data.R);
@@ -101,7 +63,7 @@ class RgLruOverridesTest : public QObject {
 void RgLruOverridesTest::overridesMatchDoubleAtEveryTail() {
   forEachSetup([](ThreadPool& pool, const std::string& setup) {
     for (const std::int64_t R : tailLengths()) {
-      const Data data(1 + R % 6, R);
+      const RgLruData data(1 + R % 6, R);
       Overrides edits(R);
       for (std::int64_t i = 0; i < R; ++i) {  // every channel something else, some left alone
         const int which = static_cast<int>(i % 6);
@@ -111,7 +73,7 @@ void RgLruOverridesTest::overridesMatchDoubleAtEveryTail() {
         edits.values[2 * which + 1][asSize(i)] = which == 2 ? (set ? -0.125F : 0.1F) : (set ? 0.375F : 0.0F);
       }
       for (const bool starts : {false, true}) {
-        const Exact expected = exact(data, starts, edits);
+        const ExactRgLru expected = exact(data, starts, edits);
         const RgLruOverrides view = edits.view();
         const auto check = [&](auto run, const std::string& label) {
           std::vector<float> state = data.state;
@@ -144,7 +106,7 @@ void RgLruOverridesTest::overridesMatchDoubleAtEveryTail() {
 }
 
 void RgLruOverridesTest::overridesThatChangeNothingChangeNothing() {
-  const Data data(30, 45);
+  const RgLruData data(30, 45);
   const Overrides edits(45);
   const RgLruOverrides view = edits.view();
   std::vector<float> plain(data.x.size()), overridden(data.x.size());
@@ -160,7 +122,7 @@ void RgLruOverridesTest::overridesThatChangeNothingChangeNothing() {
 // ln a of 0 freezes every bit of the state, -infinity leaves nothing of it.
 void RgLruOverridesTest::decayOverriddenToTheEndsIsExact() {
   forEachSetup([](ThreadPool& pool, const std::string& setup) {
-    const Data data(7, 33);
+    const RgLruData data(7, 33);
     Overrides edits(33);
     for (std::size_t r = 0; r < 33; ++r) {
       edits.values[4][r] = 0;

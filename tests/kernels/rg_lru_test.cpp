@@ -1,6 +1,6 @@
 #include "kernels/rg_lru.h"
 
-#include "tests/kernels/kernel_test.h"
+#include "tests/kernels/rg_lru_data.h"
 
 using namespace eyrie::kernels;
 using namespace eyrie::kernels::test;
@@ -22,32 +22,8 @@ float roundToBf16(double value) {
   return bf16ToFloat(floatToBf16(static_cast<float>(value)));
 }
 
-struct Data {
-  std::int64_t T, R;
-  std::vector<float> x, recurrencePre, inputPre, rate, state;
-
-  Data(std::int64_t tokens, std::int64_t width)
-      : T(tokens),
-        R(width),
-        x(randomVector(T * R, 51)),
-        recurrencePre(randomVector(T * R, 52, 2.0F)),
-        inputPre(randomVector(T * R, 53, 2.0F)),
-        state(randomVector(R, 54)) {
-    for (std::int64_t r = 0; r < R; ++r)
-      rate.push_back(decayRateOf(-5.0F + 0.37F * static_cast<float>(r % 15)));
-  }
-};
-
-double sigmoid(double v) {
-  return 1.0 / (1.0 + std::exp(-v));
-}
-
-struct Exact {
-  std::vector<double> out, state, recurrenceGate, inputGate, logDecay, decay, write, keep;
-};
-
-Exact exact(const Data& data, bool startsSequence, Defect defect = Defect::none) {
-  Exact e;
+ExactRgLru exact(const RgLruData& data, bool startsSequence, Defect defect = Defect::none) {
+  ExactRgLru e;
   e.state.assign(data.state.begin(), data.state.end());
   for (std::int64_t at = 0; at < data.T * data.R; ++at) {
     const std::size_t r = asSize(at % data.R);
@@ -81,27 +57,14 @@ Exact exact(const Data& data, bool startsSequence, Defect defect = Defect::none)
 }
 
 // One channel with r = 1 throughout and decay rate `rate`: an impulse of 1 at t = 0 (m = 1), then silence.
-Data impulse(std::int64_t T, float rate) {
-  Data data(T, 1);
+RgLruData impulse(std::int64_t T, float rate) {
+  RgLruData data(T, 1);
   std::fill(data.x.begin(), data.x.end(), 0.0F);
   std::fill(data.recurrencePre.begin(), data.recurrencePre.end(), 100.0F);
   std::fill(data.inputPre.begin(), data.inputPre.end(), 100.0F);
   data.x[0] = 1.0F;
   data.rate = {rate};
   return data;
-}
-
-RgLruArgs argsOf(const Data& data, std::vector<float>& state, std::vector<float>& out, bool startsSequence) {
-  return {data.x.data(),
-          data.recurrencePre.data(),
-          data.inputPre.data(),
-          data.rate.data(),
-          state.data(),
-          startsSequence,
-          data.T,
-          data.R,
-          out.data(),
-          {}};
 }
 
 }  // namespace
@@ -130,10 +93,10 @@ void RgLruTest::cpuAndReferenceMatchDoubleAtEveryTail() {
   forEachSetup([](ThreadPool& pool, const std::string& setup) {
     for (const std::int64_t R : tailLengths()) {
       for (const bool starts : {false, true}) {
-        const Data data(R % 6, R);
+        const RgLruData data(R % 6, R);
         OffsetArray x(data.x, 1), recurrence(data.recurrencePre, 2), input(data.inputPre, 3);
         OffsetArray rate(data.rate, R % 4), out(std::vector<float>(data.x.size()), 1);
-        const Exact expected = exact(data, starts);
+        const ExactRgLru expected = exact(data, starts);
         const auto check = [&](auto run, const std::string& label) {
           OffsetArray state(data.state, 1);
           run(RgLruArgs{x.data(),
@@ -159,8 +122,8 @@ void RgLruTest::cpuAndReferenceMatchDoubleAtEveryTail() {
 
 void RgLruTest::tapsShowWhatWasComputed() {
   forEachSetup([](ThreadPool& pool, const std::string& setup) {
-    const Data data(37, 70);
-    const Exact expected = exact(data, true);
+    const RgLruData data(37, 70);
+    const ExactRgLru expected = exact(data, true);
     const auto check = [&](auto run, const std::string& label) {
       std::vector<float> state = data.state;
       std::vector<std::vector<float>> arrays(7, std::vector<float>(data.x.size(), NAN));
@@ -188,7 +151,7 @@ void RgLruTest::tapsShowWhatWasComputed() {
 }
 
 void RgLruTest::toleranceRejectsBrokenVariants() {
-  const Data data(40, 30);
+  const RgLruData data(40, 30);
   const std::vector<double> starting = exact(data, true).out;
   const std::vector<double> running = exact(data, false).out;
   const double bound = toleranceFor("rgLru", 40);
@@ -213,7 +176,7 @@ void RgLruTest::trap1And4DecayOfKnownParameter() {
 }
 
 void RgLruTest::trap3GatesAreNotSwapped() {
-  Data data(1, 9);
+  RgLruData data(1, 9);
   ThreadPool pool(1);
   std::vector<float> out(9);
   std::fill(data.inputPre.begin(), data.inputPre.end(), -200.0F);  // input gate shut: only decay is left
@@ -233,7 +196,7 @@ void RgLruTest::trap3GatesAreNotSwapped() {
 }
 
 void RgLruTest::trap5FirstTokenIsTheGatedInputExactly() {
-  Data data(1, 21);
+  RgLruData data(1, 21);
   std::fill(data.inputPre.begin(), data.inputPre.end(), 100.0F);  // i = 1 exactly
   std::fill(data.state.begin(), data.state.end(), NAN);           // what was there must not matter
   ThreadPool pool(2);
@@ -247,7 +210,7 @@ void RgLruTest::trap5FirstTokenIsTheGatedInputExactly() {
 }
 
 void RgLruTest::trap6And40AnyChunkingGivesTheSameBits() {
-  const Data data(64, 45);
+  const RgLruData data(64, 45);
   forEachSetup([&](ThreadPool& pool, const std::string& setup) {
     std::vector<float> whole(data.x.size());
     std::vector<float> wholeState = data.state;
@@ -277,7 +240,7 @@ void RgLruTest::trap6And40AnyChunkingGivesTheSameBits() {
 void RgLruTest::trap7DecayIsAccurateNearOne() {
   forEachSetup([](ThreadPool& pool, const std::string& setup) {
     const std::vector<double> decays{0.9999, 0.99999, 0.999999, 0.9, 0.5, 0.99};
-    Data data(1, static_cast<std::int64_t>(decays.size()));
+    RgLruData data(1, static_cast<std::int64_t>(decays.size()));
     data.rate.clear();
     for (const double a : decays) data.rate.push_back(static_cast<float>(-std::log(a)));
     std::fill(data.recurrencePre.begin(), data.recurrencePre.end(), 100.0F);
@@ -305,7 +268,7 @@ void RgLruTest::trap7DecayIsAccurateNearOne() {
 }
 
 void RgLruTest::trap7And8ImpulseOverEightThousandSteps() {
-  const Data data = impulse(8192, static_cast<float>(-std::log(0.9999)));
+  const RgLruData data = impulse(8192, static_cast<float>(-std::log(0.9999)));
   const std::vector<double> expected = exact(data, true).out;
   const double bound = toleranceFor("rgLru", data.T);
   std::vector<double> tail(expected.end() - 100, expected.end());
@@ -338,7 +301,7 @@ void RgLruTest::impulseOverAHundredThousandSteps() {
   QFETCH(double, decay);
   constexpr std::int64_t kSteps = 100'000;
   constexpr std::size_t kStride = 1000;
-  const Data data = impulse(kSteps, static_cast<float>(-std::log(decay)));
+  const RgLruData data = impulse(kSteps, static_cast<float>(-std::log(decay)));
   const std::vector<double> expected = exact(data, true).out;
   const double bound = toleranceFor("rgLru", kSteps);
   const auto worstOf = [&](const auto& out, const std::vector<double>& wanted) {
@@ -391,13 +354,13 @@ void RgLruTest::trap9And47DecayRateIsFiniteAndFoldedInF32() {
 }
 
 void RgLruTest::trap39DecaysNearZeroAndNearOneTogether() {
-  Data data(600, 33);
+  RgLruData data(600, 33);
   for (std::int64_t at = 0; at < data.T * data.R; ++at) {
     // Runs of nearly closed and fully open gates: products of a underflow, then the state must recover.
     data.recurrencePre[asSize(at)] = (at / data.R / 150) % 2 == 0 ? 30.0F : -12.0F;
   }
   for (std::size_t r = 0; r < data.rate.size(); ++r) data.rate[r] = r % 3 == 0 ? 400.0F : 1e-3F;
-  const Exact expected = exact(data, false);
+  const ExactRgLru expected = exact(data, false);
   forEachSetup([&](ThreadPool& pool, const std::string& setup) {
     std::vector<float> out(data.x.size());
     std::vector<float> state = data.state;
@@ -407,11 +370,11 @@ void RgLruTest::trap39DecaysNearZeroAndNearOneTogether() {
 }
 
 void RgLruTest::outMayBeAnInput() {
-  const Data data(9, 19);
+  const RgLruData data(9, 19);
   const std::vector<double> expected = exact(data, true).out;
   ThreadPool pool(2);
   for (const int which : {0, 1, 2}) {
-    Data copy = data;
+    RgLruData copy = data;
     std::vector<float>& target = which == 0 ? copy.x : which == 1 ? copy.recurrencePre : copy.inputPre;
     std::vector<float> state = data.state;
     cpu::rgLru(argsOf(copy, state, target, true), pool);

@@ -23,6 +23,8 @@ inline constexpr ToleranceRow kTolerances[] = {
     {"linear", 4096, 2e-5},
     {"linear", 16384, 6e-5},
     {"blockLinear", 256, 4e-6},
+    {"matmul", 4096, 2e-5},         // from the operand on, which the test rounds as the op does
+    {"roundedMatmul", 4096, 6e-3},  // operand rounded to bf16, and packed weights
     {"conv1d", 16, 6e-7},
     {"rgLru", 256, 4e-6},     // steps: each adds a rounding, decays forget it
     {"rgLru", 16384, 6e-4},   // a = 0.9999 held for 8192 steps: half an ulp of a, 8192 times
@@ -31,6 +33,7 @@ inline constexpr ToleranceRow kTolerances[] = {
     {"rope", 2, 3e-7},
     {"attention", 256, 4e-6},  // keys and head size, whichever is more
     {"attention", 16384, 2e-5},
+    {"tensorAttention", 256, 4e-3},  // weights rounded to bf16, and what is multiplied before that
     {"gatedActivation", 1, 6e-7},
     {"embed", 1, 1e-7},
     {"softCap", 1, 6e-7},

@@ -5,15 +5,29 @@
 #include <QLocale>
 #include <QPainter>
 #include <QPushButton>
+#include <QStyle>
 #include <algorithm>
 
 #include "ui/theme/theme.h"
+#include "ui/widgets/segmented.h"
 
 namespace eyrie::ui {
 
 namespace {
 constexpr int kSquare = 18;
 constexpr int kGap = 3;
+
+QString weightsTip(const QString& dtype, bool stored) {
+  if (stored) return ModelCard::tr("The numbers of the file, unchanged");
+  if (dtype == QLatin1String("int8")) {
+    return ModelCard::tr(
+        "Large matrices in 8.5 bits a weight: about half the memory of bf16 and nearly "
+        "twice as fast; predictions change hardly at all");
+  }
+  return ModelCard::tr(
+      "Large matrices in 4.5 bits a weight: a quarter of the memory of bf16 and about three "
+      "times as fast; predictions become a little worse");
+}
 }  // namespace
 
 QString shortCount(std::int64_t parameters) {
@@ -83,6 +97,8 @@ ModelCard::ModelCard(QWidget* parent)
       folder_(new QLabel(this)),
       values_(new QLabel(this)),
       layers_(new LayerRow(this)),
+      weightsRow_(new QWidget(this)),
+      weightsLayout_(new QHBoxLayout(weightsRow_)),
       memory_(new QLabel(this)),
       load_(new QPushButton(tr("Load"), this)) {
   setObjectName(QStringLiteral("modelCard"));
@@ -99,6 +115,13 @@ ModelCard::ModelCard(QWidget* parent)
   column->addWidget(folder_);
   column->addWidget(values_);
   column->addWidget(layers_);
+  weightsLayout_->setContentsMargins(0, 4, 0, 0);
+  weightsLayout_->setSpacing(metrics::kGroup);
+  auto* label = new QLabel(tr("Weights"), weightsRow_);
+  label->setProperty("role", QStringLiteral("dim"));
+  weightsLayout_->addWidget(label);
+  weightsLayout_->addStretch(1);
+  column->addWidget(weightsRow_);
   memory_->setWordWrap(true);
   column->addWidget(memory_);
   auto* row = new QHBoxLayout;
@@ -116,14 +139,17 @@ ModelCard::ModelCard(QWidget* parent)
   });
   connect(load_, &QPushButton::clicked, this, [this] {
     hide();
-    emit loadRequested(facts_.folder);
+    const int choice = weights_ != nullptr ? weights_->current() : 0;
+    emit loadRequested(
+        facts_.folder,
+        choice == 0 ? QString() : QString::fromStdString(facts_.choices[std::size_t(choice)].dtype));
   });
   hide();
 }
 
 void ModelCard::showFacts(const ModelCardFacts& facts) {
   facts_ = facts;
-  const engine::ModelSummary& summary = facts.summary;
+  const engine::ModelSummary& summary = facts.choices.front();
   name_->setText(facts.name);
   folder_->setText(facts.folder);
   QStringList parts;
@@ -134,16 +160,59 @@ void ModelCard::showFacts(const ModelCardFacts& facts) {
   if (!summary.hasTokenizer) parts << tr("no tokenizer: it cannot chat");
   values_->setText(parts.join(QStringLiteral(" · ")));
   layers_->setBlocks(summary.config.blocks);
-  const std::uint64_t needed = summary.weightBytes + summary.extraBytes + summary.stateBytes;
-  const bool tight = facts.memoryFree != 0 && needed > facts.memoryFree;
-  QString text = tr("Needs %1 of memory").arg(shortBytes(needed));
-  if (facts.memoryFree != 0) text += tr("; %1 are free").arg(shortBytes(facts.memoryFree));
-  if (tight) text += tr(". It will be slow or fail.");
-  memory_->setText(text);
-  memory_->setProperty("role", tight ? QStringLiteral("warning") : QStringLiteral("dim"));
+  fillWeights();
+  showChoice();
   show();
   raise();
   load_->setFocus();
+}
+
+// Begins with what was asked for last; with the first that there is memory for, where that is too large.
+void ModelCard::fillWeights() {
+  delete weights_;
+  weights_ = nullptr;
+  weightsRow_->setVisible(facts_.choices.size() > 1);
+  if (facts_.choices.size() < 2) return;
+  QStringList texts;
+  QStringList names;
+  QStringList tips;
+  int begin = 0;
+  for (const engine::ModelSummary& choice : facts_.choices) {
+    const QString dtype = QString::fromStdString(choice.dtype);
+    if (dtype == facts_.preferred) begin = int(texts.size());
+    texts << (texts.isEmpty() ? tr("%1, as stored").arg(dtype) : dtype);
+    names << QStringLiteral("weights-") + dtype;
+    tips << weightsTip(dtype, texts.size() == 1);
+  }
+  while (begin + 1 < texts.size() && isTight(begin)) ++begin;
+  weights_ = new Segmented(texts, names, weightsRow_);
+  weights_->setToolTips(tips);
+  weights_->setAccessibleName(tr("Type of the weights"));
+  weights_->setCurrent(begin);
+  weightsLayout_->insertWidget(1, weights_);
+  connect(weights_, &Segmented::chosen, this, &ModelCard::showChoice);
+}
+
+std::uint64_t ModelCard::bytesNeeded(int choice) const {
+  const engine::ModelSummary& summary = facts_.choices[std::size_t(choice)];
+  return summary.weightBytes + summary.extraBytes + summary.stateBytes;
+}
+
+bool ModelCard::isTight(int choice) const {
+  return facts_.memoryFree != 0 && bytesNeeded(choice) > facts_.memoryFree;
+}
+
+void ModelCard::showChoice() {
+  const int choice = weights_ != nullptr ? weights_->current() : 0;
+  const std::uint64_t needed = bytesNeeded(choice);
+  const bool tight = isTight(choice);
+  QString text = tr("Needs %1 of memory").arg(shortBytes(needed));
+  if (facts_.memoryFree != 0) text += tr("; %1 are free").arg(shortBytes(facts_.memoryFree));
+  if (tight) text += tr(". It will be slow or fail.");
+  memory_->setText(text);
+  memory_->setProperty("role", tight ? QStringLiteral("warning") : QStringLiteral("dim"));
+  memory_->style()->unpolish(memory_);
+  memory_->style()->polish(memory_);
 }
 
 }  // namespace eyrie::ui

@@ -3,18 +3,24 @@
 
 #include <QFrame>
 #include <QString>
+#include <vector>
 
 #include "engine/checkpoint/checkpoint.h"
 
+class QHBoxLayout;
 class QLabel;
 class QPushButton;
 
 namespace eyrie::ui {
 
+class Segmented;
+
 struct ModelCardFacts {
   QString name;
   QString folder;
-  engine::ModelSummary summary;
+  // As stored first, then as what it can be converted to, each called by its summary's dtype.
+  std::vector<engine::ModelSummary> choices;
+  QString preferred;             // dtype to begin with; not among the choices: as stored
   std::uint64_t memoryFree = 0;  // bytes; 0: unknown
 };
 
@@ -48,15 +54,24 @@ class ModelCard final : public QFrame {
   void showFacts(const ModelCardFacts& facts);
 
  signals:
-  void loadRequested(const QString& folder);
+  // `weights`: the dtype to convert to; empty: as stored.
+  void loadRequested(const QString& folder, const QString& weights);
   void cancelled();
 
  private:
+  void fillWeights();
+  void showChoice();
+  std::uint64_t bytesNeeded(int choice) const;
+  bool isTight(int choice) const;
+
   ModelCardFacts facts_;
   QLabel* name_;
   QLabel* folder_;
   QLabel* values_;
   LayerRow* layers_;
+  QWidget* weightsRow_;
+  QHBoxLayout* weightsLayout_;
+  Segmented* weights_ = nullptr;  // of the choices there are
   QLabel* memory_;
   QPushButton* load_;
 };

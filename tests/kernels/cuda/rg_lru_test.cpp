@@ -1,48 +1,24 @@
 #include "tests/kernels/cuda/cuda_test.h"
+#include "tests/kernels/rg_lru_data.h"
 
 using namespace eyrie::kernels;
 using namespace eyrie::kernels::test;
 
 namespace {
 
-struct Data {
-  std::int64_t T, R;
-  std::vector<float> x, recurrencePre, inputPre, rate, state;
-
-  Data(std::int64_t tokens, std::int64_t width)
-      : T(tokens),
-        R(width),
-        x(randomVector(T * R, 51)),
-        recurrencePre(randomVector(T * R, 52, 2.0F)),
-        inputPre(randomVector(T * R, 53, 2.0F)),
-        state(randomVector(R, 54)) {
-    for (std::int64_t r = 0; r < R; ++r)
-      rate.push_back(decayRateOf(-5.0F + 0.37F * static_cast<float>(r % 15)));
-  }
-};
-
 struct Result {
   std::vector<float> out, state;
   std::vector<std::vector<float>> taps;
 };
 
-// Which way the scan goes: `run` is reference::rgLru or cuda::rgLru with or without a workspace.
+// Which way the scan goes: `run` is reference::rgLru or cuda::rgLru.
 template <class Run>
-Result scanned(const Data& data, bool starts, Run run, bool tapped = false,
+Result scanned(const RgLruData& data, bool starts, Run run, bool tapped = false,
                const RgLruOverrides* overrides = nullptr) {
   Result result{std::vector<float>(data.x.size(), NAN), data.state,
                 std::vector<std::vector<float>>(6, std::vector<float>(tapped ? data.x.size() : 0, NAN))};
-  RgLruArgs args{data.x.data(),
-                 data.recurrencePre.data(),
-                 data.inputPre.data(),
-                 data.rate.data(),
-                 result.state.data(),
-                 starts,
-                 data.T,
-                 data.R,
-                 result.out.data(),
-                 {},
-                 overrides};
+  RgLruArgs args = argsOf(data, result.state, result.out, starts);
+  args.overrides = overrides;
   auto& taps = result.taps;
   if (tapped)
     args.taps = {taps[0].data(), taps[1].data(), taps[2].data(),
@@ -55,13 +31,8 @@ void plainly(const RgLruArgs& args) {
   reference::rgLru(args);
 }
 
-void inOrder(const RgLruArgs& args) {
-  cuda::rgLru(args, nullptr, nullptr);
-}
-
-void inTimeChunks(const RgLruArgs& args) {
-  std::vector<float> workspace(asSize(cuda::rgLruWorkspace(args.T, args.R)), NAN);
-  cuda::rgLru(args, workspace.data(), nullptr);
+void onTheCard(const RgLruArgs& args) {
+  cuda::rgLru(args, nullptr);
 }
 
 // What each array must agree to within.
@@ -78,41 +49,42 @@ class CudaRgLruTest : public QObject {
   Q_OBJECT
 
  private slots:
-  void bothFormsMatchReference();
+  void anyLengthMatchesReference();
   void tapsMatchReference();
   void overridesMatchReference();
+  void overridesOfEveryKindMatchReferenceWithTaps();
   void trap5StateBeforePositionZeroIsIgnored();
   void trap39DecaysNearZeroAndNearOneTogether();
   void trap40LastStateOfAnyLength();
+  void trap7And8ImpulseOverEightThousandSteps();
+  void sequencesOfAnyLengthShareALaunch();
+  void outputGateInTheSamePass();
   void outMayBeAnInput();
   void toleranceRejectsBrokenVariants();
 };
 
-void CudaRgLruTest::bothFormsMatchReference() {
+void CudaRgLruTest::anyLengthMatchesReference() {
   forEachOrder([](const std::string& order) {
-    for (const std::int64_t T : {0, 1, 7, 8, 9, 128, 129, 300}) {
-      const Data data(T, T > 100 ? 5 : 131);
+    for (const std::int64_t T : {0, 1, 7, 8, 9, 511, 512, 513, 1100}) {
+      const RgLruData data(T, T > 100 ? 5 : 131);
       for (const bool starts : {false, true}) {
         const Result expected = scanned(data, starts, plainly);
         const std::string name = order + ", T " + std::to_string(T) + ", starts " + std::to_string(starts);
-        verifySame(scanned(data, starts, inOrder), expected, toleranceFor("rgLru", 256), name);
-        verifySame(scanned(data, starts, inTimeChunks), expected, toleranceFor("rgLru", 256),
-                   name + " chunked");
+        verifySame(scanned(data, starts, onTheCard), expected, toleranceFor("rgLru", 256), name);
       }
     }
   });
 }
 
 void CudaRgLruTest::tapsMatchReference() {
-  const Data data(140, 20);
+  const RgLruData data(140, 20);
   const Result expected = scanned(data, true, plainly, true);
-  verifySame(scanned(data, true, inOrder, true), expected, toleranceFor("rgLru", 256), "in order");
-  verifySame(scanned(data, true, inTimeChunks, true), expected, toleranceFor("rgLru", 256), "chunked");
-  QVERIFY(scanned(data, true, inTimeChunks, true).out == scanned(data, true, inTimeChunks).out);
+  verifySame(scanned(data, true, onTheCard, true), expected, toleranceFor("rgLru", 256), "tapped");
+  QVERIFY(scanned(data, true, onTheCard, true).out == scanned(data, true, onTheCard).out);
 }
 
 void CudaRgLruTest::overridesMatchReference() {
-  const Data data(150, 12);
+  const RgLruData data(150, 12);
   std::vector<float> scale(12, 1.0F), offset(12, 0.0F), one(12, 1.0F), zero(12, 0.0F), noDecay(12, 0.0F);
   scale[3] = 0.5F;
   offset[4] = 0.1F;
@@ -125,47 +97,161 @@ void CudaRgLruTest::overridesMatchReference() {
                                  {scale.data(), offset.data()}};
   forEachOrder([&](const std::string& order) {
     const Result expected = scanned(data, true, plainly, false, &overrides);
-    verifySame(scanned(data, true, inOrder, false, &overrides), expected, toleranceFor("rgLru", 256), order);
-    verifySame(scanned(data, true, inTimeChunks, false, &overrides), expected, toleranceFor("rgLru", 256),
-               order + " chunked");
+    verifySame(scanned(data, true, onTheCard, false, &overrides), expected, toleranceFor("rgLru", 256),
+               order);
   });
 }
 
+// Each channel has its own mixture of set, scale and leave alone for gates, decay, multiplier and state;
+// larger than 1 where limits cut. Nothing of it fits another channel.
+void CudaRgLruTest::overridesOfEveryKindMatchReferenceWithTaps() {
+  constexpr std::int64_t kR = 45;
+  RgLruData data(270, kR);
+  std::vector<std::vector<float>> scale(5, std::vector<float>(kR, 1.0F));
+  std::vector<std::vector<float>> offset(5, std::vector<float>(kR, 0.0F));
+  constexpr float kScales[] = {1.0F, 0.0F, 0.5F, 1.0F, 3.0F};
+  constexpr float kOffsets[5][5] = {{0, 0.3F, 0, 0.2F, 0},
+                                    {0, 1.0F, 0, 0.4F, 0},
+                                    {0, 0.0F, -0.1F, -INFINITY, 0},
+                                    {0, 0.7F, 0, 0.1F, 0},
+                                    {0, -0.5F, 0, 0.05F, 0}};
+  for (std::size_t r = 0; r < kR; ++r) {
+    for (std::size_t kind = 0; kind < 5; ++kind) {
+      const std::size_t action = (r / (kind + 1) + kind) % 5;
+      scale[kind][r] = kind == 4 && action == 4 ? 0.9F : kScales[action];
+      offset[kind][r] = kOffsets[kind][action];
+    }
+  }
+  const auto channels = [&](std::size_t kind) {
+    return RgLruOverrides::Channels{scale[kind].data(), offset[kind].data()};
+  };
+  const RgLruOverrides overrides{channels(0), channels(1), channels(2), channels(3), channels(4)};
+  const RgLruOverrides swapped{channels(0), channels(1), channels(2), channels(4), channels(3)};
+  for (const bool starts : {false, true}) {
+    if (starts) std::fill(data.state.begin(), data.state.end(), NAN);
+    Result expected = scanned(data, starts, plainly, true, &overrides);
+    Result inTime = scanned(data, starts, inOrder, true, &overrides);
+    Result chunked = scanned(data, starts, inTimeChunks, true, &overrides);
+    for (Result* result : {&expected, &inTime, &chunked}) {
+      for (float& log : result->taps[2]) log = std::max(log, -100.0F);  // -infinity where decay is set to 0
+    }
+    verifySame(inTime, expected, toleranceFor("rgLru", 16384), "in order, starts " + std::to_string(starts));
+    verifySame(chunked, expected, toleranceFor("rgLru", 16384), "chunked, starts " + std::to_string(starts));
+    EYRIE_VERIFY_REJECTS(scanned(data, starts, inTimeChunks, false, &swapped).out, expected.out,
+                         toleranceFor("rgLru", 16384), "multiplier's map taken for the state's");
+  }
+}
+
 void CudaRgLruTest::trap5StateBeforePositionZeroIsIgnored() {
-  Data data(130, 9);
+  RgLruData data(130, 9);
   const Result expected = scanned(data, true, plainly);
   std::fill(data.state.begin(), data.state.end(), NAN);
-  verifySame(scanned(data, true, inOrder), expected, toleranceFor("rgLru", 256), "in order");
-  verifySame(scanned(data, true, inTimeChunks), expected, toleranceFor("rgLru", 256), "chunked");
+  verifySame(scanned(data, true, onTheCard), expected, toleranceFor("rgLru", 256), "chunk");
 }
 
 void CudaRgLruTest::trap39DecaysNearZeroAndNearOneTogether() {
-  Data data(600, 33);
+  RgLruData data(600, 33);
   for (std::int64_t at = 0; at < data.T * data.R; ++at)
     data.recurrencePre[asSize(at)] = (at / data.R / 150) % 2 == 0 ? 30.0F : -12.0F;
   for (std::size_t r = 0; r < data.rate.size(); ++r) data.rate[r] = r % 3 == 0 ? 400.0F : 1e-3F;
   const Result expected = scanned(data, false, plainly);
-  verifySame(scanned(data, false, inTimeChunks), expected, 10 * toleranceFor("rgLru", 256), "chunked");
+  verifySame(scanned(data, false, onTheCard), expected, 10 * toleranceFor("rgLru", 256), "chunk");
 }
 
 void CudaRgLruTest::trap40LastStateOfAnyLength() {
-  for (const std::int64_t T : {127, 128, 255, 256, 257, 259}) {
-    const Data data(T, 3);
+  for (const std::int64_t T : {511, 512, 1023, 1024, 1025, 1027}) {
+    const RgLruData data(T, 3);
     const Result expected = scanned(data, false, plainly);
-    verifySame(scanned(data, false, inTimeChunks), expected, toleranceFor("rgLru", 256), std::to_string(T));
+    verifySame(scanned(data, false, onTheCard), expected, toleranceFor("rgLru", 256), std::to_string(T));
+  }
+}
+
+void CudaRgLruTest::trap7And8ImpulseOverEightThousandSteps() {
+  RgLruData data(8192, 3);
+  std::fill(data.x.begin() + 3, data.x.end(), 0.0F);
+  std::fill(data.recurrencePre.begin(), data.recurrencePre.end(), 30.0F);  // r = 1
+  std::fill(data.rate.begin(), data.rate.end(), 1e-4F);                    // a = 0.9999
+  const Result expected = scanned(data, true, plainly);
+  verifySame(scanned(data, true, onTheCard), expected, toleranceFor("rgLru", 16384), "impulse");
+}
+
+void CudaRgLruTest::sequencesOfAnyLengthShareALaunch() {
+  // Few sequences and many: blocks of few channels and of many.
+  for (const std::size_t N : {3, 128}) {
+    const std::int64_t R = 33;
+    std::vector<std::int64_t> begins{0}, positions;
+    for (std::size_t n = 0; n < N; ++n) {
+      begins.push_back(begins.back() + (N == 3 ? 300 * static_cast<std::int64_t>(n) : n % 5 == 4 ? 130 : 1));
+      positions.push_back(n % 3 == 0 ? 0 : 17);
+    }
+    const RgLruData data(begins.back(), R);
+    std::vector<std::vector<float>> states;
+    std::vector<float*> pointers;
+    for (std::size_t n = 0; n < N; ++n) states.push_back(randomVector(R, 90 + static_cast<unsigned>(n)));
+    std::vector<std::vector<float>> expectedStates = states;
+    for (std::vector<float>& state : states) pointers.push_back(state.data());
+    std::vector<float> expected(data.x.size()), out(data.x.size(), NAN), unused;
+    for (std::size_t n = 0; n < N; ++n) {
+      RgLruArgs args = argsOf(data, expectedStates[n], expected, positions[n] == 0);
+      args.x += begins[n] * R;
+      args.recurrencePre += begins[n] * R;
+      args.inputPre += begins[n] * R;
+      args.out += begins[n] * R;
+      args.T = begins[n + 1] - begins[n];
+      reference::rgLru(args);
+    }
+    cuda::RgLruBatchArgs batch;
+    batch.rows = argsOf(data, unused, out, false);
+    batch.begins = begins.data();
+    batch.positions = positions.data();
+    batch.states = pointers.data();
+    batch.N = static_cast<std::int64_t>(N);
+    cuda::rgLru(batch, nullptr);
+    EYRIE_VERIFY_CLOSE(out, expected, toleranceFor("rgLru", 256), std::to_string(N));
+    for (std::size_t n = 0; n < N; ++n)
+      EYRIE_VERIFY_CLOSE(states[n], expectedStates[n], toleranceFor("rgLru", 256), "state");
+  }
+}
+
+void CudaRgLruTest::outputGateInTheSamePass() {
+  const std::int64_t T = 20, R = 11;
+  const RgLruData data(T, R);
+  const std::vector<float> y = randomVector(T * R, 97);
+  const Result expected = scanned(data, true, plainly);
+  std::vector<float> gated(y.size()), operand(y.size(), NAN), state = data.state;
+  reference::gatedActivation({y.data(), expected.out.data(), T * R, Activation::geluTanh, gated.data()});
+  for (const bool alone : {true, false}) {
+    std::vector<float> out(y.size(), NAN);
+    cuda::RgLruBatchArgs args;
+    args.rows = argsOf(data, state, out, true);
+    if (alone) args.rows.out = nullptr;
+    args.y = y.data();
+    args.operand = operand.data();
+    cuda::rgLru(args, nullptr);
+    EYRIE_VERIFY_CLOSE(operand, gated, toleranceFor("rgLru", 256), "operand");
+    if (!alone) EYRIE_VERIFY_CLOSE(out, expected.out, toleranceFor("rgLru", 256), "out");
+    for (const DType dtype : {DType::f16, DType::bf16}) {
+      std::vector<std::uint16_t> halves(y.size());
+      args.operandType = dtype;
+      args.operand = halves.data();
+      cuda::rgLru(args, nullptr);
+      const StoredMatrix rounded = storeMatrix(operand, T, R, dtype);
+      for (std::size_t i = 0; i < halves.size(); ++i)
+        QCOMPARE(loadAsFloat(halves.data(), dtype, i), rounded.values[i]);
+    }
   }
 }
 
 void CudaRgLruTest::outMayBeAnInput() {
-  const Data data(200, 10);
+  const RgLruData data(200, 10);
   const Result expected = scanned(data, true, plainly);
   forEachOrder([&](const std::string& order) {
     for (const int which : {0, 1, 2}) {
-      Data copy = data;
+      RgLruData copy = data;
       std::vector<float>& target = which == 0 ? copy.x : which == 1 ? copy.recurrencePre : copy.inputPre;
       scanned(copy, true, [&](RgLruArgs args) {
         args.out = target.data();
-        inTimeChunks(args);
+        onTheCard(args);
       });
       EYRIE_VERIFY_CLOSE(target, expected.out, toleranceFor("rgLru", 256),
                          order + " " + std::to_string(which));
@@ -174,19 +260,18 @@ void CudaRgLruTest::outMayBeAnInput() {
 }
 
 void CudaRgLruTest::toleranceRejectsBrokenVariants() {
-  const Data data(200, 30);
+  const RgLruData data(200, 30);
   const Result expected = scanned(data, false, plainly);
   const double bound = toleranceFor("rgLru", 256);
-  EYRIE_VERIFY_REJECTS(scanned(data, true, inTimeChunks).out, expected.out, bound,
+  EYRIE_VERIFY_REJECTS(scanned(data, true, onTheCard).out, expected.out, bound,
                        "reset at a call's first token");
-  Data swapped = data;
+  RgLruData swapped = data;
   std::swap(swapped.inputPre, swapped.recurrencePre);
-  EYRIE_VERIFY_REJECTS(scanned(swapped, false, inTimeChunks).out, expected.out, bound, "gates swapped");
+  EYRIE_VERIFY_REJECTS(scanned(swapped, false, onTheCard).out, expected.out, bound, "gates swapped");
   const auto forgetsBetweenChunks = [](const RgLruArgs& args) {
-    std::vector<float> workspace(asSize(cuda::rgLruWorkspace(args.T, args.R)));
     RgLruArgs first = args;
     first.T = 128;
-    cuda::rgLru(first, workspace.data(), nullptr);
+    cuda::rgLru(first, nullptr);
     std::fill_n(args.state, args.R, 0.0F);
     RgLruArgs second = args;
     second.x += 128 * args.R;
@@ -194,7 +279,7 @@ void CudaRgLruTest::toleranceRejectsBrokenVariants() {
     second.inputPre += 128 * args.R;
     second.out += 128 * args.R;
     second.T -= 128;
-    cuda::rgLru(second, workspace.data(), nullptr);
+    cuda::rgLru(second, nullptr);
   };
   EYRIE_VERIFY_REJECTS(scanned(data, false, forgetsBetweenChunks).out, expected.out, bound, "no carry");
 }

@@ -1,0 +1,177 @@
+// Backend on one card. Chunks of many rows go through tensor cores (kernels/cuda/matmul.h); steps of single
+// tokens through fused kernels, captured as one graph a number of sequences, in which everything that changes
+// (tokens, positions, where states lie) is read from the card's memory.
+//
+// A chunk and single steps agree within the tolerances of the weights' type; so do steps of more sequences
+// than the products' crossover and each of them alone. The last differs from the CPU backend, where they are
+// equal.
+#pragma once
+
+#include <initializer_list>
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/backend.h"
+#include "engine/cuda/cuda_state.h"
+#include "engine/cuda/cuda_weights.h"
+#include "engine/intervention_plan.h"
+#include "kernels/cuda/blas.h"
+#include "kernels/cuda/matmul.h"
+#include "kernels/cuda/ops.h"
+
+namespace eyrie::engine {
+
+// Device memory that is grown and never shrunk.
+class CudaBuffer {
+ public:
+  // Whether it lies elsewhere now. What it held is lost.
+  bool atLeast(std::size_t bytes);
+  template <class T = float>
+  T* as() const {
+    return reinterpret_cast<T*>(memory_.data());
+  }
+
+ private:
+  kernels::cuda::DeviceMemory memory_;
+};
+
+class CudaBackend final : public Backend {
+ public:
+  // Throws CudaError; makeCudaBackend makes an Error of it.
+  explicit CudaBackend(const Weights& weights);
+
+  std::string name() const override;
+  std::int64_t maxChunk() const override { return maxChunk_; }
+  std::unique_ptr<BackendState> newState() const override;
+  std::unique_ptr<BackendState> restoreState(const HostState& state) const override;
+  void begin(std::span<const ChunkPart> parts, const ChunkPlan& plan) override;
+  RecurrentView recurrentBlock(int layerIdx, Observe observe) override;
+  AttentionView attentionBlock(int layerIdx, Observe observe) override;
+  void mlpBlock(int layerIdx) override;
+  void end() override;
+  std::span<const float> head(std::int64_t firstRow, std::int64_t rows) override;
+
+ private:
+  // One sequence's rows of the current chunk.
+  struct Part {
+    CudaState* state;
+    std::int64_t position;
+    std::int64_t firstRow;
+    std::int64_t T;
+    const ChunkEdits* edits;
+  };
+  // x, RMS-normed first where there is a weight.
+  struct Source {
+    const float* x = nullptr;
+    const float* normWeight = nullptr;
+  };
+  struct Target {
+    const CudaMatrix& weight;
+    const float* bias = nullptr;
+    float* out = nullptr;
+    bool accumulate = false;
+  };
+  // What the card reads anew for every chunk.
+  struct Inputs {
+    std::int32_t* tokens = nullptr;     // (T)
+    std::int64_t* positions = nullptr;  // (T)
+    float** first = nullptr;            // (L, parts): convolution's ring, or keys
+    float** second = nullptr;           // (L, parts): h, or values
+  };
+  struct Scratch {
+    CudaBuffer hidden, out;  // (T, D)
+    CudaBuffer a, b;         // (T, widest block)
+    CudaBuffer c, d;         // (T, R or H Dh)
+    CudaBuffer operand;      // (T, widest) of any type
+    CudaBuffer logits;       // (rows, V)
+    CudaBuffer taps[6];      // (T, R)
+    CudaBuffer weights;      // (T, H, span)
+    CudaBuffer statistics;   // (T, H, 2)
+    CudaBuffer angles;       // (T, rotary / 2, 2)
+    CudaBuffer workspace;    // of scan, attention, quantised products
+    CudaBuffer inputs;
+  };
+  using Columns = std::vector<ColumnEdit> LayerEdits::*;
+
+  // Beginning a chunk.
+  void reserve(const ChunkPlan& plan);
+  void upload(std::span<const ChunkPart> parts);
+  void placeInputs(std::byte* base, Inputs& inputs) const;
+  std::size_t inputBytes() const;
+  void embed();
+  std::int64_t visibleSpan(int layerIdx) const;
+
+  // Single tokens: the whole step at once where nothing is observed.
+  void enqueueStep();
+  void runStep();
+  void stepRecurrent(int layerIdx, bool observed);
+  void stepAttention(int layerIdx, const AttentionView& view);
+
+  // Chunks.
+  void chunkRecurrent(int layerIdx, bool observed);
+  void chunkAttention(int layerIdx, const AttentionView& view);
+  void attendPart(const Part& part, int layerIdx, const AttentionView& view);
+  void scanPart(const Part& part, int layerIdx, bool observed);
+  void gates(const CudaLayerWeights& w);
+
+  // Products (cuda_products.cpp).
+  bool few(const CudaMatrix& weight, std::int64_t rows) const;
+  void multiply(const Source& from, std::initializer_list<Target> targets, std::int64_t rows);
+  void multiplyFew(const Source& from, std::initializer_list<Target> targets, std::int64_t rows);
+  void multiplyOperand(const void* x, const Target& target, std::int64_t rows,
+                       kernels::DType outType = kernels::DType::f32);
+  const void* operandOf(const Source& from, const CudaMatrix& weight, std::int64_t rows);
+  // activation(gate) * up through `target`.
+  void multiplyGated(const float* gate, float* up, const Target& target, std::int64_t rows);
+  void multiplyMlp(const CudaLayerWeights& w, const Target& down, std::int64_t rows);
+  void multiplyGate(const CudaLayerWeights& w, std::int64_t rows);
+
+  // Interventions.
+  const LayerEdits* editsOf(const Part& part, int layerIdx) const;
+  bool isEdited(int layerIdx, Columns columns) const;
+  void edit(int layerIdx, Columns columns, float* rows, std::int64_t width);
+  // Where a block's product goes: to the hidden rows, or first to where it can be edited.
+  Target residual(int layerIdx, Columns columns, const CudaMatrix& weight, const float* bias) const;
+  void addEdited(int layerIdx, Columns columns);
+
+  // Observation: to the host, complete when this returns.
+  RecurrentView recurrentView(Observe observe, const float* state);
+  const float* toHost(std::size_t slot, const float* from, std::int64_t count);
+
+  std::int64_t width() const { return config_->H * config_->Dh; }
+  std::int64_t splitsOf(int layerIdx) const;
+  std::int64_t capacityOf(int layerIdx) const { return parts_.front().state->layer(layerIdx).ring.capacity; }
+  float* row(const CudaBuffer& buffer, std::int64_t row, std::int64_t width) const {
+    return buffer.as<float>() + row * width;
+  }
+
+  std::shared_ptr<const Checkpoint> checkpoint_;
+  std::shared_ptr<const ModelConfig> config_;
+  std::shared_ptr<const kernels::cuda::OwnedStream> stream_;
+  kernels::cuda::DeviceFacts device_;
+  CudaWeights weights_;
+  kernels::cuda::DeviceMemory blasWorkspace_;
+  std::unique_ptr<kernels::cuda::Blas> blas_;  // null: there is no cuBLAS
+  kernels::cuda::MatmulCrossover crossover_;
+  std::int64_t maxChunk_ = 0;
+
+  Scratch scratch_;
+  kernels::cuda::PinnedMemory inputsHost_;
+  kernels::cuda::Event inputsSent_;
+  Inputs inputs_;
+  kernels::cuda::PinnedMemory logitsHost_;
+  std::vector<kernels::cuda::PinnedMemory> tapsHost_;
+
+  std::vector<Part> parts_;  // of the current chunk
+  std::int64_t T_ = 0;       // its rows
+  bool steps_ = false;       // all parts are single tokens, none edited
+  bool deferred_ = false;    // and nothing is observed: done by end()
+  // By sequences and keys of global attention.
+  using StepKind = std::pair<std::int64_t, std::int64_t>;
+  std::map<StepKind, std::unique_ptr<kernels::cuda::Graph>> graphs_;  // null: this kind was run once
+};
+
+}  // namespace eyrie::engine

@@ -1,0 +1,303 @@
+// The temporal blocks on the card: of single tokens, fused, and of chunks.
+#include <algorithm>
+
+#include "engine/cuda/cuda_backend.h"
+
+namespace eyrie::engine {
+namespace {
+
+namespace cuda = kernels::cuda;
+
+// From so many queries on, whole tiles of tensor cores pay.
+constexpr std::int64_t kTensorQueries = 16;
+constexpr int kTensorCapability = 80;
+
+std::size_t count(std::int64_t n) {
+  return static_cast<std::size_t>(n);
+}
+
+std::size_t floatBytes(std::int64_t n) {
+  return count(n) * sizeof(float);
+}
+
+}  // namespace
+
+void CudaBackend::stepRecurrent(int layerIdx, bool observed) {
+  const CudaLayerWeights& w = weights_.layer(layerIdx);
+  Scratch& s = scratch_;
+  multiply({s.hidden.as<float>(), w.temporalNorm},
+           {{w.linearY, w.linearYBias, s.a.as<float>()}, {w.linearX, w.linearXBias, s.b.as<float>()}}, T_);
+  cuda::RecurrentStepArgs args;
+  args.x = s.b.as<float>();
+  args.y = s.a.as<float>();
+  args.convWeight = w.convWeight;
+  args.convBias = w.convBias;
+  args.inputGate = w.inputGate.view;
+  args.recurrenceGate = w.recurrenceGate.view;
+  args.inputGateBias = w.inputGateBias;
+  args.recurrenceGateBias = w.recurrenceGateBias;
+  args.decayRate = w.decayRate;
+  args.activation = config_->activation;
+  args.convRings = inputs_.first + layerIdx * std::ssize(parts_);
+  args.states = inputs_.second + layerIdx * std::ssize(parts_);
+  args.positions = inputs_.positions;
+  args.N = T_;
+  args.R = config_->R;
+  args.G = config_->gateBlocks;
+  args.K = config_->K;
+  args.out = s.c.as<float>();
+  if (observed) {
+    args.taps = {s.taps[0].as<float>(), s.taps[1].as<float>(), s.taps[2].as<float>(),
+                 s.taps[3].as<float>(), s.taps[4].as<float>(), s.taps[5].as<float>()};
+  }
+  cuda::recurrentStep(args, *stream_);
+  multiply({s.c.as<float>()}, {{w.linearOut, w.linearOutBias, s.hidden.as<float>(), true}}, T_);
+}
+
+void CudaBackend::stepAttention(int layerIdx, const AttentionView& view) {
+  const CudaLayerWeights& w = weights_.layer(layerIdx);
+  Scratch& s = scratch_;
+  const ModelConfig& c = *config_;
+  multiply(
+      {s.hidden.as<float>(), w.temporalNorm},
+      {{w.q, nullptr, s.a.as<float>()}, {w.k, nullptr, s.b.as<float>()}, {w.v, nullptr, s.c.as<float>()}},
+      T_);
+  const cuda::KvRings rings{inputs_.first + layerIdx * std::ssize(parts_),
+                            inputs_.second + layerIdx * std::ssize(parts_), capacityOf(layerIdx),
+                            inputs_.positions};
+  cuda::ropeAppend({s.a.as<float>(), s.b.as<float>(), s.c.as<float>(), s.angles.as<float>(), rings, T_, c.H,
+                    c.kvHeads, c.Dh, c.rotary},
+                   *stream_);
+  cuda::DecodeAttentionArgs args;
+  args.q = s.a.as<float>();
+  args.rings = rings;
+  args.older = olderKeys(c, layerIdx, nullptr);
+  args.N = T_;
+  args.H = c.H;
+  args.kvHeads = c.kvHeads;
+  args.Dh = c.Dh;
+  args.splits = splitsOf(layerIdx);
+  args.workspace = s.workspace.as<float>();
+  args.out = s.d.as<float>();
+  args.weights = const_cast<float*>(view.weights);
+  args.span = view.span;
+  cuda::decodeAttention(args, *stream_);
+  multiply({s.d.as<float>()}, {{w.o, w.oBias, s.hidden.as<float>(), true}}, T_);
+}
+
+// In: c the convolution's output. Out: d and b the gates' sums, input and recurrence.
+void CudaBackend::gates(const CudaLayerWeights& w) {
+  Scratch& s = scratch_;
+  const std::int64_t G = config_->gateBlocks;
+  const std::int64_t B = config_->R / G;
+  const std::pair<const CudaMatrix*, const float*> both[] = {{&w.inputGate, w.inputGateBias},
+                                                             {&w.recurrenceGate, w.recurrenceGateBias}};
+  float* const outs[] = {s.d.as<float>(), s.b.as<float>()};
+  for (int i = 0; i < 2; ++i) {
+    const auto& [weight, bias] = both[i];
+    if (few(*weight, T_)) {
+      cuda::blockLinear({s.c.as<float>(), weight->view, bias, T_, G, B, outs[i]}, *stream_);
+      continue;
+    }
+    // The same operand for both, where they are of one type.
+    const bool made = i == 1 && w.inputGate.dtype == weight->dtype && !few(w.inputGate, T_);
+    const bool plain = weight->dtype == kernels::DType::f32;
+    if (!made && !plain) {
+      cuda::operand(
+          {s.c.as<float>(), nullptr, config_->normEps, T_, config_->R, weight->dtype, s.operand.as<void>()},
+          *stream_);
+    }
+    const void* x = plain ? s.c.as<void>() : s.operand.as<void>();
+    cuda::blockMatmul({x, weight->view, bias, T_, G, B, outs[i]}, blas_.get(), *stream_);
+  }
+}
+
+// In: c, d and b as gates() has them. Out: the state after each token in c.
+void CudaBackend::scanPart(const Part& part, int layerIdx, bool observed) {
+  const CudaLayerWeights& w = weights_.layer(layerIdx);
+  const std::int64_t R = config_->R;
+  kernels::RgLruArgs args;
+  args.x = row(scratch_.c, part.firstRow, R);
+  args.inputPre = row(scratch_.d, part.firstRow, R);
+  args.recurrencePre = row(scratch_.b, part.firstRow, R);
+  args.decayRate = w.decayRate;
+  args.state = part.state->layer(layerIdx).h;
+  args.startsSequence = part.position == 0;
+  args.T = part.T;
+  args.R = R;
+  args.out = row(scratch_.c, part.firstRow, R);
+  if (observed) {
+    float* taps[6];
+    for (int i = 0; i < 6; ++i) taps[i] = row(scratch_.taps[i], part.firstRow, R);
+    args.taps = {taps[0], taps[1], taps[2], taps[3], taps[4], taps[5]};
+  }
+  const LayerEdits* edits = editsOf(part, layerIdx);
+  if (edits == nullptr || edits->scan.empty()) return cuda::rgLru(args, *stream_);
+  // The rules' arrays: few, and gone when this returns.
+  const ScanEdits::Channels* const from[] = {&edits->scan.recurrenceGate, &edits->scan.inputGate,
+                                             &edits->scan.logDecay, &edits->scan.multiplier,
+                                             &edits->scan.state};
+  cuda::DeviceMemory arrays(10 * floatBytes(R));
+  auto* at = reinterpret_cast<float*>(arrays.data());
+  kernels::RgLruOverrides overrides;
+  kernels::RgLruOverrides::Channels* const to[] = {&overrides.recurrenceGate, &overrides.inputGate,
+                                                   &overrides.logDecay, &overrides.multiplier,
+                                                   &overrides.state};
+  for (int i = 0; i < 5; ++i) {
+    for (const auto& [values, pointer] :
+         {std::pair{&from[i]->scale, &to[i]->scale}, std::pair{&from[i]->offset, &to[i]->offset}}) {
+      if (!values->empty()) cuda::copyToDevice(at, values->data(), floatBytes(R), *stream_);
+      *pointer = values->empty() ? nullptr : at;
+      at += R;
+    }
+  }
+  args.overrides = &overrides;
+  cuda::rgLru(args, *stream_);
+  stream_->wait();
+}
+
+void CudaBackend::chunkRecurrent(int layerIdx, bool observed) {
+  const CudaLayerWeights& w = weights_.layer(layerIdx);
+  Scratch& s = scratch_;
+  const std::int64_t R = config_->R;
+  multiply({s.hidden.as<float>(), w.temporalNorm},
+           {{w.linearY, w.linearYBias, s.a.as<float>()}, {w.linearX, w.linearXBias, s.b.as<float>()}}, T_);
+  for (const Part& part : parts_) {
+    cuda::conv1d({row(s.b, part.firstRow, R), part.state->layer(layerIdx).conv, w.convWeight, w.convBias,
+                  part.position, part.T, R, config_->K, row(s.c, part.firstRow, R)},
+                 *stream_);
+  }
+  edit(layerIdx, &LayerEdits::conv, s.c.as<float>(), R);
+  gates(w);
+  for (const Part& part : parts_) scanPart(part, layerIdx, observed);
+  // Not in place where the state is shown.
+  cuda::copyOnDevice(s.d.as<float>(), s.c.as<float>(), floatBytes(T_ * R), *stream_);
+  multiplyGated(s.a.as<float>(), s.d.as<float>(),
+                residual(layerIdx, &LayerEdits::temporal, w.linearOut, w.linearOutBias), T_);
+  addEdited(layerIdx, &LayerEdits::temporal);
+}
+
+// In: a queries, b keys, c values, all after RoPE. Out: d; the ring holds the part's keys.
+void CudaBackend::attendPart(const Part& part, int layerIdx, const AttentionView& view) {
+  Scratch& s = scratch_;
+  const ModelConfig& c = *config_;
+  const std::int64_t keyWidth = c.kvHeads * c.Dh;
+  kernels::AttentionArgs args;
+  args.q = row(s.a, part.firstRow, width());
+  args.k = row(s.b, part.firstRow, keyWidth);
+  args.v = row(s.c, part.firstRow, keyWidth);
+  args.ring = part.state->layer(layerIdx).ring;
+  args.firstPosition = part.position;
+  args.older = olderKeys(c, layerIdx, part.edits);
+  args.T = part.T;
+  args.H = c.H;
+  args.kvHeads = c.kvHeads;
+  args.Dh = c.Dh;
+  args.out = row(s.d, part.firstRow, width());
+  float* const statistics = s.statistics.as<float>();
+  if (view.weights != nullptr) {
+    args.weights = row(s.weights, part.firstRow * c.H, view.span);
+    args.span = view.span;
+  }
+  const bool tensorCores = weights_.layer(layerIdx).q.dtype != kernels::DType::f32 &&
+                           device_.capability >= kTensorCapability && part.T >= kTensorQueries;
+  if (tensorCores) {
+    cuda::tensorAttention({args, nullptr, statistics, s.workspace.as<void>()}, *stream_);
+  } else {
+    cuda::attention(args, statistics, *stream_);
+  }
+  if (args.ring.capacity > 0) {
+    cuda::ringAppend({args.k, args.v, args.ring, part.position, part.T, c.kvHeads, c.Dh}, *stream_);
+  }
+}
+
+void CudaBackend::chunkAttention(int layerIdx, const AttentionView& view) {
+  const CudaLayerWeights& w = weights_.layer(layerIdx);
+  Scratch& s = scratch_;
+  const ModelConfig& c = *config_;
+  multiply(
+      {s.hidden.as<float>(), w.temporalNorm},
+      {{w.q, nullptr, s.a.as<float>()}, {w.k, nullptr, s.b.as<float>()}, {w.v, nullptr, s.c.as<float>()}},
+      T_);
+  cuda::rope({s.a.as<float>(), s.angles.as<float>(), T_, c.H, c.Dh, c.rotary}, *stream_);
+  cuda::rope({s.b.as<float>(), s.angles.as<float>(), T_, c.kvHeads, c.Dh, c.rotary}, *stream_);
+  for (const Part& part : parts_) attendPart(part, layerIdx, view);
+  edit(layerIdx, &LayerEdits::heads, s.d.as<float>(), width());
+  multiply({s.d.as<float>()}, {residual(layerIdx, &LayerEdits::temporal, w.o, w.oBias)}, T_);
+  addEdited(layerIdx, &LayerEdits::temporal);
+}
+
+// ---- interventions ----
+
+const LayerEdits* CudaBackend::editsOf(const Part& part, int layerIdx) const {
+  return part.edits == nullptr ? nullptr : &part.edits->layers[count(layerIdx)];
+}
+
+bool CudaBackend::isEdited(int layerIdx, Columns columns) const {
+  return std::any_of(parts_.begin(), parts_.end(), [&](const Part& part) {
+    const LayerEdits* edits = editsOf(part, layerIdx);
+    return edits != nullptr && !(edits->*columns).empty();
+  });
+}
+
+void CudaBackend::edit(int layerIdx, Columns columns, float* rows, std::int64_t width) {
+  std::vector<cuda::ColumnEdit> all;
+  for (const Part& part : parts_) {
+    const LayerEdits* edits = editsOf(part, layerIdx);
+    if (edits == nullptr) continue;
+    for (const ColumnEdit& edit : edits->*columns) {
+      all.push_back({part.firstRow, part.firstRow + part.T, edit.first, edit.end, edit.value,
+                     edit.action == InterventionAction::set ? 0 : 1});
+    }
+  }
+  if (all.empty()) return;
+  const std::int64_t n = std::ssize(all);
+  const std::size_t bytes = all.size() * sizeof(cuda::ColumnEdit);
+  cuda::DeviceMemory onCard(bytes + sizeof n);
+  cuda::copyToDevice(onCard.data(), all.data(), bytes, *stream_);
+  cuda::copyToDevice(onCard.data() + bytes, &n, sizeof n, *stream_);
+  cuda::editColumns({rows, reinterpret_cast<const cuda::ColumnEdit*>(onCard.data()),
+                     reinterpret_cast<const std::int64_t*>(onCard.data() + bytes), T_, width},
+                    *stream_);
+  stream_->wait();  // before the rules' memory goes
+}
+
+CudaBackend::Target CudaBackend::residual(int layerIdx, Columns columns, const CudaMatrix& weight,
+                                          const float* bias) const {
+  const bool edited = isEdited(layerIdx, columns);
+  return {weight, bias, edited ? scratch_.out.as<float>() : scratch_.hidden.as<float>(), !edited};
+}
+
+void CudaBackend::addEdited(int layerIdx, Columns columns) {
+  if (!isEdited(layerIdx, columns)) return;
+  edit(layerIdx, columns, scratch_.out.as<float>(), config_->D);
+  cuda::addTo({scratch_.hidden.as<float>(), scratch_.out.as<float>(), T_ * config_->D}, *stream_);
+}
+
+// ---- observation ----
+
+// `slot`: one for each array that is shown at the same time.
+const float* CudaBackend::toHost(std::size_t slot, const float* from, std::int64_t n) {
+  if (tapsHost_.size() <= slot) tapsHost_.resize(slot + 1);
+  if (tapsHost_[slot].bytes() < floatBytes(n)) tapsHost_[slot] = cuda::PinnedMemory(floatBytes(n));
+  cuda::copyToHost(tapsHost_[slot].data(), from, floatBytes(n), *stream_);
+  return reinterpret_cast<const float*>(tapsHost_[slot].data());
+}
+
+// `state`: on the card; null: the sum of what is written and kept.
+RecurrentView CudaBackend::recurrentView(Observe observe, const float* state) {
+  const std::int64_t n = T_ * config_->R;
+  const float* taps[6];
+  for (std::size_t i = 0; i < 6; ++i) taps[i] = toHost(i, scratch_.taps[i].as<float>(), n);
+  // Taps are in the order of kernels::RgLruTaps.
+  RecurrentView view{taps[0], taps[1], taps[2], nullptr, nullptr, taps[4], taps[5], nullptr};
+  if (observe == Observe::full) view.decay = taps[3];
+  view.state = toHost(6, state != nullptr ? state : scratch_.taps[4].as<float>(), n);
+  stream_->wait();
+  if (state != nullptr) return view;
+  auto* sum = reinterpret_cast<float*>(tapsHost_[6].data());
+  for (std::int64_t i = 0; i < n; ++i) sum[i] = view.keep[i] + view.write[i];
+  return view;
+}
+
+}  // namespace eyrie::engine

@@ -1,0 +1,10 @@
+#include "engine/cuda/make_cuda_backend.h"
+#include "engine/error.h"
+
+namespace eyrie::engine {
+
+std::unique_ptr<Backend> makeCudaBackend(const Weights&) {
+  throw Error(ErrorCode::unsupported, "cuda: no device (built without CUDA); use --backend cpu");
+}
+
+}  // namespace eyrie::engine

@@ -1,0 +1,23 @@
+// Streams of the emulator: work is kept until somebody waits for it, so that a result read too early, or a
+// buffer written again too soon, shows. The null stream does its work at once. While a stream is captured,
+// its work goes into a graph instead.
+#pragma once
+
+#include <cstddef>
+#include <functional>
+
+#include "kernels/cuda/stream.h"
+
+namespace eyrie::emulator {
+
+void enqueue(kernels::cuda::Stream stream, std::function<void()> work);
+// All work of all streams, as far as it depends on nothing that was not given.
+void finishAll();
+
+// Device memory there is from now on, what is taken included; more fails. Without a limit at the start.
+void limitMemory(std::size_t bytes);
+std::size_t memoryInUse();
+// Every call of the runtime fails from now on, as on a card that fell off the bus.
+void loseDevice(bool lost);
+
+}  // namespace eyrie::emulator

@@ -1,0 +1,286 @@
+// The CUDA backend, its card the emulator: what the engine's own checks ask of every backend, and what is a
+// card's own: graphs, memory that runs out, a card that goes away.
+#include <QtTest>
+
+#include "engine/error.h"
+#include "engine/verify/goldens.h"
+#include "engine/verify/intervention_checks.h"
+#include "engine/verify/invariants.h"
+#include "engine/verify/test_models.h"
+#include "tests/cuda_emulator/scheduler.h"
+#include "tests/cuda_emulator/streams.h"
+#include "tests/engine/states.h"
+
+using namespace eyrie;
+using namespace eyrie::engine;
+using namespace eyrie::engine::test;
+using verify::CheckResult;
+using verify::randomCheckpoint;
+using verify::TestRandom;
+using verify::tinyConfig;
+
+namespace {
+
+// Prints what failed; true when nothing did.
+bool allPassed(const std::vector<CheckResult>& results) {
+  bool passed = !results.empty();
+  for (const CheckResult& result : results) {
+    if (result.passed) continue;
+    passed = false;
+    qWarning("%s", verify::describeCheck(result).c_str());
+  }
+  return passed;
+}
+
+LoadOptions on(BackendKind backend, std::optional<kernels::DType> weights = std::nullopt) {
+  LoadOptions options;
+  options.backend = backend;
+  options.threads = 1;
+  options.weights = weights;
+  return options;
+}
+
+using Rows = std::vector<std::vector<float>>;
+
+// Logits of `tokens` one step after the other.
+Rows stepped(Model& model, SequenceState& state, const std::vector<std::int32_t>& tokens) {
+  Rows rows;
+  for (const std::int32_t token : tokens) {
+    const auto logits = model.step(state, token);
+    rows.emplace_back(logits.begin(), logits.end());
+  }
+  return rows;
+}
+
+double worstRow(const Rows& a, const Rows& b) {
+  double worst = a.size() == b.size() ? 0 : 1e9;
+  for (std::size_t i = 0; i < a.size(); ++i) worst = std::max(worst, relativeError(a[i], b[i]));
+  return worst;
+}
+
+template <typename Call>
+Error errorOf(Call&& call) {
+  try {
+    call();
+  } catch (const Error& error) {
+    return error;
+  }
+  return {ErrorCode::cancelled, "nothing was thrown"};
+}
+
+}  // namespace
+
+class CudaBackendTest : public QObject {
+  Q_OBJECT
+
+ private slots:
+  void init() { emulator::useOrder(emulator::Order::forward); }
+  void goldensPass_data();
+  void goldensPass();
+  void invariantsHold();
+  void interventionsDoWhatTheySay();
+  void weightsOfAnyTypeAgreeWithTheCpu_data();
+  void weightsOfAnyTypeAgreeWithTheCpu();
+  void trap41GraphsReadPositionsAndStatesAnew();
+  void sequencesTogetherAreAsIfAlone();
+  void statesTravelBetweenBackends();
+  void tracesAreThoseOfTheCpu();
+  void memoryThatRunsOutIsAnErrorWithItsNumbers();
+  void aLostCardIsAnError();
+};
+
+void CudaBackendTest::goldensPass_data() {
+  QTest::addColumn<QString>("set");
+  // Of the other sets griffin-long takes the emulator minutes, and the rest are these in other formats.
+  for (const char* set : {"griffin-tiny", "hawk-tiny", "griffin-bf16-sharded", "mqa-global"}) {
+    QTest::newRow(set) << set;
+  }
+}
+
+void CudaBackendTest::goldensPass() {
+  QFETCH(QString, set);
+  const std::filesystem::path folder =
+      std::filesystem::path(EYRIE_SOURCE_DIR) / "tests/golden" / set.toStdString();
+  QVERIFY(allPassed(verify::checkGolden(folder, BackendKind::cuda)));
+}
+
+void CudaBackendTest::invariantsHold() {
+  QVERIFY(allPassed(verify::checkInvariants(BackendKind::cuda)));
+}
+
+void CudaBackendTest::interventionsDoWhatTheySay() {
+  QVERIFY(allPassed(verify::checkInterventions(BackendKind::cuda)));
+}
+
+void CudaBackendTest::weightsOfAnyTypeAgreeWithTheCpu_data() {
+  using kernels::DType;
+  QTest::addColumn<int>("dtype");
+  QTest::addColumn<double>("bound");  // of single steps, then of chunks on tensor cores
+  QTest::addColumn<double>("chunkBound");
+  QTest::newRow("f32") << static_cast<int>(DType::f32) << 1e-5 << 1e-5;
+  QTest::newRow("bf16") << static_cast<int>(DType::bf16) << 1e-5 << 2e-2;
+  QTest::newRow("f16") << static_cast<int>(DType::f16) << 1e-5 << 1e-2;
+  // Both round activations to 16 bits, in groups of their own.
+  QTest::newRow("int8") << static_cast<int>(DType::int8) << 1e-3 << 2e-2;
+  QTest::newRow("int4") << static_cast<int>(DType::int4) << 1e-3 << 2e-2;
+}
+
+void CudaBackendTest::weightsOfAnyTypeAgreeWithTheCpu() {
+  QFETCH(int, dtype);
+  QFETCH(double, bound);
+  QFETCH(double, chunkBound);
+  const auto type = static_cast<kernels::DType>(dtype);
+  const auto checkpoint = randomCheckpoint(tinyConfig("RRA", 3), 5);
+  const auto cpu = Model::load(checkpoint, on(BackendKind::cpu, type));
+  const auto card = Model::load(checkpoint, on(BackendKind::cuda, type));
+  QVERIFY(card->backendName().starts_with("cuda"));
+  const auto text = TestRandom(2).tokens(60, cpu->config().V);
+  const auto next = TestRandom(3).tokens(6, cpu->config().V);
+  SequenceState a = cpu->newState();
+  SequenceState b = card->newState();
+  const double steps = worstRow(stepped(*card, b, next), stepped(*cpu, a, next));
+  QVERIFY2(steps < bound, qPrintable(QString("steps %1").arg(steps)));
+  cpu->prefill(a, text, LogitRows::none);
+  card->prefill(b, text, LogitRows::none);
+  const double chunks = worstRow(stepped(*card, b, next), stepped(*cpu, a, next));
+  QVERIFY2(chunks < chunkBound, qPrintable(QString("after a chunk %1").arg(chunks)));
+}
+
+// The first step of a sequence runs as it is, the second is captured, all others are replays.
+void CudaBackendTest::trap41GraphsReadPositionsAndStatesAnew() {
+  for (const char* pattern : {"RRA", "RG"}) {
+    const auto checkpoint = randomCheckpoint(tinyConfig(pattern, 3), 5);
+    const auto reference = Model::load(checkpoint, on(BackendKind::reference));
+    const auto card = Model::load(checkpoint, on(BackendKind::cuda));
+    const auto tokens = TestRandom(4).tokens(80, card->config().V);  // past the window and a ring that grows
+    SequenceState expected = reference->newState();
+    SequenceState found = card->newState();
+    const std::uint64_t before = emulator::launches();
+    const double error = worstRow(stepped(*card, found, tokens), stepped(*reference, expected, tokens));
+    QVERIFY2(error < 1e-5, qPrintable(QString("%1: %2").arg(pattern).arg(error)));
+    // Another state goes through the same graphs.
+    SequenceState other = card->newState();
+    SequenceState otherExpected = reference->newState();
+    const auto others = TestRandom(5).tokens(30, card->config().V);
+    QVERIFY(worstRow(stepped(*card, other, others), stepped(*reference, otherExpected, others)) < 1e-5);
+    QVERIFY(worstError(found.download(), expected.download()) < 1e-5);
+    const auto layers = static_cast<std::uint64_t>(card->config().L);
+    const std::uint64_t perStep = (emulator::launches() - before) / 110;
+    QVERIFY2(perStep <= 7 * layers + 6, qPrintable(QString("%1 launches a step").arg(perStep)));
+  }
+}
+
+void CudaBackendTest::sequencesTogetherAreAsIfAlone() {
+  const auto card = Model::load(randomCheckpoint(tinyConfig("RRA", 3), 5), on(BackendKind::cuda));
+  constexpr std::size_t kSequences = 11;  // more than the matrix-vector kernels take at once
+  TestRandom random(6);
+  std::vector<std::vector<std::int32_t>> prompts;
+  std::vector<std::vector<std::int32_t>> texts;
+  std::vector<SequenceState> states;
+  for (std::size_t i = 0; i < kSequences; ++i) {
+    prompts.push_back(random.tokens(static_cast<std::int64_t>(1 + 5 * i), card->config().V));
+    texts.push_back(random.tokens(4, card->config().V));
+    states.push_back(card->newState());
+    card->prefill(states.back(), prompts.back(), LogitRows::none);
+  }
+  std::vector<Rows> together(kSequences);
+  for (std::size_t step = 0; step < 4; ++step) {
+    std::vector<SequenceStep> steps;
+    for (std::size_t i = 0; i < kSequences; ++i) steps.push_back({&states[i], texts[i][step], nullptr});
+    const auto logits = card->step(steps);
+    const auto V = static_cast<std::size_t>(card->config().V);
+    for (std::size_t i = 0; i < kSequences; ++i) {
+      const auto own = logits.subspan(i * V, V);
+      together[i].emplace_back(own.begin(), own.end());
+    }
+  }
+  for (std::size_t i = 0; i < kSequences; ++i) {
+    SequenceState alone = card->newState();
+    card->prefill(alone, prompts[i], LogitRows::none);
+    QVERIFY(worstRow(together[i], stepped(*card, alone, texts[i])) < 1e-5);
+    QVERIFY(worstError(states[i].download(), alone.download()) < 1e-5);
+  }
+}
+
+void CudaBackendTest::statesTravelBetweenBackends() {
+  for (const char* pattern : {"RRA", "RG"}) {
+    const auto checkpoint = randomCheckpoint(tinyConfig(pattern, 3), 5);
+    const auto reference = Model::load(checkpoint, on(BackendKind::reference));
+    const auto card = Model::load(checkpoint, on(BackendKind::cuda));
+    for (const std::int64_t length : {0, 1, 2, 5, 40, 70}) {
+      const auto text = TestRandom(7).tokens(length, card->config().V);
+      const auto next = TestRandom(8).tokens(5, card->config().V);
+      SequenceState read = reference->newState();
+      reference->prefill(read, text, LogitRows::none);
+      const HostState host = read.download();
+      SequenceState moved = card->restoreState(host);
+      QVERIFY(sameBits(moved.download(), host));
+      SequenceState copy = moved.clone();
+      const Rows expected = stepped(*reference, read, next);
+      QVERIFY(worstRow(stepped(*card, moved, next), expected) < 1e-5);
+      QVERIFY(sameBits(copy.download(), host));
+      QVERIFY(worstRow(stepped(*card, copy, next), expected) < 1e-5);
+    }
+  }
+}
+
+void CudaBackendTest::tracesAreThoseOfTheCpu() {
+  const auto checkpoint = randomCheckpoint(tinyConfig("RRA", 3), 5);
+  const auto reference = Model::load(checkpoint, on(BackendKind::reference));
+  const auto card = Model::load(checkpoint, on(BackendKind::cuda));
+  const FrameLayout layout(card->config(), {TraceLevel::full, {}});
+  SequenceState a = reference->newState();
+  SequenceState b = card->newState();
+  for (const std::int32_t token : TestRandom(9).tokens(25, card->config().V)) {
+    TraceFrame expected;
+    TraceFrame found;
+    reference->step(a, token, &expected, &layout);
+    card->step(b, token, &found, &layout);
+    QCOMPARE(found.values.size(), expected.values.size());
+    for (std::size_t i = 0; i < found.values.size(); ++i) {
+      const double difference = std::abs(double{found.values[i]} - double{expected.values[i]});
+      const bool bothNaN = std::isnan(found.values[i]) && std::isnan(expected.values[i]);
+      QVERIFY2(
+          bothNaN || difference <= 1e-4 * std::max(1.0, std::abs(double{expected.values[i]})),
+          qPrintable(QString("value %1: %2, not %3").arg(i).arg(found.values[i]).arg(expected.values[i])));
+    }
+  }
+}
+
+void CudaBackendTest::memoryThatRunsOutIsAnErrorWithItsNumbers() {
+  const auto checkpoint = randomCheckpoint(tinyConfig("RRA", 3), 5);
+  emulator::limitMemory(emulator::memoryInUse() + 1000);
+  const Error error = errorOf([&] { Model::load(checkpoint, on(BackendKind::cuda)); });
+  QCOMPARE(error.code(), ErrorCode::outOfMemory);
+  QVERIFY2(QString(error.what()).contains("GiB free; use --backend cpu"), error.what());
+  // Nobody insisted: the CPU then.
+  QVERIFY(Model::load(checkpoint, on(BackendKind::automatic))->backendName().starts_with("cpu"));
+  emulator::limitMemory(SIZE_MAX);
+  // A chunk without room leaves its sequence as it was.
+  const auto card = Model::load(checkpoint, on(BackendKind::cuda));
+  SequenceState state = card->newState();
+  const auto text = TestRandom(1).tokens(20, card->config().V);
+  card->prefill(state, text, LogitRows::none);
+  const HostState before = state.download();
+  emulator::limitMemory(emulator::memoryInUse());
+  const auto longer = TestRandom(1).tokens(300, card->config().V);
+  QCOMPARE(errorOf([&] { card->prefill(state, longer, LogitRows::none); }).code(), ErrorCode::outOfMemory);
+  emulator::limitMemory(SIZE_MAX);
+  QVERIFY(sameBits(state.download(), before));
+  card->prefill(state, longer, LogitRows::none);
+  QCOMPARE(state.position(), 320);
+}
+
+void CudaBackendTest::aLostCardIsAnError() {
+  const auto card = Model::load(randomCheckpoint(tinyConfig("RRA", 3), 5), on(BackendKind::cuda));
+  SequenceState state = card->newState();
+  card->step(state, 1);
+  emulator::loseDevice(true);
+  const Error error = errorOf([&] { card->step(state, 1); });
+  emulator::loseDevice(false);
+  QCOMPARE(error.code(), ErrorCode::deviceFailed);
+  QVERIFY2(QString(error.what()).contains("use --backend cpu"), error.what());
+}
+
+QTEST_GUILESS_MAIN(CudaBackendTest)
+#include "cuda_backend_test.moc"
