@@ -67,7 +67,8 @@ double Ceilings::probe(Limit limit) {
 
 std::string Ceilings::whyNot(Limit limit) const {
   if (limit == Limit::int8Gemm) return whyNoInt8_;
-  if (limit == Limit::cardGemm && cardGemm_ && spread(limit).runs == 0) return "no products on this card";
+  if (limit == Limit::cardGemm && cardGemm_ && spread(limit).runs == 0)
+    return "cuBLAS has no bf16 products for this card";
   return "";
 }
 

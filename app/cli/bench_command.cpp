@@ -44,8 +44,8 @@ constexpr std::int64_t kQuickRead = std::int64_t{256} << 20;
 constexpr std::int64_t kGemmRows = 512;
 constexpr std::int64_t kCardGemmRows = 8192;
 
-std::int64_t gemmRows(const ModelOptions& options) {
-  return options.backend == "cuda" ? kCardGemmRows : kGemmRows;
+std::int64_t gemmRows(const LoadedModel& loaded) {
+  return loaded.info.backend.starts_with("cuda") ? kCardGemmRows : kGemmRows;
 }
 
 // Memory so much larger than any cache that little of it stays there.
@@ -87,7 +87,7 @@ int benchParts(BenchOptions& options) {
   const LoadedModel loaded = loadModel(options.model, interrupt.token());
   kernels::ThreadPool pool(options.model.threads);
   const Machine machine = thisMachine();
-  Ceilings ceilings(pool, loaded.model->config(), readBytesFor(options, machine), gemmRows(options.model),
+  Ceilings ceilings(pool, loaded.model->config(), readBytesFor(options, machine), gemmRows(loaded),
                     interrupt.token());
   waitUntilIdle(interrupt.token());
   if (!options.json) {
@@ -153,7 +153,7 @@ int benchGoals(const BenchOptions& options) {
       loadRepeatedly(options, wanted.wants("load") ? options.repeats : 1, interrupt.token(), loadSeconds);
   kernels::ThreadPool pool(options.model.threads);
   const Machine machine = thisMachine();
-  Ceilings ceilings(pool, loaded.model->config(), readBytesFor(options, machine), gemmRows(options.model),
+  Ceilings ceilings(pool, loaded.model->config(), readBytesFor(options, machine), gemmRows(loaded),
                     interrupt.token());
   BenchRuns runs(loaded, pool, ceilings, options.repeats, interrupt.token());
   BenchGoals goals(loaded, pool, ceilings, runs, wanted, [&] {

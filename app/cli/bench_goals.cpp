@@ -365,8 +365,8 @@ BenchGoals::Figures BenchGoals::batch() {
   figure.values = scaled(ratios(results[0].seconds, results[1].seconds), double(bounds_.batch));
   atLeast(figure, bounds_.batchTimes);
   if (hasOpClock()) {
-    figure.note =
-        sharesOf(1, [&] { return runs_.timeDecode(stepsAt(options_.context, bounds_.batch)); }).describe();
+    const auto once = [&] { return runs_.timeDecode(stepsAt(options_.context, bounds_.batch)); };
+    figure.note = sharesOf(1, once).describe();
   }
   return {figure};
 }

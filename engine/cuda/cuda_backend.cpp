@@ -124,7 +124,8 @@ void CudaBackend::reserve(const ChunkPlan& plan) {
   want(s.angles, T_ * c.rotary);
   want(s.logits, plan.headRows * c.V);
   moved |= s.inputs.atLeast(inputBytes());
-  std::int64_t workspace = 0;
+  std::int64_t workspace =
+      isComplex() ? cuda::complexRgLruWorkspace(T_, c.channels()) * std::int64_t{sizeof(float)} : 0;
   if (weights_.mostRows() > 0)
     workspace = std::max(workspace, cuda::packedMatmulWorkspace(weights_.mostRows(), weights_.widestRow()));
   for (int layerIdx = 0; layerIdx < static_cast<int>(c.L); ++layerIdx) {
@@ -300,9 +301,6 @@ std::unique_ptr<Backend> makeCudaBackend(const Weights& weights) {
   if (config.Dh > cuda::kMaxHeadSize) {
     throw Error(ErrorCode::unsupported, fmt::format("cuda: heads of at most {}, found {}; use --backend cpu",
                                                     cuda::kMaxHeadSize, config.Dh));
-  }
-  if (config.rgLru == RgLru::complex) {
-    throw Error(ErrorCode::unsupported, "cuda: no complex recurrence; use --backend cpu");
   }
   return guarded([&] {
     cuda::useDevice(found.devices.front().index);

@@ -87,7 +87,7 @@ class CudaBackend final : public Backend {
     CudaBuffer c, d;         // (T, R or H Dh)
     CudaBuffer operand;      // (T, widest) of any type
     CudaBuffer logits;       // (rows, V)
-    CudaBuffer taps[6];      // (T, R)
+    CudaBuffer taps[7];      // (T, R)
     CudaBuffer weights;      // (T, H, span)
     CudaBuffer statistics;   // (T, H, 2)
     CudaBuffer angles;       // (T, rotary / 2, 2)
@@ -115,6 +115,10 @@ class CudaBackend final : public Backend {
   void chunkAttention(int layerIdx, const AttentionView& view);
   void attendPart(const Part& part, int layerIdx, const AttentionView& view);
   void scanPart(const Part& part, int layerIdx, bool observed);
+  void complexScanPart(const Part& part, int layerIdx, bool observed);
+  // Where the rows from `firstRow` on are shown. Gates have C values a row, what is written and kept R.
+  kernels::RgLruTaps taps(std::int64_t firstRow) const;
+  kernels::ComplexRgLruTaps complexTaps(std::int64_t firstRow) const;
   void gates(const CudaLayerWeights& w);
 
   // Products (cuda_products.cpp).
@@ -141,6 +145,7 @@ class CudaBackend final : public Backend {
   RecurrentView recurrentView(Observe observe, const float* state);
   const float* toHost(std::size_t slot, const float* from, std::int64_t count);
 
+  bool isComplex() const { return config_->rgLru == RgLru::complex; }
   std::int64_t width() const { return config_->H * config_->Dh; }
   std::int64_t splitsOf(int layerIdx) const;
   std::int64_t capacityOf(int layerIdx) const { return parts_.front().state->layer(layerIdx).ring.capacity; }

@@ -46,11 +46,13 @@ void CudaBackend::stepRecurrent(int layerIdx, bool observed) {
   args.G = config_->gateBlocks;
   args.K = config_->K;
   args.out = s.c.as<float>();
-  if (observed) {
-    args.taps = {s.taps[0].as<float>(), s.taps[1].as<float>(), s.taps[2].as<float>(),
-                 s.taps[3].as<float>(), s.taps[4].as<float>(), s.taps[5].as<float>()};
+  if (isComplex()) {
+    cuda::complexRecurrentStep({args, w.angleRate, observed ? complexTaps(0) : kernels::ComplexRgLruTaps{}},
+                               *stream_);
+  } else {
+    if (observed) args.taps = taps(0);
+    cuda::recurrentStep(args, *stream_);
   }
-  cuda::recurrentStep(args, *stream_);
   multiply({s.c.as<float>()}, {{w.linearOut, w.linearOutBias, s.hidden.as<float>(), true}}, T_);
 }
 
@@ -112,6 +114,43 @@ void CudaBackend::gates(const CudaLayerWeights& w) {
   }
 }
 
+kernels::RgLruTaps CudaBackend::taps(std::int64_t firstRow) const {
+  const auto& t = scratch_.taps;
+  const std::int64_t C = config_->channels();
+  const std::int64_t R = config_->R;
+  return {row(t[0], firstRow, C), row(t[1], firstRow, C), row(t[2], firstRow, C),
+          row(t[3], firstRow, C), row(t[4], firstRow, R), row(t[5], firstRow, R)};
+}
+
+kernels::ComplexRgLruTaps CudaBackend::complexTaps(std::int64_t firstRow) const {
+  const kernels::RgLruTaps real = taps(firstRow);
+  return {real.recurrenceGate,
+          real.inputGate,
+          real.logDecay,
+          real.decay,
+          row(scratch_.taps[6], firstRow, config_->channels()),
+          real.write,
+          real.keep};
+}
+
+// Likewise, where c is two halves of parts.
+void CudaBackend::complexScanPart(const Part& part, int layerIdx, bool observed) {
+  const CudaLayerWeights& w = weights_.layer(layerIdx);
+  kernels::ComplexRgLruArgs args;
+  args.C = config_->channels();
+  args.x = row(scratch_.c, part.firstRow, config_->R);
+  args.inputPre = row(scratch_.d, part.firstRow, args.C);
+  args.recurrencePre = row(scratch_.b, part.firstRow, args.C);
+  args.decayRate = w.decayRate;
+  args.angleRate = w.angleRate;
+  args.state = part.state->layer(layerIdx).h;
+  args.startsSequence = part.position == 0;
+  args.T = part.T;
+  args.out = row(scratch_.c, part.firstRow, config_->R);
+  if (observed) args.taps = complexTaps(part.firstRow);
+  cuda::complexRgLru(args, scratch_.workspace.as<float>(), *stream_);
+}
+
 // In: c, d and b as gates() has them. Out: the state after each token in c.
 void CudaBackend::scanPart(const Part& part, int layerIdx, bool observed) {
   const CudaLayerWeights& w = weights_.layer(layerIdx);
@@ -126,11 +165,7 @@ void CudaBackend::scanPart(const Part& part, int layerIdx, bool observed) {
   args.T = part.T;
   args.R = R;
   args.out = row(scratch_.c, part.firstRow, R);
-  if (observed) {
-    float* taps[6];
-    for (int i = 0; i < 6; ++i) taps[i] = row(scratch_.taps[i], part.firstRow, R);
-    args.taps = {taps[0], taps[1], taps[2], taps[3], taps[4], taps[5]};
-  }
+  if (observed) args.taps = taps(part.firstRow);
   const LayerEdits* edits = editsOf(part, layerIdx);
   if (edits == nullptr || edits->scan.empty()) return cuda::rgLru(args, *stream_);
   // The rules' arrays: few, and gone when this returns.
@@ -169,7 +204,9 @@ void CudaBackend::chunkRecurrent(int layerIdx, bool observed) {
   }
   edit(layerIdx, &LayerEdits::conv, s.c.as<float>(), R);
   gates(w);
-  for (const Part& part : parts_) scanPart(part, layerIdx, observed);
+  for (const Part& part : parts_) {
+    isComplex() ? complexScanPart(part, layerIdx, observed) : scanPart(part, layerIdx, observed);
+  }
   // Not in place where the state is shown.
   cuda::copyOnDevice(s.d.as<float>(), s.c.as<float>(), floatBytes(T_ * R), *stream_);
   multiplyGated(s.a.as<float>(), s.d.as<float>(),
@@ -287,15 +324,18 @@ const float* CudaBackend::toHost(std::size_t slot, const float* from, std::int64
 // `state`: on the card; null: the sum of what is written and kept.
 RecurrentView CudaBackend::recurrentView(Observe observe, const float* state) {
   const std::int64_t n = T_ * config_->R;
-  const float* taps[6];
-  for (std::size_t i = 0; i < 6; ++i) taps[i] = toHost(i, scratch_.taps[i].as<float>(), n);
+  const std::int64_t gates = T_ * config_->channels();
+  const auto shown = [&](std::size_t i) {
+    return toHost(i, scratch_.taps[i].as<float>(), i == 4 || i == 5 ? n : gates);
+  };
   // Taps are in the order of kernels::RgLruTaps.
-  RecurrentView view{taps[0], taps[1], taps[2], nullptr, nullptr, taps[4], taps[5], nullptr};
-  if (observe == Observe::full) view.decay = taps[3];
-  view.state = toHost(6, state != nullptr ? state : scratch_.taps[4].as<float>(), n);
+  RecurrentView view{shown(0), shown(1), shown(2), nullptr, nullptr, shown(4), shown(5), nullptr};
+  if (observe == Observe::full) view.decay = shown(3);
+  if (observe == Observe::full && isComplex()) view.angle = shown(6);
+  view.state = toHost(7, state != nullptr ? state : scratch_.taps[4].as<float>(), n);
   stream_->wait();
   if (state != nullptr) return view;
-  auto* sum = reinterpret_cast<float*>(tapsHost_[6].data());
+  auto* sum = reinterpret_cast<float*>(tapsHost_[7].data());
   for (std::int64_t i = 0; i < n; ++i) sum[i] = view.keep[i] + view.write[i];
   return view;
 }

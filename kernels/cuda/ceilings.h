@@ -1,9 +1,8 @@
-// What a card reaches at best, measured: as kernels/cpu/ceilings.h, on the current device and by its own
-// clock. A probe keeps its device memory, filled with noise: products of zeros are quicker. Throw CudaError,
-// also where the build has no CUDA. Not thread-safe.
+// What a card reaches at best, measured: as kernels/cpu/ceilings.h, on the current device. A probe keeps its
+// device memory, filled with noise: products of zeros are quicker. Throw CudaError, also where the build has
+// no CUDA. Not thread-safe.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -38,7 +37,7 @@ class GemmProbe {
   std::unique_ptr<Parts> parts_;
 };
 
-// The RG-LRU of `batch` sequences, one after the other, T tokens of R channels each.
+// The RG-LRU of `batch` sequences in one call, T tokens of R channels each.
 class ScanProbe {
  public:
   ScanProbe(std::int64_t T, std::int64_t R, std::int64_t batch);
