@@ -94,7 +94,8 @@ class CudaBackendTest : public QObject {
 void CudaBackendTest::goldensPass_data() {
   QTest::addColumn<QString>("set");
   // Of the other sets griffin-long takes the emulator minutes, and the rest are these in other formats.
-  for (const char* set : {"griffin-tiny", "hawk-tiny", "griffin-bf16-sharded", "mqa-global"}) {
+  for (const char* set :
+       {"griffin-tiny", "hawk-tiny", "griffin-bf16-sharded", "mqa-global", "griffin-complex"}) {
     QTest::newRow(set) << set;
   }
 }
