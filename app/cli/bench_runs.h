@@ -66,14 +66,14 @@ class BenchRuns {
   // Back to the middle of a conversation of `tokens`, read in part and written in part: to a key-frame, and
   // to the place furthest from one.
   std::vector<BenchResult> rewind(std::int64_t tokens);
-  // What products of many rows are measured against: int8 weights' own ceiling, or that of f32.
-  Limit productLimit() const;
   bool quantised() const;  // int8 or int4
   // A state at position `context`, its window filled with noise.
   engine::SequenceState stateAt(std::int64_t context) const;
   void checkStop() const;
   bool onCard() const;
   Limit memoryLimit() const { return onCard() ? Limit::cardCopy : Limit::bandwidth; }
+  // What products of many rows are measured against: int8 weights' own ceiling, or that of f32; a card's.
+  Limit productLimit() const;
 
  private:
   double visibleKeys(std::int64_t position) const;  // summed over the attention layers
