@@ -85,9 +85,10 @@ std::int64_t CpuBackend::visibleSpan(std::int64_t layerIdx) const {
 
 void CpuBackend::reserve(const ChunkPlan& plan) {
   Scratch& s = scratch_;
-  const std::int64_t widest = std::max({config_.R, config_.E, config_.H * config_.Dh});
+  const std::int64_t temporal = std::max(config_.R, config_.H * config_.Dh);
   for (auto* buffer : {&s.hidden, &s.normed, &s.out}) atLeast(*buffer, T_ * config_.D);
-  for (auto* buffer : {&s.a, &s.b, &s.c, &s.d}) atLeast(*buffer, T_ * widest);
+  for (auto* buffer : {&s.a, &s.b}) atLeast(*buffer, T_ * std::max(temporal, config_.E));
+  for (auto* buffer : {&s.c, &s.d}) atLeast(*buffer, T_ * temporal);
   atLeast(s.logits, plan.headRows * config_.V);
   if (plan.observe == Observe::nothing) return;
   for (std::int64_t layerIdx = 0; layerIdx < config_.L; ++layerIdx) {
@@ -125,8 +126,7 @@ void CpuBackend::norm(const std::vector<float>& weight) {
 
 void CpuBackend::linear(const float* x, const kernels::MatrixView& weight, const std::vector<float>& bias,
                         float* out) {
-  const bool alone = parts_.size() > 1;
-  ops_.linear({x, weight, pointerOf(bias), T_, out, alone},
+  ops_.linear({x, weight, pointerOf(bias), T_, out, severalSequences()},
               poolFor(2.0 * static_cast<double>(T_) * static_cast<double>(weight.rows * weight.cols)));
 }
 
@@ -141,7 +141,7 @@ void CpuBackend::gates(const RecurrentWeights& w, const float* c, float* inputPr
   const std::int64_t G = config_.gateBlocks;
   const std::int64_t B = config_.R / G;
   kernels::ThreadPool& pool = poolFor(2.0 * static_cast<double>(T_ * config_.channels() * B));
-  const bool alone = parts_.size() > 1;
+  const bool alone = severalSequences();
   ops_.blockLinear({c, w.inputGate, w.inputGateBias.data(), T_, G, B, inputPre, alone}, pool);
   ops_.blockLinear({c, w.recurrenceGate, w.recurrenceGateBias.data(), T_, G, B, recurrencePre, alone}, pool);
 }
@@ -339,8 +339,7 @@ std::span<const float> CpuBackend::head(std::int64_t firstRow, std::int64_t rows
                 s.normed.data() + offset},
                poolFor(4.0 * static_cast<double>(rows * config_.D)));
   const double products = static_cast<double>(n) * static_cast<double>(config_.D);
-  const bool alone = parts_.size() > 1;
-  ops_.linear({s.normed.data() + offset, mover_.head(), nullptr, rows, s.logits.data(), alone},
+  ops_.linear({s.normed.data() + offset, mover_.head(), nullptr, rows, s.logits.data(), severalSequences()},
               poolFor(2 * products));
   ops_.softCap({s.logits.data(), n, config_.logitsSoftCap}, poolFor(32.0 * static_cast<double>(n)));
   return {s.logits.data(), count(n)};

@@ -77,18 +77,21 @@ class CpuBackend final : public Backend {
 
   // Scratch for one chunk, grown on demand, never shrunk.
   struct Scratch {
-    std::vector<float> hidden;      // (T, D)
-    std::vector<float> normed;      // (T, D)
-    std::vector<float> out;         // (T, D)
-    std::vector<float> a, b, c, d;  // (T, widest block)
-    std::vector<float> logits;      // (rows, V)
-    std::vector<float> taps[7];     // (T, R); the last for a complex recurrence only
-    std::vector<float> weights;     // (T, H, span)
+    std::vector<float> hidden;   // (T, D)
+    std::vector<float> normed;   // (T, D)
+    std::vector<float> out;      // (T, D)
+    std::vector<float> a, b;     // (T, widest block)
+    std::vector<float> c, d;     // (T, widest temporal block)
+    std::vector<float> logits;   // (rows, V)
+    std::vector<float> taps[7];  // (T, R); the last for a complex recurrence only
+    std::vector<float> weights;  // (T, H, span)
   };
 
   void reserve(const ChunkPlan& plan);
   std::int64_t visibleSpan(std::int64_t layerIdx) const;
   kernels::ThreadPool& poolFor(double flops);
+  // Then each one's rows are to have the bits that they have alone (LinearArgs::alone).
+  bool severalSequences() const { return parts_.size() > 1; }
   void norm(const std::vector<float>& weight);
   void linear(const float* x, const kernels::MatrixView& weight, const std::vector<float>& bias, float* out);
   void gates(const RecurrentWeights& w, const float* c, float* inputPre, float* recurrencePre);
