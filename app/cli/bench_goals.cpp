@@ -292,8 +292,15 @@ BenchGoals::Figures BenchGoals::scan() {
     atLeastPercent(none, 85);
     return {none};
   }
-  Figure figure = figureOf("scan", name, runs_.scan(options_.scan));
+  const BenchResult result = runs_.scan(options_.scan);
+  Figure figure = figureOf("scan", name, result);
   atLeastPercent(figure, 85);
+  if (config_.rgLru == engine::RgLru::real) {
+    const double seconds = runs_.timeScanInCache(options_.scan);
+    figure.note =
+        fmt::format("on data in the first cache {:.1f} ms, as fast as {:.0f} % of {}: arithmetic",
+                    1e3 * seconds, 100 * result.bytes / seconds / result.ceiling(), nameOf(result.limit));
+  }
   return {figure};
 }
 
@@ -371,7 +378,14 @@ BenchGoals::Figures BenchGoals::batch() {
   figure.values = scaled(ratios(results[0].seconds, results[1].seconds), double(kBatch));
   atLeast(figure, 5);
   if (!loaded_.info.backend.starts_with("reference")) {
-    figure.note = sharesOf(1, [&] { return runs_.timeDecode(stepsAt(options_.context, kBatch)); }).describe();
+    const Shares shares = sharesOf(1, [&] { return runs_.timeDecode(stepsAt(options_.context, kBatch)); });
+    const double others =
+        1 - (secondsIn(shares.sum, TimedOp::linear) + secondsIn(shares.sum, TimedOp::gates)) / shares.seconds;
+    // Before the first token: without attention.
+    const BenchResult products = runs_.describeDecode(stepsAt(0, kBatch));
+    const double best = others * results[1].median() + products.flops / results[1].ceiling();
+    figure.note = fmt::format("{}; were matrices and gates at the ceiling: {:.2f} x", shares.describe(),
+                              double(kBatch) * results[0].median() / best);
   }
   return {figure};
 }
