@@ -287,6 +287,12 @@ BenchGoals::Figures BenchGoals::scan() {
   Figure figure =
       figureOf("scan", result.batch == 1 ? name : fmt::format("{} x {}", name, result.batch), result);
   atLeastPercent(figure, bounds_.scan);
+  if (config_.rgLru == engine::RgLru::real && !runs_.onCard()) {
+    const double seconds = runs_.timeScanInCache(options_.scan);
+    figure.note =
+        fmt::format("on data in the first cache {:.1f} ms, as fast as {:.0f} % of {}: arithmetic",
+                    1e3 * seconds, 100 * result.bytes / seconds / result.ceiling(), nameOf(result.limit));
+  }
   return {figure};
 }
 
@@ -365,8 +371,14 @@ BenchGoals::Figures BenchGoals::batch() {
   figure.values = scaled(ratios(results[0].seconds, results[1].seconds), double(bounds_.batch));
   atLeast(figure, bounds_.batchTimes);
   if (hasOpClock()) {
-    const auto once = [&] { return runs_.timeDecode(stepsAt(options_.context, bounds_.batch)); };
-    figure.note = sharesOf(1, once).describe();
+    const Shares shares =
+        sharesOf(1, [&] { return runs_.timeDecode(stepsAt(options_.context, bounds_.batch)); });
+    // Before the first token: without attention.
+    const BenchResult products = runs_.describeDecode(stepsAt(0, bounds_.batch));
+    const double best =
+        (1 - shares.ofProducts()) * results[1].median() + products.flops / results[1].ceiling();
+    figure.note = fmt::format("{}; were matrices and gates at the ceiling: {:.2f} x", shares.describe(),
+                              double(bounds_.batch) * results[0].median() / best);
   }
   return {figure};
 }

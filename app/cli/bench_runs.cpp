@@ -1,6 +1,7 @@
 #include "app/cli/bench_runs.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <random>
@@ -270,6 +271,36 @@ BenchResult BenchRuns::scan(std::int64_t tokens) {
   args.R = config_.R;
   args.out = out.data();
   return timedScan(tokens, kernels::opCost(args), [&] { kernels::cpu::rgLru(args, pool_); });
+}
+
+double BenchRuns::timeScanInCache(std::int64_t tokens) {
+  constexpr std::int64_t kTokens = 8;
+  constexpr std::int64_t kChannels = 128;
+  const std::int64_t threads = pool_.size();
+  const std::int64_t calls = tokens * config_.R / (kTokens * kChannels * threads);
+  const std::vector<float> x = noise(kTokens * kChannels, 1.0F);
+  const std::vector<float> rate(kChannels, kernels::decayRateOf(-4.0F));
+  kernels::ThreadPool alone(1);
+  const auto work = [&](std::int64_t, std::int64_t, int) {
+    std::array<float, kChannels> h{};
+    std::array<float, kTokens * kChannels> out;
+    kernels::RgLruArgs args;
+    args.x = x.data();
+    args.inputPre = x.data();
+    args.recurrencePre = x.data();
+    args.decayRate = rate.data();
+    args.state = h.data();
+    args.T = kTokens;
+    args.R = kChannels;
+    args.out = out.data();
+    for (std::int64_t i = 0; i < calls; ++i) kernels::cpu::rgLru(args, alone);
+  };
+  std::vector<double> seconds;
+  for (int i = 0; i < repeats_; ++i) {
+    checkStop();
+    seconds.push_back(secondsOf([&] { pool_.parallelFor(threads, 1, work); }));
+  }
+  return spreadOf(seconds).median;
 }
 
 BenchResult BenchRuns::timedScan(std::int64_t tokens, const kernels::OpCost& cost,

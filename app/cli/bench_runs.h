@@ -61,6 +61,9 @@ class BenchRuns {
   BenchResult describePrefill(std::int64_t tokens, std::int64_t context) const;
   // The RG-LRU alone: `tokens` of R channels; on a card of several sequences.
   BenchResult scan(std::int64_t tokens);
+  // Seconds of the same steps (of the real RG-LRU) on data that stay in each core's first-level cache: their
+  // arithmetic alone.
+  double timeScanInCache(std::int64_t tokens);
   // A copy of the state at position `context`.
   BenchResult snapshot(std::int64_t context);
   // Back to the middle of a conversation of `tokens`, read in part and written in part: to a key-frame, and

@@ -21,6 +21,10 @@ void Shares::add(double passed, const OpSeconds& ops) {
   seconds += passed;
 }
 
+double Shares::ofProducts() const {
+  return (secondsIn(sum, TimedOp::linear) + secondsIn(sum, TimedOp::gates)) / seconds;
+}
+
 std::string Shares::describe() const {
   constexpr std::array kNames{"matrices",    "gates' products", "convolution", "recurrence",
                               "output gate", "MLP gate",        "attention",   "norms and others"};

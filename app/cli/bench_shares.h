@@ -17,6 +17,7 @@ struct Shares {
   double seconds = 0;
 
   void add(double passed, const OpSeconds& ops);
+  double ofProducts() const;  // matrices and gates, 0..1
   std::string describe() const;
 };
 
