@@ -17,8 +17,8 @@ enum class ErrorCode {
   outOfMemory,    // numbers in the message
   stateMismatch,  // a saved state belongs to another model or is damaged
   cancelled,
-  unsupported,    // valid, but not something Eyrie computes
-  deviceFailed,   // the card or its driver: what was there is lost, the program goes on
+  unsupported,   // valid, but not something Eyrie computes
+  deviceFailed,  // the card or its driver: what was there is lost, the program goes on
 };
 
 // what(): one line naming file, tensor or field, what was expected and what was found.
