@@ -66,8 +66,9 @@ class Backend {
   virtual std::unique_ptr<BackendState> restoreState(const HostState& state) const = 0;
 
   // hidden = embedding rows of the tokens. At least one part, all states different. Among several parts, one
-  // of a single token gets the bits it gets in a chunk of its own. What the chunk needs is allocated here, so
-  // that running out of memory does not leave a state half advanced.
+  // of a single token gets the bits it gets in a chunk of its own (on a card: what the tolerances allow).
+  // What the chunk needs is allocated here, so that running out of memory does not leave a state half
+  // advanced.
   virtual void begin(std::span<const ChunkPart> parts, const ChunkPlan& plan) = 0;
   // hidden += temporal block(norm(hidden))
   virtual RecurrentView recurrentBlock(int layerIdx, Observe observe) = 0;

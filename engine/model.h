@@ -94,9 +94,9 @@ class Model {
                                      const FrameLayout* trace = nullptr, std::stop_token stop = {},
                                      std::int64_t chunk = 0) = 0;
   // One token of each of 1 to maxChunk() sequences, for which the weights are read once: logits (n, V) in
-  // their order, valid until the next call. Every sequence gets the bits that a step of its own would give.
-  // No frames: taps are off and cost nothing. Throws Error(badArgument), before anything is fed, for a token
-  // outside [0, V), a state given twice, or too many.
+  // their order, valid until the next call. Every sequence gets the bits that a step of its own would give,
+  // on a card what the tolerances allow (cuda_backend.h). No frames: taps are off and cost nothing. Throws
+  // Error(badArgument), before anything is fed, for a token outside [0, V), a state given twice, or too many.
   virtual std::span<const float> step(std::span<const SequenceStep> steps,
                                       const FrameLayout* trace = nullptr) = 0;
   // Of one sequence: logits (V).
