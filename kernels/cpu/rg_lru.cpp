@@ -17,174 +17,172 @@ HWY_BEFORE_NAMESPACE();
 namespace eyrie::kernels::cpu::HWY_NAMESPACE {
 namespace {
 
-// Vectors of channels that go through each step of the arithmetic side by side: of the chain of exponentials,
-// division and root of one channel the processor's window does not reach the next one's start.
-constexpr int kSide = 4;
-
-using Side = FloatVec[kSide];
-
-template <class Body>
-HWY_INLINE void each(const Body& body) {
-  for (int k = 0; k < kSide; ++k) body(k);
-}
-
-// Of up to kSide vectors of channels from an element on.
-template <bool kWhole>
-struct Span {
-  std::int64_t count;
-
-  std::int64_t of(int k) const {
-    return kWhole ? laneCount() : std::clamp<std::int64_t>(count - k * laneCount(), 0, laneCount());
-  }
-  FloatVec load(const float* from, int k) const {
-    from += kWhole ? k * laneCount() : std::min(count, k * laneCount());
-    return kWhole ? loadWide(from) : loadUpTo(from, of(k));
-  }
-  void store(FloatVec value, float* to, int k) const {
-    if (kWhole) {
-      hn::StoreU(value, FloatTag(), to + k * laneCount());
-    } else if (of(k) > 0) {
-      storeUpTo(value, to + k * laneCount(), of(k));
-    }
-  }
-};
-
-// exponentialOf(-x) of simd-inl.h, the same bits; x is at most 87 and at least -88.
-HWY_INLINE void exponentials(const Side& x, Side& scale, Side& rest) {
-  const FloatTag d;
-  const hn::RebindToSigned<FloatTag> dInt;
-  const FloatVec magic = hn::Set(d, 0x1.8p23F);
-  Side shifted, f, series;
-  each([&](int k) { shifted[k] = hn::NegMulAdd(x[k], hn::Set(d, 1.44269504F), magic); });
-  each([&](int k) { f[k] = hn::Sub(shifted[k], magic); });
-  each([&](int k) { rest[k] = hn::NegMulSub(f[k], hn::Set(d, 0x1.62e4p-1F), x[k]); });
-  each([&](int k) { f[k] = hn::NegMulAdd(f[k], hn::Set(d, 0x1.7f7d1cp-20F), rest[k]); });
-  each([&](int k) { series[k] = hn::MulAdd(f[k], hn::Set(d, 1.0F / 5040.0F), hn::Set(d, 1.0F / 720.0F)); });
-  for (const float c : {1.0F / 120.0F, 1.0F / 24.0F, 1.0F / 6.0F, 0.5F}) {
-    each([&](int k) { series[k] = hn::MulAdd(series[k], f[k], hn::Set(d, c)); });
-  }
-  each([&](int k) { rest[k] = hn::MulAdd(hn::Mul(f[k], f[k]), series[k], f[k]); });
-  const auto one = hn::BitCast(dInt, hn::Set(d, 1.0F));
-  each([&](int k) {
-    scale[k] = hn::BitCast(d, hn::Add(one, hn::ShiftLeft<23>(hn::BitCast(dInt, shifted[k]))));
-  });
-}
-
-HWY_INLINE void sigmoids(Side& x) {
-  const FloatTag d;
-  const FloatVec one = hn::Set(d, 1.0F);
-  Side scale, rest;
-  each([&](int k) { x[k] = hn::Max(hn::Set(d, -88.0F), hn::Min(hn::Set(d, 87.0F), x[k])); });
-  exponentials(x, scale, rest);
-  each([&](int k) { x[k] = hn::Div(one, hn::Add(one, hn::MulAdd(scale[k], rest[k], scale[k]))); });
-}
-
-// Channels whose gates are computed before their states: what one vector's state waits for is then long done.
-constexpr std::int64_t kStrip = kSide * 4 * static_cast<std::int64_t>(kMaxLanes);
+// Channels that go through each of the three stages of a step together: a stage's vectors wait for nothing of
+// one another, so that many of them are under way at once.
+constexpr std::int64_t kStrip = 32 * static_cast<std::int64_t>(kMaxLanes);
 
 struct Strip {
-  HWY_ALIGN float logDecay[kStrip];  // times -1
-  HWY_ALIGN float write[kStrip];     // i c
-
-  static void load(const float* from, Side& to) {
-    each([&](int k) { to[k] = hn::Load(FloatTag(), from + k * laneCount()); });
-  }
-  static void keep(const Side& from, float* to) {
-    each([&](int k) { hn::Store(from[k], FloatTag(), to + k * laneCount()); });
-  }
+  HWY_ALIGN float recurrence[kStrip];  // e^-|x| of the gate's sum, then -log a
+  HWY_ALIGN float input[kStrip];       // e^-|x| of the gate's sum, then i c
 };
 
 template <bool kWhole>
-HWY_INLINE void observe(float* tap, std::int64_t at, const Span<kWhole>& span, const Side& values) {
-  if (tap != nullptr) each([&](int k) { span.store(values[k], tap + at, k); });
+HWY_INLINE FloatVec load(const float* from, std::int64_t count) {
+  return kWhole ? loadWide(from) : loadUpTo(from, std::min(count, laneCount()));
 }
 
-// The next row's share of this thread: the processor's own look-ahead ends with the row's page.
-HWY_INLINE void fetchNextRow(const RgLruArgs& args, std::int64_t at) {
-  constexpr std::int64_t kLine = 16;
-  for (std::int64_t i = args.R; i < args.R + kSide * laneCount(); i += kLine) {
-    for (const float* from : {args.recurrencePre, args.inputPre, args.x, static_cast<const float*>(args.out)})
-      hwy::Prefetch(from + at + i);
+template <bool kWhole>
+HWY_INLINE void store(FloatVec value, float* to, std::int64_t count) {
+  if (kWhole) {
+    hn::StoreU(value, FloatTag(), to);
+  } else {
+    storeUpTo(value, to, std::min(count, laneCount()));
   }
 }
 
-// Of row t's channels from r on.
-template <bool kTaps, bool kWhole>
-HWY_INLINE void gates(const RgLruArgs& args, std::int64_t t, std::int64_t r, const Span<kWhole>& span,
-                      float* logDecay, float* write) {
-  const std::int64_t at = t * args.R + r;
-  Side recurrence, input;
-  if (kWhole && t + 1 < args.T) fetchNextRow(args, at);
-  each([&](int k) { recurrence[k] = span.load(args.recurrencePre + at, k); });
-  each([&](int k) { input[k] = span.load(args.inputPre + at, k); });
-  sigmoids(recurrence);
-  sigmoids(input);
-  if constexpr (kTaps) {
-    observe(args.taps.recurrenceGate, at, span, recurrence);
-    observe(args.taps.inputGate, at, span, input);
-  }
-  each([&](int k) { recurrence[k] = hn::Mul(recurrence[k], span.load(args.decayRate + r, k)); });
-  each([&](int k) { input[k] = hn::Mul(input[k], span.load(args.x + at, k)); });
-  Strip::keep(recurrence, logDecay);
-  Strip::keep(input, write);
-}
+constexpr float kLog2E = 1.44269504F;
+constexpr float kRound = 0x1.8p23F;  // Adding it rounds to a whole number and leaves that in the low bits.
 
-template <bool kTaps, bool kWhole>
-HWY_INLINE void states(const RgLruArgs& args, std::int64_t t, std::int64_t r, const Span<kWhole>& span,
-                       const float* logDecay, const float* write) {
+// value 2^n, of the sum of a whole number n and kRound.
+HWY_INLINE FloatVec timesPower(FloatVec value, FloatVec shifted) {
   const FloatTag d;
-  const FloatVec one = hn::Set(d, 1.0F);
-  const std::int64_t at = t * args.R + r;
-  const bool reset = args.startsSequence && t == 0;
-  Side lost, writes, scale, rest, decay;
-  Strip::load(logDecay, lost);
-  Strip::load(write, writes);
-  if constexpr (kTaps) {
-    each([&](int k) { rest[k] = hn::Neg(lost[k]); });
-    observe(args.taps.logDecay, at, span, rest);
-  }
-  // As decayOf() of simd-inl.h.
-  each([&](int k) { lost[k] = hn::Min(hn::Set(d, 87.0F), lost[k]); });
-  exponentials(lost, scale, rest);
-  each([&](int k) { decay[k] = hn::MulAdd(scale[k], rest[k], scale[k]); });
-  if (!reset) {
-    each([&](int k) { lost[k] = hn::NegMulAdd(scale[k], rest[k], hn::Sub(one, scale[k])); });
-    each([&](int k) { lost[k] = hn::Sqrt(hn::Mul(lost[k], hn::Add(one, decay[k]))); });
-    each([&](int k) { writes[k] = hn::Mul(lost[k], writes[k]); });
-  }
-  Side& before = scale;
-  each([&](int k) { before[k] = reset ? hn::Zero(d) : span.load(args.state + r, k); });
-  if constexpr (kTaps) {
-    each([&](int k) { rest[k] = hn::Mul(decay[k], before[k]); });
-    observe(args.taps.decay, at, span, decay);
-    observe(args.taps.write, at, span, writes);
-    observe(args.taps.keep, at, span, rest);
-  }
-  // One explicit multiply-add: left to the compiler, taps would decide whether it fuses, and change bits.
-  each([&](int k) { writes[k] = hn::MulAdd(decay[k], before[k], writes[k]); });
-  each([&](int k) { span.store(writes[k], args.state + r, k); });
-  each([&](int k) { span.store(writes[k], args.out + at, k); });
+  const hn::RebindToSigned<FloatTag> dInt;
+  return hn::BitCast(d, hn::Add(hn::BitCast(dInt, value), hn::ShiftLeft<23>(hn::BitCast(dInt, shifted))));
 }
 
-// One step of `count` <= kStrip channels from r on.
-template <bool kTaps, bool kWhole>
-HWY_INLINE void stepChannels(const RgLruArgs& args, std::int64_t t, std::int64_t r, std::int64_t count) {
-  Strip strip;
-  const std::int64_t side = kSide * laneCount();
-  for (std::int64_t i = 0; i < count; i += side) {
-    gates<kTaps, kWhole>(args, t, r + i, {count - i}, strip.logDecay + i, strip.write + i);
+// e^-|x| = 2^n 2^f, f within half of 0; |x| counts up to 87. Within 4 ulp for |x| <= 20, where the gate is a
+// billionth; 1.2e-6 in the end. (x86's Max returns its second argument where one is NaN: it stays.)
+HWY_INLINE FloatVec expOfNegativeAbs(FloatVec x) {
+  const FloatTag d;
+  x = hn::Max(hn::Set(d, -87.0F), hn::Or(hn::SignBit(d), x));
+  const FloatVec shifted = hn::MulAdd(x, hn::Set(d, kLog2E), hn::Set(d, kRound));
+  const FloatVec f = hn::MulSub(x, hn::Set(d, kLog2E), hn::Sub(shifted, hn::Set(d, kRound)));
+  // The polynomial of least relative error, 2e-9.
+  FloatVec power = hn::MulAdd(f, hn::Set(d, 0x1.41d33p-13F), hn::Set(d, 0x1.5f457p-10F));
+  for (const float c : {0x1.3b2dbcp-7F, 0x1.c6aed4p-5F, 0x1.ebfbdap-3F, 0x1.62e43p-1F, 1.0F}) {
+    power = hn::MulAdd(power, f, hn::Set(d, c));
   }
-  for (std::int64_t i = 0; i < count; i += side) {
-    states<kTaps, kWhole>(args, t, r + i, {count - i}, strip.logDecay + i, strip.write + i);
-  }
+  return timesPower(power, shifted);
 }
+
+// 2^x = scale (1 + rest), rest within 2 ulp of 2^f - 1 for f within half of 0, also where that is tiny; x <=
+// 0 counts down to -126.
+struct Power {
+  FloatVec scale;
+  FloatVec rest;
+};
+
+HWY_INLINE Power powerOf(FloatVec x) {
+  const FloatTag d;
+  x = hn::Max(hn::Set(d, -126.0F), x);
+  const FloatVec shifted = hn::Add(x, hn::Set(d, kRound));
+  const FloatVec f = hn::Sub(x, hn::Sub(shifted, hn::Set(d, kRound)));
+  // Of least error relative to 2^f - 1, 1e-8.
+  FloatVec slope = hn::MulAdd(f, hn::Set(d, 0x1.4308fap-13F), hn::Set(d, 0x1.5f07b8p-10F));
+  for (const float c : {0x1.3b2bap-7F, 0x1.c6af6ep-5F, 0x1.ebfbdep-3F, 0x1.62e43p-1F}) {
+    slope = hn::MulAdd(slope, f, hn::Set(d, c));
+  }
+  return {timesPower(hn::Set(d, 1.0F), shifted), hn::Mul(slope, f)};
+}
+
+// One step of some channels of row t. All of a vector's worth if kWhole, else the last may be fewer.
+template <bool kTaps, bool kWhole>
+struct Step {
+  const RgLruArgs& args;
+  Strip& strip;
+  std::int64_t t;
+  std::int64_t r;      // the first channel
+  std::int64_t count;  // <= kStrip
+  std::int64_t at = t * args.R + r;
+
+  HWY_INLINE void observe(float* tap, std::int64_t i, FloatVec value) const {
+    if (kTaps && tap != nullptr) store<kWhole>(value, tap + at + i, count - i);
+  }
+
+  // The next row's share of this thread: the processor's own look-ahead ends with the row's page.
+  HWY_INLINE void fetchNext(const float* rows, std::int64_t i) const {
+    if (kWhole && t + 1 < args.T) hwy::Prefetch(rows + at + args.R + i);
+  }
+
+  HWY_INLINE void exponentials() const {
+    const auto exponential = [&](const float* rows, float* to, std::int64_t i) {
+      fetchNext(rows, i);
+      hn::Store(expOfNegativeAbs(load<kWhole>(rows + at + i, count - i)), FloatTag(), to + i);
+    };
+    for (std::int64_t i = 0; i < count; i += laneCount()) {
+      exponential(args.recurrencePre, strip.recurrence, i);
+      exponential(args.inputPre, strip.input, i);
+    }
+  }
+
+  // 1 / (1 + e^-x) is e^-|x| / (1 + e^-|x|) where x < 0. The two gates share a division.
+  HWY_INLINE void gates() const {
+    const FloatTag d;
+    const FloatVec one = hn::Set(d, 1.0F);
+    for (std::int64_t i = 0; i < count; i += laneCount()) {
+      fetchNext(args.x, i);
+      const FloatVec expR = hn::Load(d, strip.recurrence + i);
+      const FloatVec expI = hn::Load(d, strip.input + i);
+      const FloatVec belowR = hn::Add(one, expR);
+      const FloatVec belowI = hn::Add(one, expI);
+      const FloatVec quotient = hn::Div(one, hn::Mul(belowR, belowI));
+      const auto gate = [&](const float* rows, FloatVec exp, FloatVec otherBelow) {
+        const FloatVec above = hn::IfNegativeThenElse(load<kWhole>(rows + at + i, count - i), exp, one);
+        return hn::Mul(hn::Mul(above, otherBelow), quotient);
+      };
+      const FloatVec recurrence = gate(args.recurrencePre, expR, belowI);
+      const FloatVec input = gate(args.inputPre, expI, belowR);
+      observe(args.taps.recurrenceGate, i, recurrence);
+      observe(args.taps.inputGate, i, input);
+      const FloatVec rate = load<kWhole>(args.decayRate + r + i, count - i);
+      hn::Store(hn::Mul(recurrence, rate), d, strip.recurrence + i);
+      hn::Store(hn::Mul(input, load<kWhole>(args.x + at + i, count - i)), d, strip.input + i);
+    }
+  }
+
+  // Accurate near a = 1 (trap 7), like decayOf() of simd-inl.h. Test: trap7DecayIsAccurateNearOne.
+  HWY_INLINE void states() const {
+    const FloatTag d;
+    const FloatVec one = hn::Set(d, 1.0F);
+    const bool reset = args.startsSequence && t == 0;
+    for (std::int64_t i = 0; i < count; i += laneCount()) {
+      const FloatVec logDecay = hn::Neg(hn::Load(d, strip.recurrence + i));
+      const Power power = powerOf(hn::Mul(logDecay, hn::Set(d, kLog2E)));
+      const FloatVec decay = hn::MulAdd(power.scale, power.rest, power.scale);
+      FloatVec write = hn::Load(d, strip.input + i);
+      FloatVec before = hn::Zero(d);
+      if (!reset) {
+        const FloatVec lost = hn::NegMulAdd(power.scale, power.rest, hn::Sub(one, power.scale));
+        write = hn::Mul(hn::Sqrt(hn::Mul(lost, hn::Add(one, decay))), write);
+        before = load<kWhole>(args.state + r + i, count - i);
+      }
+      // One explicit multiply-add: left to the compiler, taps would decide whether it fuses, and change bits.
+      const FloatVec h = hn::MulAdd(decay, before, write);
+      observe(args.taps.logDecay, i, logDecay);
+      observe(args.taps.decay, i, decay);
+      observe(args.taps.write, i, write);
+      observe(args.taps.keep, i, hn::Mul(decay, before));
+      store<kWhole>(h, args.state + r + i, count - i);
+      store<kWhole>(h, args.out + at + i, count - i);
+    }
+  }
+
+  HWY_INLINE void run() const {
+    exponentials();
+    gates();
+    states();
+  }
+};
 
 template <bool kTaps>
 void scan(const RgLruArgs& args, std::int64_t begin, std::int64_t end) {
-  const std::int64_t whole = begin + (end - begin) / kStrip * kStrip;
+  Strip strip;
+  const std::int64_t whole = begin + (end - begin) / laneCount() * laneCount();
   for (std::int64_t t = 0; t < args.T; ++t) {
-    for (std::int64_t r = begin; r < whole; r += kStrip) stepChannels<kTaps, true>(args, t, r, kStrip);
-    if (whole < end) stepChannels<kTaps, false>(args, t, whole, end - whole);
+    for (std::int64_t r = begin; r < whole; r += kStrip) {
+      Step<kTaps, true>{args, strip, t, r, std::min(kStrip, whole - r)}.run();
+    }
+    if (whole < end) Step<kTaps, false>{args, strip, t, whole, end - whole}.run();
   }
 }
 
