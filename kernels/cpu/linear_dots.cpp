@@ -1,6 +1,7 @@
 #include "kernels/cpu/linear_dots.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <cstring>
 #include <type_traits>
 #include <vector>
@@ -34,6 +35,17 @@ HWY_INLINE void keepInRegister(FloatVec& value) {
   asm("" : "+x"(value.raw));
 #else
   (void)value;
+#endif
+}
+
+// a b + sum, written over the sum: GCC writes some of them over a factor, and moves others to memory and
+// back.
+HWY_INLINE FloatVec addProduct(FloatVec sum, FloatVec a, FloatVec b) {
+#if HWY_TARGET == HWY_AVX2
+  asm("vfmadd231ps %2, %1, %0" : "+x"(sum.raw) : "x"(a.raw), "x"(b.raw));
+  return sum;
+#else
+  return hn::MulAdd(a, b, sum);
 #endif
 }
 
@@ -74,35 +86,58 @@ HWY_INLINE FloatVec unpack(const hwy::bfloat16_t* from) {
 // Columns whose sums are made together: this part of six tokens' x stays in the first-level cache.
 constexpr std::int64_t kPartCols = 768;
 
-// The part that begins at column `from` ends here. The last is wider where a part would be left over.
-HWY_INLINE std::int64_t partEnd(std::int64_t from, std::int64_t cols) {
-  return cols - from < 2 * kPartCols ? cols : from + kPartCols;
+// Parts are about as wide as one another: else the last may be so wide, or its rows so far apart, that the
+// cache does not hold it.
+template <class Stored>
+std::int64_t partCols(std::int64_t cols) {
+  const std::int64_t parts = (cols + kPartCols - 1) / kPartCols;
+  const std::int64_t step = stepCols<Stored>();
+  return std::max(step, ((cols + parts - 1) / std::max<std::int64_t>(parts, 1) + step - 1) / step * step);
 }
 
-// x as its products with `Stored` weights read it: part after part, of each the rows of all tokens one after
-// the other, with zeros behind the last column up to a whole step.
+// As many tokens as AVX2's 16 registers hold sums of beside weights, x and a mask.
+constexpr std::int64_t kTileTokens = 6;
+
+struct Tiles {
+  std::int64_t T;
+  std::int64_t count = (T + kTileTokens - 1) / kTileTokens;
+  std::int64_t begin(std::int64_t tile) const { return tile * T / count; }
+};
+
+// x as its products with `Stored` weights read it: part after part of the columns, of each tile after tile of
+// tokens, of each step after step what all its tokens multiply, with zeros behind the last column.
 struct Arranged {
   const float* x;
   std::int64_t T;
   std::int64_t cols;  // with the zeros
 
-  // Row t of the part from..to-1.
-  HWY_INLINE const float* row(std::int64_t t, std::int64_t from, std::int64_t to) const {
+  HWY_INLINE const float* tile(std::int64_t t, std::int64_t from, std::int64_t to) const {
     return x + from * T + t * (to - from);
   }
 };
 
 template <class Stored>
-HWY_INLINE void arrangeRow(const float* from, std::int64_t count, std::int64_t whole, float* to) {
-  std::fill(std::copy_n(from, count, to), to + whole, 0.0F);
+HWY_INLINE void arrangeStep(const float* from, float* to) {
   if constexpr (kVecs<Stored> == 2) {
-    for (std::int64_t c = 0; c < whole; c += stepCols<Stored>()) {
-      FloatVec even, odd;
-      hn::LoadInterleaved2(FloatTag(), to + c, even, odd);
-      hn::StoreU(even, FloatTag(), to + c);
-      hn::StoreU(odd, FloatTag(), to + c + laneCount());
-    }
+    FloatVec even, odd;
+    hn::LoadInterleaved2(FloatTag(), from, even, odd);
+    hn::StoreU(even, FloatTag(), to);
+    hn::StoreU(odd, FloatTag(), to + laneCount());
+  } else {
+    hn::StoreU(loadWide(from), FloatTag(), to);
   }
+}
+
+// `count` columns of one token, whose steps lie `apart`.
+template <class Stored>
+HWY_INLINE void arrangeRow(const float* from, std::int64_t count, float* to, std::int64_t apart) {
+  const std::int64_t step = stepCols<Stored>();
+  std::int64_t c = 0;
+  for (; c + step <= count; c += step, to += apart) arrangeStep<Stored>(from + c, to);
+  if (c == count) return;
+  HWY_ALIGN float padded[2 * kMaxLanes] = {};
+  std::copy_n(from + c, count - c, padded);
+  arrangeStep<Stored>(padded, to);
 }
 
 template <class Stored>
@@ -111,17 +146,24 @@ Arranged arrangeFor(const LinearArgs& args, std::vector<float>& room) {
   const std::int64_t step = stepCols<Stored>();
   const std::int64_t whole = (cols + step - 1) / step * step;
   if (args.T == 1 && kVecs<Stored> == 1 && whole == cols) return {args.x, 1, cols};
-  room.resize(static_cast<std::size_t>(args.T * whole));
-  const Arranged in{room.data(), args.T, whole};
-  for (std::int64_t from = 0, to = 0; from < cols; from = to) {
-    to = partEnd(from, cols);
-    const std::int64_t padded = to == cols ? whole : to;
-    for (std::int64_t t = 0; t < args.T; ++t) {
-      float* row = room.data() + (in.row(t, from, padded) - in.x);
-      arrangeRow<Stored>(args.x + t * cols + from, to - from, padded - from, row);
+  constexpr std::int64_t kLine = 16;  // no vector of x lies in two lines of the cache
+  room.resize(static_cast<std::size_t>(args.T * whole + kLine));
+  float* base = room.data();
+  while (reinterpret_cast<std::uintptr_t>(base) % (kLine * sizeof(float)) != 0) ++base;
+  const Tiles tiles{args.T};
+  const std::int64_t width = args.T == 1 ? whole : partCols<Stored>(cols);
+  for (std::int64_t from = 0; from < cols; from += width) {
+    const std::int64_t count = std::min(width, cols - from);
+    const std::int64_t padded = std::min(width, whole - from);
+    for (std::int64_t tile = 0; tile < tiles.count; ++tile) {
+      const std::int64_t begin = tiles.begin(tile);
+      const std::int64_t tokens = tiles.begin(tile + 1) - begin;
+      float* to = base + from * args.T + begin * padded;
+      for (std::int64_t t = 0; t < tokens; ++t)
+        arrangeRow<Stored>(args.x + (begin + t) * cols + from, count, to + t * step, tokens * step);
     }
   }
-  return in;
+  return {base, args.T, whole};
 }
 
 // Dot products of kTokens rows of x with kRows rows of w: kTokens * kRows independent sums, which hide the
@@ -145,43 +187,47 @@ struct Dots {
       hn::StoreU(sums[i / kTokens][i % kTokens], FloatTag(), to + i * laneCount());
   }
   template <int kVec>
-  HWY_INLINE void addVec(const float* in, std::int64_t width, const Stored* w, std::int64_t stride) {
+  HWY_INLINE void addVec(const float* in, const Stored* w, std::int64_t stride) {
     FloatVec weights[kRows];
     for (int r = 0; r < kRows; ++r) weights[r] = unpack<kVec>(w + r * stride);
     for (int t = 0; t < kTokens; ++t) {
-      FloatVec x = loadWide(in + t * width + kVec * laneCount());
-      keepInRegister(x);
-      for (int r = 0; r < kRows; ++r) sums[r][t] = hn::MulAdd(weights[r], x, sums[r][t]);
+      FloatVec x = loadWide(in + (t * kVecs<Stored> + kVec) * laneCount());
+      for (int r = 0; r < kRows; ++r) sums[r][t] = addProduct(sums[r][t], weights[r], x);
     }
   }
-  HWY_INLINE void addStep(const float* in, std::int64_t width, const Stored* w, std::int64_t stride) {
-    addVec<0>(in, width, w, stride);
+  HWY_INLINE void addStep(const float* in, const Stored* w, std::int64_t stride) {
+    addVec<0>(in, w, stride);
     if constexpr (kVecs<Stored> == 2) {
       // Hides that these are the same pairs: GCC would keep them in registers, of which none is left.
       asm("" : "+r"(w));
-      addVec<1>(in, width, w, stride);
+      addVec<1>(in, w, stride);
     }
   }
-  // `n` columns, whole steps, of rows of x that are `width` apart, and rows of w that are `stride` apart.
-  // Weights `ahead` bytes behind those read are fetched for later; 0: none.
-  HWY_INLINE void add(const float* in, std::int64_t width, const Stored* w, std::int64_t stride,
-                      std::int64_t n, std::int64_t ahead) {
-    for (std::int64_t c = 0; c < n; c += stepCols<Stored>()) {
-      if (ahead != 0) {
-        for (int r = 0; r < kRows; ++r)
-          __builtin_prefetch(reinterpret_cast<const char*>(w + r * stride + c) + ahead, 0, 2);
+  // `n` columns, whole steps, of rows of w that are `stride` apart. Meanwhile as many columns of `fetched`
+  // rows from `fetch` on are brought into the cache.
+  HWY_INLINE void add(const float* in, const Stored* w, std::int64_t stride, std::int64_t n,
+                      const Stored* fetch, int fetched) {
+    const std::int64_t line = std::max<std::int64_t>(64 / sizeof(Stored), stepCols<Stored>());
+    std::int64_t c = 0;
+    for (; c + line <= n; c += line) {
+      for (int r = 0; r < fetched; ++r) __builtin_prefetch(fetch + r * stride + c, 0, 2);
+      for (std::int64_t i = 0; i < line; i += stepCols<Stored>()) {
+        addStep(in, w + c + i, stride);
+        in += kTokens * stepCols<Stored>();
       }
-      addStep(in + c, width, w + c, stride);
+    }
+    for (; c < n; c += stepCols<Stored>()) {
+      addStep(in, w + c, stride);
+      in += kTokens * stepCols<Stored>();
     }
   }
   // `n` columns that fill no step; x has zeros behind them.
-  HWY_INLINE void addTail(const float* in, std::int64_t width, const Stored* w, std::int64_t stride,
-                          std::int64_t n) {
+  HWY_INLINE void addTail(const float* in, const Stored* w, std::int64_t stride, std::int64_t n) {
     if (n == 0) return;
     HWY_ALIGN Stored padded[kRows * 2 * kMaxLanes] = {};
     for (int r = 0; r < kRows; ++r)
       std::memcpy(padded + r * 2 * kMaxLanes, w + r * stride, static_cast<std::size_t>(n) * sizeof(Stored));
-    addStep(in, width, padded, 2 * kMaxLanes);
+    addStep(in, padded, 2 * kMaxLanes);
   }
   HWY_INLINE void finish(const LinearArgs& args, std::int64_t t, std::int64_t row) const {
     for (int i = 0; i < kTokens; ++i) {
@@ -200,8 +246,8 @@ HWY_INLINE void rowsOfOneToken(const LinearArgs& args, const Arranged& in, std::
   Dots<1, kRows, Stored> dots;
   dots.clear();
   // The next rows lie behind these.
-  dots.add(in.x, 0, w, cols, cols - tail, kRows * cols * static_cast<std::int64_t>(sizeof(Stored)));
-  dots.addTail(in.x + cols - tail, 0, w + cols - tail, cols, tail);
+  dots.add(in.x, w, cols, cols - tail, w + kRows * cols, kRows);
+  dots.addTail(in.x + cols - tail, w + cols - tail, cols, tail);
   dots.finish(args, 0, row);
 }
 
@@ -216,80 +262,81 @@ void oneToken(const LinearArgs& args, const Arranged& in, std::int64_t begin, st
 // part to the next.
 constexpr std::int64_t kPartRows = 24;
 
+struct TokenTile {
+  std::int64_t t;  // the first token
+  const float* x;
+  std::int64_t fetchFrom;
+};
+
 // One part of w and all tokens.
 template <class Stored>
 struct DotPart {
   const LinearArgs& args;
   const Arranged& in;
-  std::int64_t row, rows;                 // of w
-  std::int64_t from, to;                  // columns
-  float* waiting;                         // (kPartRows, T) vectors
-  std::int64_t tiles = (args.T + 5) / 6;  // of tokens
+  std::int64_t row, rows;  // of w
+  std::int64_t from, to;   // columns
+  float* waiting;          // (kPartRows, T) vectors
+  Tiles tiles{args.T};
 
-  // The next part of the weights lies behind this one in the same rows. Each tile of tokens fetches a share
-  // of it, so that memory is kept busy evenly.
-  std::int64_t ahead(std::int64_t tile, std::int64_t step) const {
-    const std::int64_t cols = args.weight.cols;
-    const std::int64_t next = to < cols ? to - from : kPartRows * cols - from;
-    return step % tiles == tile ? next * static_cast<std::int64_t>(sizeof(Stored)) : 0;
-  }
+  std::int64_t end = to == args.weight.cols ? in.cols : to;  // of x
+  std::int64_t tail = to == args.weight.cols ? to % stepCols<Stored>() : 0;
 
+  // The next part of the weights lies behind this one in the same rows.
   template <int kTokens, int kRows>
-  HWY_INLINE float* tile(std::int64_t t, std::int64_t r, std::int64_t ahead, float* sums) const {
+  HWY_INLINE float* tile(const TokenTile& tile, std::int64_t r, int fetched, float* sums) const {
     const std::int64_t cols = args.weight.cols;
-    const std::int64_t end = to == cols ? in.cols : to;  // of x
-    const std::int64_t tail = to == cols ? cols % stepCols<Stored>() : 0;
     const std::int64_t n = to - from - tail;
-    const float* x = in.row(t, from, end);
     const Stored* w = static_cast<const Stored*>(args.weight.data) + (row + r) * cols + from;
+    const Stored* next = w + (to < cols ? to - from : kPartRows * cols - from) + tile.fetchFrom * cols;
     Dots<kTokens, kRows, Stored> dots;
     if (from == 0) {
       dots.clear();
     } else {
       dots.load(sums);
     }
-    dots.add(x, end - from, w, cols, n, ahead);
-    dots.addTail(x + n, end - from, w + n, cols, tail);
+    dots.add(tile.x, w, cols, n, next, fetched);
+    dots.addTail(tile.x + kTokens * n, w + n, cols, tail);
     if (to == cols) {
-      dots.finish(args, t, row + r);
+      dots.finish(args, tile.t, row + r);
     } else {
       dots.store(sums);
     }
     return sums + kTokens * kRows * laneCount();
   }
 
+  // Each tile of tokens fetches some of the next part's rows, so that memory is kept busy evenly.
   template <int kTokens, int kRows>
-  HWY_INLINE float* tokens(std::int64_t tileIdx, std::int64_t t, float* sums) const {
+  HWY_INLINE float* allRows(TokenTile tileOf, std::int64_t tileIdx, float* sums) const {
+    tileOf.fetchFrom = kRows * tileIdx / tiles.count;
+    const int fetched = static_cast<int>(kRows * (tileIdx + 1) / tiles.count - tileOf.fetchFrom);
     std::int64_t r = 0;
-    for (; r + kRows <= rows; r += kRows) sums = tile<kTokens, kRows>(t, r, ahead(tileIdx, r / kRows), sums);
-    for (; r < rows; ++r) sums = tile<kTokens, 1>(t, r, 0, sums);
+    for (; r + kRows <= rows; r += kRows) sums = tile<kTokens, kRows>(tileOf, r, fetched, sums);
+    for (; r < rows; ++r) sums = tile<kTokens, 1>(tileOf, r, 0, sums);
     return sums;
   }
 
-  // As many sums as AVX2's 16 registers hold beside weights, x and a mask.
-  HWY_INLINE float* someTokens(std::int64_t n, std::int64_t tileIdx, std::int64_t t, float* sums) const {
-    switch (n) {
+  HWY_INLINE float* oneTile(std::int64_t tileIdx, float* sums) const {
+    const std::int64_t t = tiles.begin(tileIdx);
+    const TokenTile tile{t, in.tile(t, from, end), 0};
+    switch (tiles.begin(tileIdx + 1) - t) {
       case 1:
-        return tokens<1, 8>(tileIdx, t, sums);
+        return allRows<1, 8>(tile, tileIdx, sums);
       case 2:
-        return tokens<2, 4>(tileIdx, t, sums);
+        return allRows<2, 4>(tile, tileIdx, sums);
       case 3:
-        return tokens<3, 3>(tileIdx, t, sums);
+        return allRows<3, 3>(tile, tileIdx, sums);
       case 4:
-        return tokens<4, 2>(tileIdx, t, sums);
+        return allRows<4, 2>(tile, tileIdx, sums);
       case 5:
-        return tokens<5, 2>(tileIdx, t, sums);
+        return allRows<5, 2>(tile, tileIdx, sums);
       default:
-        return tokens<6, 2>(tileIdx, t, sums);
+        return allRows<6, 2>(tile, tileIdx, sums);
     }
   }
 
   void all() const {
     float* sums = waiting;
-    for (std::int64_t tileIdx = 0; tileIdx < tiles; ++tileIdx) {
-      const std::int64_t t = tileIdx * args.T / tiles;
-      sums = someTokens((tileIdx + 1) * args.T / tiles - t, tileIdx, t, sums);
-    }
+    for (std::int64_t tileIdx = 0; tileIdx < tiles.count; ++tileIdx) sums = oneTile(tileIdx, sums);
   }
 };
 
@@ -298,10 +345,11 @@ void manyTokens(const LinearArgs& args, const Arranged& in, std::int64_t begin, 
   thread_local std::vector<float> waiting;
   waiting.resize(static_cast<std::size_t>(kPartRows * args.T * laneCount()));
   const std::int64_t cols = args.weight.cols;
+  const std::int64_t width = partCols<Stored>(cols);
   for (std::int64_t row = begin; row < end; row += kPartRows) {
     std::int64_t from = 0;
     do {
-      const std::int64_t to = partEnd(from, cols);
+      const std::int64_t to = std::min(cols, from + width);
       DotPart<Stored>{args, in, row, std::min(kPartRows, end - row), from, to, waiting.data()}.all();
       from = to;
     } while (from < cols);

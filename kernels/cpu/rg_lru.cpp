@@ -115,23 +115,19 @@ struct Step {
     }
   }
 
-  // 1 / (1 + e^-x) is e^-|x| / (1 + e^-|x|) where x < 0. The two gates share a division.
+  // 1 / (1 + e^-x) is e^-|x| / (1 + e^-|x|) where x < 0.
   HWY_INLINE void gates() const {
     const FloatTag d;
     const FloatVec one = hn::Set(d, 1.0F);
+    const auto gate = [&](const float* rows, const float* exponentials, std::int64_t i) {
+      const FloatVec exp = hn::Load(d, exponentials + i);
+      const FloatVec above = hn::IfNegativeThenElse(load<kWhole>(rows + at + i, count - i), exp, one);
+      return hn::Div(above, hn::Add(one, exp));
+    };
     for (std::int64_t i = 0; i < count; i += laneCount()) {
       fetchNext(args.x, i);
-      const FloatVec expR = hn::Load(d, strip.recurrence + i);
-      const FloatVec expI = hn::Load(d, strip.input + i);
-      const FloatVec belowR = hn::Add(one, expR);
-      const FloatVec belowI = hn::Add(one, expI);
-      const FloatVec quotient = hn::Div(one, hn::Mul(belowR, belowI));
-      const auto gate = [&](const float* rows, FloatVec exp, FloatVec otherBelow) {
-        const FloatVec above = hn::IfNegativeThenElse(load<kWhole>(rows + at + i, count - i), exp, one);
-        return hn::Mul(hn::Mul(above, otherBelow), quotient);
-      };
-      const FloatVec recurrence = gate(args.recurrencePre, expR, belowI);
-      const FloatVec input = gate(args.inputPre, expI, belowR);
+      const FloatVec recurrence = gate(args.recurrencePre, strip.recurrence, i);
+      const FloatVec input = gate(args.inputPre, strip.input, i);
       observe(args.taps.recurrenceGate, i, recurrence);
       observe(args.taps.inputGate, i, input);
       const FloatVec rate = load<kWhole>(args.decayRate + r + i, count - i);
