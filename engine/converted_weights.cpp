@@ -51,8 +51,16 @@ Plan planOf(Weights& weights, DType to) {
   return plan;
 }
 
-void fill(const Plan& plan, const Conversion& conversion, std::byte* memory, kernels::ThreadPool& pool) {
-  for (std::size_t i = 0; i < plan.matrices.size(); ++i) {
+// Where a matrix was read its file's pages are not needed any more.
+void letGo(const Checkpoint& checkpoint, const MatrixView& matrix) {
+  checkpoint.dropPages(matrix.data, static_cast<std::uint64_t>(kernels::matrixBytes(matrix)));
+}
+
+// Backwards: the last, the head, is by far the largest, and there is most room for its pages in the
+// beginning.
+void fill(const Plan& plan, const Conversion& conversion, const Checkpoint& checkpoint, std::byte* memory,
+          kernels::ThreadPool& pool) {
+  for (std::size_t i = plan.matrices.size(); i-- > 0;) {
     if (conversion.stop.stop_requested()) throw Error(ErrorCode::cancelled, "loading was cancelled");
     const MatrixView& from = *plan.matrices[i];
     std::byte* out = memory + plan.offsets[i];
@@ -63,8 +71,10 @@ void fill(const Plan& plan, const Conversion& conversion, std::byte* memory, ker
     } else {
       roundTo(from, conversion.to, out, pool);
     }
+    letGo(checkpoint, from);
     if (conversion.progress) {
-      conversion.progress(static_cast<double>(i + 1) / static_cast<double>(plan.matrices.size()));
+      const auto total = static_cast<double>(plan.matrices.size());
+      conversion.progress((total - static_cast<double>(i)) / total);
     }
   }
 }
@@ -84,10 +94,11 @@ std::shared_ptr<const Weights> convertWeights(std::shared_ptr<const Weights> wei
       kernels::isPacked(conversion.to) && !conversion.cacheFolder.empty() && memory.size() >= kWorthKeeping;
   const WeightCache cache(conversion.cacheFolder, *weights->checkpoint, conversion.to);
   if (!kept || !cache.read(memory, pool, conversion.stop)) {
-    fill(plan, conversion, memory.data(), pool);
+    fill(plan, conversion, *weights->checkpoint, memory.data(), pool);
     if (kept) cache.write(memory, pool, conversion.stop);
   }
   for (std::size_t i = 0; i < plan.matrices.size(); ++i) {
+    letGo(*weights->checkpoint, *plan.matrices[i]);  // the fingerprint has fetched some
     plan.matrices[i]->data = memory.data() + plan.offsets[i];
     plan.matrices[i]->dtype = conversion.to;
   }

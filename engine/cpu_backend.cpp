@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "kernels/packed_matrix.h"
+
 namespace eyrie::engine {
 namespace {
 
@@ -86,9 +88,10 @@ std::int64_t CpuBackend::visibleSpan(std::int64_t layerIdx) const {
 void CpuBackend::reserve(const ChunkPlan& plan) {
   Scratch& s = scratch_;
   const std::int64_t temporal = std::max(config_.R, config_.H * config_.Dh);
-  for (auto* buffer : {&s.hidden, &s.normed, &s.out}) atLeast(*buffer, T_ * config_.D);
-  for (auto* buffer : {&s.a, &s.b}) atLeast(*buffer, T_ * std::max(temporal, config_.E));
-  for (auto* buffer : {&s.c, &s.d}) atLeast(*buffer, T_ * temporal);
+  for (auto* buffer : {&s.hidden, &s.normed}) atLeast(*buffer, T_ * config_.D);
+  for (auto* buffer : {&s.a, &s.b}) atLeast(*buffer, T_ * std::max(2 * temporal, config_.E));
+  s.c = s.a.data() + T_ * temporal;
+  s.d = s.b.data() + T_ * temporal;
   atLeast(s.logits, plan.headRows * config_.V);
   if (plan.observe == Observe::nothing) return;
   for (std::int64_t layerIdx = 0; layerIdx < config_.L; ++layerIdx) {
@@ -116,6 +119,18 @@ void CpuBackend::begin(std::span<const ChunkPart> parts, const ChunkPlan& plan) 
     float* rows = scratch_.hidden.data() + parts_[i].firstRow * config_.D;
     ops_.embed({weights_->embedding, parts[i].tokens.data(), scale, parts_[i].T, rows}, alone_);
   }
+  forgetRows();
+}
+
+// With each row that is read for the first time the system maps its surroundings in the file too: in time the
+// whole table.
+void CpuBackend::forgetRows() {
+  constexpr std::int64_t kRows = 256;
+  const kernels::MatrixView& table = weights_->embedding;
+  rowsRead_ += T_;
+  if (rowsRead_ < kRows || table.data == mover_.head().data) return;
+  weights_->checkpoint->dropPages(table.data, static_cast<std::uint64_t>(kernels::matrixBytes(table)));
+  rowsRead_ = 0;
 }
 
 void CpuBackend::norm(const std::vector<float>& weight) {
@@ -133,8 +148,8 @@ void CpuBackend::linear(const float* x, const kernels::MatrixView& weight, const
 void CpuBackend::addToHidden() {
   const std::int64_t n = T_ * config_.D;
   float* hidden = scratch_.hidden.data();
-  const float* out = scratch_.out.data();
-  for (std::int64_t i = 0; i < n; ++i) hidden[i] += out[i];
+  const float* added = scratch_.normed.data();
+  for (std::int64_t i = 0; i < n; ++i) hidden[i] += added[i];
 }
 
 void CpuBackend::gates(const RecurrentWeights& w, const float* c, float* inputPre, float* recurrencePre) {
@@ -164,15 +179,15 @@ kernels::RgLruTaps CpuBackend::tapBuffers(Observe observe, std::int64_t firstRow
 void CpuBackend::scan(const RecurrentWeights& w, const Part& part, int layerIdx, Observe observe) {
   const std::int64_t first = part.firstRow * config_.R;
   kernels::RgLruArgs args;
-  args.x = scratch_.c.data() + first;
-  args.inputPre = scratch_.d.data() + first;
+  args.x = scratch_.c + first;
+  args.inputPre = scratch_.d + first;
   args.recurrencePre = scratch_.b.data() + first;
   args.decayRate = w.decayRate.data();
   args.state = part.state->layer(layerIdx).h.data();
   args.startsSequence = part.position == 0;
   args.T = part.T;
   args.R = config_.R;
-  args.out = scratch_.c.data() + first;
+  args.out = scratch_.c + first;
   args.taps = tapBuffers(observe, part.firstRow);
   const LayerEdits* edits = part.layerEdits(layerIdx);
   kernels::RgLruOverrides overrides;
@@ -190,8 +205,8 @@ void CpuBackend::complexScan(const RecurrentWeights& w, const Part& part, int la
   const std::int64_t gate = part.firstRow * config_.channels();
   const kernels::RgLruTaps taps = tapBuffers(observe, part.firstRow);
   kernels::ComplexRgLruArgs args;
-  args.x = scratch_.c.data() + first;
-  args.inputPre = scratch_.d.data() + gate;
+  args.x = scratch_.c + first;
+  args.inputPre = scratch_.d + gate;
   args.recurrencePre = scratch_.b.data() + gate;
   args.decayRate = w.decayRate.data();
   args.angleRate = w.angleRate.data();
@@ -199,7 +214,7 @@ void CpuBackend::complexScan(const RecurrentWeights& w, const Part& part, int la
   args.startsSequence = part.position == 0;
   args.T = part.T;
   args.C = config_.channels();
-  args.out = scratch_.c.data() + first;
+  args.out = scratch_.c + first;
   args.taps = {taps.recurrenceGate, taps.inputGate, taps.logDecay, taps.decay, nullptr,
                taps.write,          taps.keep};
   if (observe == Observe::full) args.taps.angle = scratch_.taps[6].data() + gate;
@@ -218,11 +233,11 @@ RecurrentView CpuBackend::recurrentBlock(int layerIdx, Observe observe) {
   for (const Part& part : parts_) {
     const std::int64_t first = part.firstRow * config_.R;
     ops_.conv1d({s.b.data() + first, part.state->layer(layerIdx).tail.data(), w.convWeight.data(),
-                 w.convBias.data(), part.T, config_.R, config_.K, s.c.data() + first},
+                 w.convBias.data(), part.T, config_.R, config_.K, s.c + first},
                 poolFor(8.0 * static_cast<double>(part.T * config_.R)));
   }
-  edit(layerIdx, &LayerEdits::conv, s.c.data(), config_.R);
-  gates(w, s.c.data(), s.d.data(), s.b.data());
+  edit(layerIdx, &LayerEdits::conv, s.c, config_.R);
+  gates(w, s.c, s.d, s.b.data());
   const bool complex = config_.rgLru == RgLru::complex;
   for (const Part& part : parts_) {
     if (complex) {
@@ -232,14 +247,14 @@ RecurrentView CpuBackend::recurrentBlock(int layerIdx, Observe observe) {
     }
   }
   // Not in place: c stays the state that `observe` shows.
-  ops_.gatedActivation({s.a.data(), s.c.data(), T_ * config_.R, config_.activation, s.b.data()},
+  ops_.gatedActivation({s.a.data(), s.c, T_ * config_.R, config_.activation, s.b.data()},
                        poolFor(16.0 * channels));
-  linear(s.b.data(), w.linearOut, w.linearOutBias, s.out.data());
-  edit(layerIdx, &LayerEdits::temporal, s.out.data(), config_.D);
+  linear(s.b.data(), w.linearOut, w.linearOutBias, s.normed.data());
+  edit(layerIdx, &LayerEdits::temporal, s.normed.data(), config_.D);
   addToHidden();
   if (observe == Observe::nothing) return {};
   RecurrentView view{s.taps[0].data(), s.taps[1].data(), s.taps[2].data(), nullptr,
-                     nullptr,          s.taps[3].data(), s.taps[4].data(), s.c.data()};
+                     nullptr,          s.taps[3].data(), s.taps[4].data(), s.c};
   if (observe == Observe::full) {
     view.decay = s.taps[5].data();
     if (complex) view.angle = s.taps[6].data();
@@ -258,7 +273,7 @@ void CpuBackend::attendPart(const Part& part, int layerIdx, const AttentionView&
   const std::int64_t T = part.T;
   float* q = scratch_.a.data() + part.firstRow * config_.H * config_.Dh;
   float* k = scratch_.b.data() + part.firstRow * config_.kvHeads * config_.Dh;
-  const float* v = scratch_.c.data() + part.firstRow * config_.kvHeads * config_.Dh;
+  const float* v = scratch_.c + part.firstRow * config_.kvHeads * config_.Dh;
   ops_.rope({q, part.position, config_.ropeTheta, T, config_.H, config_.Dh, config_.rotary}, pool);
   ops_.rope({k, part.position, config_.ropeTheta, T, config_.kvHeads, config_.Dh, config_.rotary}, pool);
   kernels::AttentionArgs args;
@@ -272,7 +287,7 @@ void CpuBackend::attendPart(const Part& part, int layerIdx, const AttentionView&
   args.H = config_.H;
   args.kvHeads = config_.kvHeads;
   args.Dh = config_.Dh;
-  args.out = scratch_.d.data() + part.firstRow * config_.H * config_.Dh;
+  args.out = scratch_.d + part.firstRow * config_.H * config_.Dh;
   if (view.weights != nullptr) {
     args.weights = scratch_.weights.data() + part.firstRow * config_.H * view.span;
     args.span = view.span;
@@ -308,11 +323,11 @@ AttentionView CpuBackend::attentionBlock(int layerIdx, Observe observe) {
   static const std::vector<float> noBias;
   linear(s.normed.data(), w.q, noBias, s.a.data());
   linear(s.normed.data(), w.k, noBias, s.b.data());
-  linear(s.normed.data(), w.v, noBias, s.c.data());
+  linear(s.normed.data(), w.v, noBias, s.c);
   attend(layerIdx, view);
-  edit(layerIdx, &LayerEdits::heads, s.d.data(), config_.H * config_.Dh);
-  linear(s.d.data(), w.o, w.oBias, s.out.data());
-  edit(layerIdx, &LayerEdits::temporal, s.out.data(), config_.D);
+  edit(layerIdx, &LayerEdits::heads, s.d, config_.H * config_.Dh);
+  linear(s.d, w.o, w.oBias, s.normed.data());
+  edit(layerIdx, &LayerEdits::temporal, s.normed.data(), config_.D);
   addToHidden();
   return view;
 }
@@ -326,8 +341,8 @@ void CpuBackend::mlpBlock(int layerIdx) {
   linear(s.normed.data(), w.up, w.upBias, s.b.data());
   ops_.gatedActivation({s.a.data(), s.b.data(), T_ * config_.E, config_.activation, s.b.data()},
                        poolFor(16.0 * static_cast<double>(T_ * config_.E)));
-  linear(s.b.data(), w.down, w.downBias, s.out.data());
-  edit(layerIdx, &LayerEdits::mlp, s.out.data(), config_.D);
+  linear(s.b.data(), w.down, w.downBias, s.normed.data());
+  edit(layerIdx, &LayerEdits::mlp, s.normed.data(), config_.D);
   addToHidden();
 }
 

@@ -78,16 +78,17 @@ class CpuBackend final : public Backend {
   // Scratch for one chunk, grown on demand, never shrunk.
   struct Scratch {
     std::vector<float> hidden;   // (T, D)
-    std::vector<float> normed;   // (T, D)
-    std::vector<float> out;      // (T, D)
-    std::vector<float> a, b;     // (T, widest block)
-    std::vector<float> c, d;     // (T, widest temporal block)
+    std::vector<float> normed;   // (T, D): a block's input, then what it adds to hidden
+    std::vector<float> a, b;     // (T, widest MLP), or two of (T, widest temporal block)
+    float* c = nullptr;          // the second of a's
+    float* d = nullptr;          // the second of b's
     std::vector<float> logits;   // (rows, V)
     std::vector<float> taps[7];  // (T, R); the last for a complex recurrence only
     std::vector<float> weights;  // (T, H, span)
   };
 
   void reserve(const ChunkPlan& plan);
+  void forgetRows();
   std::int64_t visibleSpan(std::int64_t layerIdx) const;
   kernels::ThreadPool& poolFor(double flops);
   // Then each one's rows are to have the bits that they have alone (LinearArgs::alone).
@@ -112,8 +113,9 @@ class CpuBackend final : public Backend {
   kernels::ThreadPool pool_;
   kernels::ThreadPool alone_{1};  // for work too small to be worth waking anybody
   Scratch scratch_;
-  std::vector<Part> parts_;  // of the current chunk
-  std::int64_t T_ = 0;       // its rows
+  std::vector<Part> parts_;    // of the current chunk
+  std::int64_t T_ = 0;         // its rows
+  std::int64_t rowsRead_ = 0;  // of the embedding, since its pages were dropped
 };
 
 }  // namespace eyrie::engine

@@ -275,7 +275,7 @@ BenchResult BenchRuns::scan(std::int64_t tokens) {
 
 double BenchRuns::timeScanInCache(std::int64_t tokens) {
   constexpr std::int64_t kTokens = 8;
-  constexpr std::int64_t kChannels = 128;
+  constexpr std::int64_t kChannels = 256;
   const std::int64_t threads = pool_.size();
   const std::int64_t calls = tokens * config_.R / (kTokens * kChannels * threads);
   const std::vector<float> x = noise(kTokens * kChannels, 1.0F);
@@ -299,6 +299,27 @@ double BenchRuns::timeScanInCache(std::int64_t tokens) {
   for (int i = 0; i < repeats_; ++i) {
     checkStop();
     seconds.push_back(secondsOf([&] { pool_.parallelFor(threads, 1, work); }));
+  }
+  return spreadOf(seconds).median;
+}
+
+double BenchRuns::timeSumInPlace(std::int64_t tokens) {
+  const std::int64_t R = config_.R;
+  std::vector<float> x(static_cast<std::size_t>(tokens * R), 1.0F);
+  const std::vector<float> y = x;
+  const std::vector<float> z = x;
+  const auto work = [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      for (std::int64_t i = t * R + begin; i < t * R + end; ++i) {
+        const auto at = static_cast<std::size_t>(i);
+        x[at] += y[at] + z[at];
+      }
+    }
+  };
+  std::vector<double> seconds;
+  for (int i = 0; i < repeats_; ++i) {
+    checkStop();
+    seconds.push_back(secondsOf([&] { pool_.parallelFor(R, (R + pool_.size() - 1) / pool_.size(), work); }));
   }
   return spreadOf(seconds).median;
 }

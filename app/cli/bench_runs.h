@@ -64,6 +64,8 @@ class BenchRuns {
   // Seconds of the same steps (of the real RG-LRU) on data that stay in each core's first-level cache: their
   // arithmetic alone.
   double timeScanInCache(std::int64_t tokens);
+  // Seconds in which two arrays of that size are added to a third, row by row: the traffic of the scan alone.
+  double timeSumInPlace(std::int64_t tokens);
   // A copy of the state at position `context`.
   BenchResult snapshot(std::int64_t context);
   // Back to the middle of a conversation of `tokens`, read in part and written in part: to a key-frame, and
