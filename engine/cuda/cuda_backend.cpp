@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <bit>
 
 #include "engine/cuda/make_cuda_backend.h"
 #include "engine/error.h"
@@ -24,6 +25,11 @@ std::size_t count(std::int64_t n) {
 
 std::size_t floatBytes(std::int64_t n) {
   return count(n) * sizeof(float);
+}
+
+// What grows by one with every token gets room for twice as much, not a place of its own each time.
+std::int64_t roomFor(std::int64_t n) {
+  return static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(n)));
 }
 
 // Floats of scratch that a row of a chunk takes.
@@ -81,11 +87,15 @@ std::string CudaBackend::name() const {
 }
 
 std::unique_ptr<BackendState> CudaBackend::newState() const {
-  return guarded([&] { return std::make_unique<CudaState>(config_, stream_); });
+  return guarded([&] {
+    cuda::useDevice(device_.index);  // a thread begins with the first one
+    return std::make_unique<CudaState>(config_, stream_);
+  });
 }
 
 std::unique_ptr<BackendState> CudaBackend::restoreState(const HostState& state) const {
   return guarded([&] {
+    cuda::useDevice(device_.index);
     auto restored = std::make_unique<CudaState>(config_, stream_);
     restored->restore(state);
     return restored;
@@ -140,7 +150,7 @@ void CudaBackend::reserve(const ChunkPlan& plan) {
     workspace = std::max({workspace, split * std::int64_t{sizeof(float)},
                           cuda::tensorAttentionWorkspace(positions, c.kvHeads, c.Dh)});
     if (plan.observe != Observe::nothing) {
-      want(s.weights, T_ * c.H * visibleSpan(layerIdx));
+      want(s.weights, T_ * c.H * roomFor(visibleSpan(layerIdx)));
       want(s.statistics, 2 * T_ * c.H);
     }
   }
@@ -188,6 +198,7 @@ void CudaBackend::upload(std::span<const ChunkPart> parts) {
 
 void CudaBackend::begin(std::span<const ChunkPart> parts, const ChunkPlan& plan) {
   guarded([&] {
+    cuda::useDevice(device_.index);
     parts_.clear();
     T_ = 0;
     steps_ = true;

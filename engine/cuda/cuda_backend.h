@@ -10,6 +10,7 @@
 #include <initializer_list>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -113,8 +114,9 @@ class CudaBackend final : public Backend {
   // Chunks.
   void chunkRecurrent(int layerIdx, bool observed);
   void chunkAttention(int layerIdx, const AttentionView& view);
-  void attendPart(const Part& part, int layerIdx, const AttentionView& view);
-  void scanPart(const Part& part, int layerIdx, bool observed);
+  bool onTensorCores(const Part& part, int layerIdx) const;
+  void attendPart(const Part& part, int layerIdx, const AttentionView& view, bool asOperand);
+  void scanPart(const Part& part, int layerIdx, bool observed, std::optional<kernels::DType> operandType);
   void complexScanPart(const Part& part, int layerIdx, bool observed);
   // Where the rows from `firstRow` on are shown. Gates have C values a row, what is written and kept R.
   kernels::RgLruTaps taps(std::int64_t firstRow) const;

@@ -151,11 +151,14 @@ void CudaBackend::complexScanPart(const Part& part, int layerIdx, bool observed)
   cuda::complexRgLru(args, scratch_.workspace.as<float>(), *stream_);
 }
 
-// In: c, d and b as gates() has them. Out: the state after each token in c.
-void CudaBackend::scanPart(const Part& part, int layerIdx, bool observed) {
+// In: c, d and b as gates() has them. Out: the state after each token in c; or, where `operandType` is given,
+// activation(a) * state as a product's operand, and the state only where it is shown.
+void CudaBackend::scanPart(const Part& part, int layerIdx, bool observed,
+                           std::optional<kernels::DType> operandType) {
   const CudaLayerWeights& w = weights_.layer(layerIdx);
   const std::int64_t R = config_->R;
-  kernels::RgLruArgs args;
+  cuda::RgLruBatchArgs batch;
+  kernels::RgLruArgs& args = batch.rows;
   args.x = row(scratch_.c, part.firstRow, R);
   args.inputPre = row(scratch_.d, part.firstRow, R);
   args.recurrencePre = row(scratch_.b, part.firstRow, R);
@@ -164,10 +167,17 @@ void CudaBackend::scanPart(const Part& part, int layerIdx, bool observed) {
   args.startsSequence = part.position == 0;
   args.T = part.T;
   args.R = R;
-  args.out = row(scratch_.c, part.firstRow, R);
+  if (observed || !operandType) args.out = row(scratch_.c, part.firstRow, R);
   if (observed) args.taps = taps(part.firstRow);
+  if (operandType) {
+    batch.y = row(scratch_.a, part.firstRow, R);
+    batch.activation = config_->activation;
+    batch.operandType = *operandType;
+    batch.operand =
+        scratch_.operand.as<std::byte>() + count(part.firstRow * R) * kernels::dtypeSize(*operandType);
+  }
   const LayerEdits* edits = editsOf(part, layerIdx);
-  if (edits == nullptr || edits->scan.empty()) return cuda::rgLru(args, *stream_);
+  if (edits == nullptr || edits->scan.empty()) return cuda::rgLru(batch, *stream_);
   // The rules' arrays: few, and gone when this returns.
   const ScanEdits::Channels* const from[] = {&edits->scan.recurrenceGate, &edits->scan.inputGate,
                                              &edits->scan.logDecay, &edits->scan.multiplier,
@@ -187,7 +197,7 @@ void CudaBackend::scanPart(const Part& part, int layerIdx, bool observed) {
     }
   }
   args.overrides = &overrides;
-  cuda::rgLru(args, *stream_);
+  cuda::rgLru(batch, *stream_);
   stream_->wait();
 }
 
@@ -204,18 +214,30 @@ void CudaBackend::chunkRecurrent(int layerIdx, bool observed) {
   }
   edit(layerIdx, &LayerEdits::conv, s.c.as<float>(), R);
   gates(w);
+  std::optional<kernels::DType> operandType;  // the output gate within the scan
+  if (!isComplex() && !few(w.linearOut, T_)) operandType = cuda::operandType(w.linearOut.dtype);
   for (const Part& part : parts_) {
-    isComplex() ? complexScanPart(part, layerIdx, observed) : scanPart(part, layerIdx, observed);
+    isComplex() ? complexScanPart(part, layerIdx, observed) : scanPart(part, layerIdx, observed, operandType);
   }
-  // Not in place where the state is shown.
-  cuda::copyOnDevice(s.d.as<float>(), s.c.as<float>(), floatBytes(T_ * R), *stream_);
-  multiplyGated(s.a.as<float>(), s.d.as<float>(),
-                residual(layerIdx, &LayerEdits::temporal, w.linearOut, w.linearOutBias), T_);
+  const Target out = residual(layerIdx, &LayerEdits::temporal, w.linearOut, w.linearOutBias);
+  if (operandType) {
+    multiplyOperand(s.operand.as<void>(), out, T_);
+  } else {
+    // Not in place where the state is shown.
+    cuda::copyOnDevice(s.d.as<float>(), s.c.as<float>(), floatBytes(T_ * R), *stream_);
+    multiplyGated(s.a.as<float>(), s.d.as<float>(), out, T_);
+  }
   addEdited(layerIdx, &LayerEdits::temporal);
 }
 
-// In: a queries, b keys, c values, all after RoPE. Out: d; the ring holds the part's keys.
-void CudaBackend::attendPart(const Part& part, int layerIdx, const AttentionView& view) {
+bool CudaBackend::onTensorCores(const Part& part, int layerIdx) const {
+  return weights_.layer(layerIdx).q.dtype != kernels::DType::f32 && device_.capability >= kTensorCapability &&
+         part.T >= kTensorQueries;
+}
+
+// In: a queries, b keys, c values, all after RoPE. Out: d, or bf16 in `operand` where all parts are computed
+// on tensor cores; the ring holds the part's keys.
+void CudaBackend::attendPart(const Part& part, int layerIdx, const AttentionView& view, bool asOperand) {
   Scratch& s = scratch_;
   const ModelConfig& c = *config_;
   const std::int64_t keyWidth = c.kvHeads * c.Dh;
@@ -236,10 +258,11 @@ void CudaBackend::attendPart(const Part& part, int layerIdx, const AttentionView
     args.weights = row(s.weights, part.firstRow * c.H, view.span);
     args.span = view.span;
   }
-  const bool tensorCores = weights_.layer(layerIdx).q.dtype != kernels::DType::f32 &&
-                           device_.capability >= kTensorCapability && part.T >= kTensorQueries;
-  if (tensorCores) {
-    cuda::tensorAttention({args, nullptr, statistics, s.workspace.as<void>()}, *stream_);
+  if (onTensorCores(part, layerIdx)) {
+    std::uint16_t* operand = nullptr;
+    if (asOperand) operand = s.operand.as<std::uint16_t>() + part.firstRow * width();
+    if (asOperand) args.out = nullptr;
+    cuda::tensorAttention({args, operand, statistics, s.workspace.as<void>()}, *stream_);
   } else {
     cuda::attention(args, statistics, *stream_);
   }
@@ -258,9 +281,18 @@ void CudaBackend::chunkAttention(int layerIdx, const AttentionView& view) {
       T_);
   cuda::rope({s.a.as<float>(), s.angles.as<float>(), T_, c.H, c.Dh, c.rotary}, *stream_);
   cuda::rope({s.b.as<float>(), s.angles.as<float>(), T_, c.kvHeads, c.Dh, c.rotary}, *stream_);
-  for (const Part& part : parts_) attendPart(part, layerIdx, view);
-  edit(layerIdx, &LayerEdits::heads, s.d.as<float>(), width());
-  multiply({s.d.as<float>()}, {residual(layerIdx, &LayerEdits::temporal, w.o, w.oBias)}, T_);
+  const bool asOperand = cuda::operandType(w.o.dtype) == kernels::DType::bf16 && !few(w.o, T_) &&
+                         !isEdited(layerIdx, &LayerEdits::heads) &&
+                         std::all_of(parts_.begin(), parts_.end(),
+                                     [&](const Part& part) { return onTensorCores(part, layerIdx); });
+  for (const Part& part : parts_) attendPart(part, layerIdx, view, asOperand);
+  const Target out = residual(layerIdx, &LayerEdits::temporal, w.o, w.oBias);
+  if (asOperand) {
+    multiplyOperand(s.operand.as<void>(), out, T_);
+  } else {
+    edit(layerIdx, &LayerEdits::heads, s.d.as<float>(), width());
+    multiply({s.d.as<float>()}, {out}, T_);
+  }
   addEdited(layerIdx, &LayerEdits::temporal);
 }
 
@@ -316,7 +348,8 @@ void CudaBackend::addEdited(int layerIdx, Columns columns) {
 // `slot`: one for each array that is shown at the same time.
 const float* CudaBackend::toHost(std::size_t slot, const float* from, std::int64_t n) {
   if (tapsHost_.size() <= slot) tapsHost_.resize(slot + 1);
-  if (tapsHost_[slot].bytes() < floatBytes(n)) tapsHost_[slot] = cuda::PinnedMemory(floatBytes(n));
+  // Twice the room: attention shows one key more with every token.
+  if (tapsHost_[slot].bytes() < floatBytes(n)) tapsHost_[slot] = cuda::PinnedMemory(2 * floatBytes(n));
   cuda::copyToHost(tapsHost_[slot].data(), from, floatBytes(n), *stream_);
   return reinterpret_cast<const float*>(tapsHost_[slot].data());
 }

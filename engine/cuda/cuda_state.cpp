@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/packed_matrix.h"
+
 namespace eyrie::engine {
 namespace {
 
@@ -38,6 +40,11 @@ cuda::DeviceMemory floats(std::size_t n) {
   return cuda::DeviceMemory(n * sizeof(float));
 }
 
+// Floats of a recurrent layer, padded so that rings after it lie where 16 bytes can be read at once.
+std::int64_t recurrentFloats(const ModelConfig& config) {
+  return kernels::roundUp((1 + config.K) * config.R, 4);
+}
+
 }  // namespace
 
 CudaState::CudaState(std::shared_ptr<const ModelConfig> config,
@@ -53,7 +60,7 @@ CudaState::Sizes CudaState::sizes() const {
   Sizes sizes;
   for (std::size_t i = 0; i < layers_.size(); ++i) {
     if (isRecurrent(*config_, i)) {
-      sizes.fixed += count((1 + config_->K) * config_->R);
+      sizes.fixed += count(recurrentFloats(*config_));
     } else if (isGlobal(*config_, i)) {
       sizes.global += count(2 * row);
     } else {
@@ -72,7 +79,7 @@ void CudaState::layOut() {
     if (isRecurrent(*config_, i)) {
       layer.h = fixed;
       layer.conv = fixed + config_->R;
-      fixed += (1 + config_->K) * config_->R;
+      fixed += recurrentFloats(*config_);
       continue;
     }
     float*& place = isGlobal(*config_, i) ? global : fixed;

@@ -12,8 +12,9 @@ namespace eyrie::engine {
 
 // Where one layer's state lies on the card. A recurrent layer has h (R) and the convolution's last K inputs,
 // that of position p in slot p mod K; an attention layer a ring of keys and values that holds a token's own
-// key too, position s in slot s mod capacity. Local attention has its whole window from the start, so that
-// nothing moves; global attention grows, and before it wraps.
+// key too, position s in slot s mod capacity; where a head is a multiple of four long, rings can be read 16
+// bytes at a time. Local attention has its whole window from the start, so that nothing moves; global
+// attention grows, and before it wraps.
 struct CudaLayerState {
   float* h = nullptr;
   float* conv = nullptr;

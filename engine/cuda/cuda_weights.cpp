@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 
+#include "kernels/thread_pool.h"
+
 namespace eyrie::engine {
 namespace {
 
@@ -12,10 +14,11 @@ namespace cuda = kernels::cuda;
 constexpr std::size_t kAlignment = 256;
 constexpr std::size_t kPieceBytes = std::size_t{16} << 20;
 
-// Copies host memory to the card: one piece travels while the next is put into pinned memory.
+// Copies host memory to the card: one piece travels while the next is put into pinned memory, by all threads:
+// one alone is slower than the bus, above all where pages of a file come with it.
 class Uploader {
  public:
-  Uploader() {
+  explicit Uploader(kernels::ThreadPool& pool) : pool_(pool) {
     for (Piece& piece : pieces_) piece.memory = cuda::PinnedMemory(kPieceBytes);
   }
 
@@ -26,7 +29,7 @@ class Uploader {
       next_ = (next_ + 1) % pieces_.size();
       const std::size_t n = std::min(kPieceBytes, bytes - done);
       piece.sent.wait();
-      std::memcpy(piece.memory.data(), source + done, n);
+      fill(piece.memory.data(), source + done, n);
       cuda::copyToDevice(to + done, piece.memory.data(), n, stream_);
       piece.sent.record(stream_);
       done += n;
@@ -34,13 +37,23 @@ class Uploader {
   }
 
   void finish() { stream_.wait(); }
+  kernels::ThreadPool& pool() { return pool_; }
 
  private:
+  void fill(std::byte* to, const std::byte* from, std::size_t bytes) {
+    constexpr std::int64_t kGrain = std::int64_t{1} << 16;
+    pool_.parallelFor(static_cast<std::int64_t>(bytes), kGrain,
+                      [&](std::int64_t begin, std::int64_t end, int) {
+                        std::memcpy(to + begin, from + begin, static_cast<std::size_t>(end - begin));
+                      });
+  }
+
   struct Piece {
     cuda::PinnedMemory memory;
     cuda::Event sent;
   };
 
+  kernels::ThreadPool& pool_;
   cuda::OwnedStream stream_;
   std::array<Piece, 2> pieces_;
   std::size_t next_ = 0;
@@ -87,7 +100,7 @@ class CudaWeights::Placer {
     const auto scales = static_cast<std::size_t>(from.rows * cuda::packedRowGroups(from.dtype, from.cols));
     codes_.resize(uploader_ == nullptr ? 0 : codes);
     scales_.resize(uploader_ == nullptr ? 0 : scales);
-    if (uploader_ != nullptr) cuda::toRows(from, codes_.data(), scales_.data());
+    if (uploader_ != nullptr) cuda::toRows(from, codes_.data(), scales_.data(), uploader_->pool());
     const std::byte* const onCard = bytesOf(codes_.data(), codes);
     const std::byte* const scalesOnCard = bytesOf(scales_.data(), scales * sizeof(std::uint16_t));
     return {onCard, reinterpret_cast<const std::uint16_t*>(scalesOnCard), from.dtype, from.rows, from.cols};
@@ -156,7 +169,8 @@ std::uint64_t cudaBytes(const Weights& weights) {
 }
 
 CudaWeights::CudaWeights(const Weights& weights) : arena_(cudaBytes(weights)) {
-  Uploader uploader;
+  kernels::ThreadPool pool(0);
+  Uploader uploader(pool);
   Placer placer(arena_.data(), &uploader);
   place(placer, weights);
   uploader.finish();

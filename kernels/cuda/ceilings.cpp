@@ -121,6 +121,7 @@ double GemmProbe::flopsPerSecond() {
   for (const cpu::GemmShape& shape : parts_->shapes) {
     Product product;
     product.dtype = DType::bf16;
+    product.outType = DType::bf16;
     product.x = parts_->x.data();
     product.weight = parts_->weight.data();
     product.out = parts_->out.data();

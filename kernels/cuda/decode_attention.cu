@@ -1,6 +1,7 @@
 // One query a sequence over its ring of keys. Blocks share a window (split-k): each of a block's warps walks
-// through every eighth key of its part with a running softmax for four query heads at once, which share each
-// key they load; the warps' results are joined in shared memory, the parts' by a second kernel.
+// through every eighth key of its part, four at a time so that their loads are on the way together, with a
+// running softmax for four query heads at once, which share each key they load; the warps' results are joined
+// in shared memory, the parts' by a second kernel.
 #include <cassert>
 
 #include "kernels/cuda/launch.h"
@@ -13,6 +14,7 @@ namespace {
 constexpr int kHeads = 4;
 constexpr int kWarps = 8;
 constexpr int kThreads = kWarps * kWarp;
+constexpr int kTogether = 4;  // keys of a warp's turn
 
 // Positions that the token at `position` sees: [first, position].
 struct Window {
@@ -31,6 +33,26 @@ struct Running {
   float largest = -INFINITY;
   float sum = 0;
   float values[kPerLane] = {};
+
+  // A score of -infinity counts for nothing; the first is another.
+  __device__ __forceinline__ void add(const float (&scores)[kTogether],
+                                      const float (&rows)[kTogether][kPerLane]) {
+    float top = largest;
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j) top = fmaxf(top, scores[j]);
+    const float fade = expf(largest - top);
+    largest = top;
+    sum *= fade;
+#pragma unroll
+    for (int i = 0; i < kPerLane; ++i) values[i] *= fade;
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j) {
+      const float weight = expf(scores[j] - top);
+      sum += weight;
+#pragma unroll
+      for (int i = 0; i < kPerLane; ++i) values[i] += weight * rows[j][i];
+    }
+  }
 };
 
 // Where a block's or a part's results lie: unnormalised values, and the largest score and sum after them.
@@ -88,6 +110,8 @@ __global__ void __launch_bounds__(kThreads) decode_attention_kernel(DecodeAttent
   const int heads = static_cast<int>(group - firstInGroup < kHeads ? group - firstInGroup : kHeads);
   const std::int64_t n = blockIdx.z;
   const std::int64_t split = blockIdx.x;
+  letNextBegin();
+  waitForPrior();
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
   const bool firstLane = threadIdx.x % kWarp == 0;
   const std::int64_t position = args.rings.positions[n];
@@ -102,29 +126,38 @@ __global__ void __launch_bounds__(kThreads) decode_attention_kernel(DecodeAttent
   for (int h = 0; h < kHeads; ++h)
     loadRow<kPerLane, kFours>(args.q + (n * args.H + firstHead + (h < heads ? h : 0)) * args.Dh, args.Dh,
                               q[h]);
-  for (std::int64_t s = begin + warp; s < end; s += kWarps) {
-    const std::int64_t row = (s % args.rings.capacity * args.kvHeads + kvHead) * args.Dh;
-    float key[kPerLane];
-    float value[kPerLane];
-    loadRow<kPerLane, kFours>(args.rings.keys[n] + row, args.Dh, key);
-    loadRow<kPerLane, kFours>(args.rings.values[n] + row, args.Dh, value);
+  const float* const keys = args.rings.keys[n] + kvHead * args.Dh;
+  const float* const rows = args.rings.values[n] + kvHead * args.Dh;
+  const auto capacity = static_cast<unsigned>(args.rings.capacity);
+  const auto beginSlot = static_cast<unsigned>(begin % args.rings.capacity);
+  for (std::int64_t first = begin + warp; first < end; first += kWarps * kTogether) {
+    float key[kTogether][kPerLane] = {};
+    float value[kTogether][kPerLane] = {};
+#pragma unroll
+    for (int j = 0; j < kTogether; ++j) {
+      const std::int64_t s = first + j * kWarps;
+      if (s >= end) break;
+      const unsigned slot = (beginSlot + static_cast<unsigned>(s - begin)) % capacity;
+      const std::int64_t row = slot * args.kvHeads * args.Dh;
+      loadRow<kPerLane, kFours>(keys + row, args.Dh, key[j]);
+      loadRow<kPerLane, kFours>(rows + row, args.Dh, value[j]);
+    }
 #pragma unroll
     for (int h = 0; h < kHeads; ++h) {
-      float score = 0;
+      float scores[kTogether];
 #pragma unroll
-      for (int i = 0; i < kPerLane; ++i) score += q[h][i] * key[i];
-      score = warpSum(score) * scale;
-      Running<kPerLane>& at = running[h];
-      const float before = at.largest;
-      at.largest = fmaxf(before, score);
-      const float fade = expf(before - at.largest);
-      const float weight = expf(score - at.largest);
-      at.sum = at.sum * fade + weight;
+      for (int j = 0; j < kTogether; ++j) {
+        const std::int64_t back = position - first - j * kWarps;
+        float score = 0;
 #pragma unroll
-      for (int i = 0; i < kPerLane; ++i) at.values[i] = at.values[i] * fade + weight * value[i];
-      const std::int64_t back = position - s;
-      if (args.weights != nullptr && firstLane && h < heads && back < args.span)
-        args.weights[(n * args.H + firstHead + h) * args.span + args.span - 1 - back] = score;
+        for (int i = 0; i < kPerLane; ++i) score += q[h][i] * key[j][i];
+        score = warpSum(score) * scale;
+        const bool there = first + j * kWarps < end;
+        scores[j] = there ? score : -INFINITY;
+        if (args.weights != nullptr && firstLane && there && h < heads && back < args.span)
+          args.weights[(n * args.H + firstHead + h) * args.span + args.span - 1 - back] = score;
+      }
+      running[h].add(scores, value);
     }
   }
 
@@ -161,22 +194,28 @@ __global__ void __launch_bounds__(kThreads) decode_attention_kernel(DecodeAttent
 }
 
 __global__ void __launch_bounds__(kThreads) decode_attention_join_kernel(DecodeAttentionArgs args) {
+  EYRIE_DYNAMIC_SHARED(float, shares);  // (splits): what a part's numbers count for
+  EYRIE_SHARED(float, partials, [kWarps]);
+  letNextBegin();
+  waitForPrior();
   const std::int64_t head = blockIdx.x;
   const std::int64_t n = blockIdx.y;
   float top = -INFINITY;
-  for (std::int64_t s = 0; s < args.splits; ++s) top = fmaxf(top, partOf(args, n, head, s).statistics[0]);
+  for (std::int64_t s = threadIdx.x; s < args.splits; s += kThreads)
+    top = fmaxf(top, partOf(args, n, head, s).statistics[0]);
+  top = blockMax(top, partials);
   float sum = 0;
-  for (std::int64_t s = 0; s < args.splits; ++s) {
+  for (std::int64_t s = threadIdx.x; s < args.splits; s += kThreads) {
     const float* statistics = partOf(args, n, head, s).statistics;
-    sum += statistics[1] * expf(statistics[0] - top);
+    shares[s] = expf(statistics[0] - top);
+    sum += statistics[1] * shares[s];
   }
+  sum = blockSum(sum, partials);  // and all shares are there
   const std::int64_t row = n * args.H + head;
   for (std::int64_t d = threadIdx.x; d < args.Dh; d += kThreads) {
     float joined = 0;
-    for (std::int64_t s = 0; s < args.splits; ++s) {
-      const Part part = partOf(args, n, head, s);
-      joined += part.values[d] * expf(part.statistics[0] - top);
-    }
+#pragma unroll 8
+    for (std::int64_t s = 0; s < args.splits; ++s) joined += partOf(args, n, head, s).values[d] * shares[s];
     args.out[row * args.Dh + d] = joined / sum;
   }
   if (args.weights == nullptr) return;
@@ -205,14 +244,16 @@ void decodeAttention(const DecodeAttentionArgs& args, Stream stream) {
   const std::int64_t tiles = (args.H / args.kvHeads + kHeads - 1) / kHeads;
   const dim3 grid(static_cast<unsigned>(args.splits), static_cast<unsigned>(args.kvHeads * tiles),
                   static_cast<unsigned>(args.N));
-  const std::size_t sharedBytes = static_cast<std::size_t>(kWarps * kHeads * args.Dh) * sizeof(float);
   const float scale = 1.0F / std::sqrt(static_cast<float>(args.Dh));
+  Shape parts{grid, dim3(kThreads), static_cast<std::size_t>(kWarps * kHeads * args.Dh) * sizeof(float)};
+  parts.early = true;
   withLanes(args.Dh, [&](auto perLane, auto fours) {
-    launch(decode_attention_kernel<perLane(), fours()>, {grid, dim3(kThreads), sharedBytes}, stream, args,
-           scale);
+    launch(decode_attention_kernel<perLane(), fours()>, parts, stream, args, scale);
   });
-  const dim3 rows(static_cast<unsigned>(args.H), static_cast<unsigned>(args.N));
-  launch(decode_attention_join_kernel, {rows, dim3(kThreads)}, stream, args);
+  Shape rows{dim3(static_cast<unsigned>(args.H), static_cast<unsigned>(args.N)), dim3(kThreads),
+             static_cast<std::size_t>(args.splits) * sizeof(float)};
+  rows.early = true;
+  launch(decode_attention_join_kernel, rows, stream, args);
 }
 
 }  // namespace eyrie::kernels::cuda

@@ -33,11 +33,13 @@ cudaError_t probe(int index) {
 DeviceList listDevices() {
   DeviceList list;
   int count = 0;
+  int current = 0;
   const cudaError_t counted = cudaGetDeviceCount(&count);
   if (counted != cudaSuccess) {
     list.reason = cudaGetErrorString(counted);
     return list;
   }
+  const bool hasCurrent = cudaGetDevice(&current) == cudaSuccess;
   for (int index = 0; index < count; ++index) {
     cudaDeviceProp properties{};
     cudaError_t status = cudaGetDeviceProperties(&properties, index);
@@ -49,6 +51,8 @@ DeviceList listDevices() {
       list.reason = "device " + std::to_string(index) + ": " + cudaGetErrorString(status);
     }
   }
+  if (hasCurrent) cudaSetDevice(current);
+  cudaGetLastError();  // forgets what devices said that are none of ours
   if (!list.devices.empty()) list.reason.clear();
   if (list.devices.empty() && list.reason.empty()) list.reason = "the driver reports no device";
   return list;

@@ -20,6 +20,7 @@ struct DeviceList {
   std::string reason;           // why `devices` is empty, one line; empty where it is not
 };
 
+// The calling thread uses the same device afterwards as before.
 DeviceList listDevices();
 
 }  // namespace eyrie::kernels::cuda

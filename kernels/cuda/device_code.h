@@ -6,6 +6,13 @@
 //   EYRIE_DYNAMIC_SHARED(float, rows);       float* rows: the launch's sharedBytes, 128-byte aligned
 //   copyAsync16, commitCopies, waitForCopies<groupsLeft>   16 bytes global to shared memory without registers
 //   syncGrid()                               barrier of all blocks of a cooperative launch
+//   letNextBegin(), waitForPrior()           between kernels of a stream: the next one's blocks may begin (if
+//   it
+//                                            is launched `early`) where this one's leave room; and what the
+//                                            kernels before have written is there. Before waitForPrior() a
+//                                            kernel launched early may read what nobody writes (weights), no
+//                                            more; some thread of it must come there, so that it cannot end
+//                                            before those it did not wait for
 //   loadMatrices, multiplyMatrices           ldmatrix and mma.m16n8k16; tests/cuda_emulator/matrices.h says
 //   which
 //                                            lane has which element
@@ -42,6 +49,17 @@ __device__ __forceinline__ void waitForCopies() {
 }
 __device__ __forceinline__ void syncGrid() {
   cooperative_groups::this_grid().sync();
+}
+// Programmatic dependent launch, of cards from sm_90 on; others begin when the kernel before has ended.
+__device__ __forceinline__ void letNextBegin() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  cudaTriggerProgrammaticLaunchCompletion();
+#endif
+}
+__device__ __forceinline__ void waitForPrior() {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  cudaGridDependencySynchronize();
+#endif
 }
 
 // Four 8x8 matrices of 16-bit elements; lane l gives the address in shared memory of row l % 8 of matrix

@@ -20,6 +20,7 @@ __device__ __forceinline__ float convolved(const RecurrentStepArgs& args, std::i
                                            std::int64_t position, std::int64_t r) {
   const float* ring = args.convRings[n];
   float sum = args.convBias[r];
+#pragma unroll 4
   for (std::int64_t k = 0; k < args.K - 1; ++k) {
     const std::int64_t from = position - (args.K - 1) + k;
     if (from >= 0) sum += args.convWeight[k * args.R + r] * ring[from % args.K * args.R + r];
@@ -27,30 +28,64 @@ __device__ __forceinline__ float convolved(const RecurrentStepArgs& args, std::i
   return sum + args.convWeight[(args.K - 1) * args.R + r] * args.x[n * args.R + r];
 }
 
-// Column sums of both gates over this warp's rows, in the first lane of each column's kCount.
+// Lanes that cover 32 columns, and rows that all warps load at once.
+template <int kCount>
+inline constexpr int kTeam = kChannels / kCount;
+template <int kCount>
+inline constexpr int kRowsAtOnce = kThreads / kTeam<kCount>;
+
+// Both gates' weights, [in][out], from the block's first column on.
+template <class Stored>
+struct GateWeights {
+  const Stored* input;
+  const Stored* recurrence;
+  std::int64_t B, N;
+  std::int64_t columns;  // of this block
+};
+
+// A few rows of them, kCount columns of each.
 template <class Stored, int kCount>
-__device__ __forceinline__ void gateSums(const Stored* input, const Stored* recurrence, const float* c,
-                                         std::int64_t B, std::int64_t N, std::int64_t columns,
-                                         float (&sums)[2][kCount]) {
-  constexpr int kTeam = kChannels / kCount;  // lanes that cover a row
-  constexpr int kRows = kThreads / kTeam;    // of all warps at once
-  const std::int64_t j = static_cast<std::int64_t>(threadIdx.x) % kTeam * kCount;
-  if (j < columns) {
-#pragma unroll 4
-    for (std::int64_t k = threadIdx.x / kTeam; k < B; k += kRows) {
-      Stored in[kCount];
-      Stored rec[kCount];
-      load(input + k * N + j, in);
-      load(recurrence + k * N + j, rec);
+struct GateRows {
+  static constexpr int kAhead = 4;
+  Stored input[kAhead][kCount];
+  Stored recurrence[kAhead][kCount];
+
+  __device__ __forceinline__ void fetch(const GateWeights<Stored>& from, std::int64_t first) {
+    const std::int64_t j = static_cast<std::int64_t>(threadIdx.x) % kTeam<kCount> * kCount;
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      const std::int64_t k = first + a * kRowsAtOnce<kCount>;
+      if (k >= from.B || j >= from.columns) break;
+      load(from.input + k * from.N + j, input[a]);
+      load(from.recurrence + k * from.N + j, recurrence[a]);
+    }
+  }
+};
+
+// Column sums of both gates over this warp's rows, in the first lane of each column's kCount. `rows` has the
+// first ones already.
+template <class Stored, int kCount>
+__device__ __forceinline__ void gateSums(const GateWeights<Stored>& weights, GateRows<Stored, kCount>& rows,
+                                         const float* c, float (&sums)[2][kCount]) {
+  constexpr int kAhead = GateRows<Stored, kCount>::kAhead;
+  const std::int64_t start = threadIdx.x / kTeam<kCount>;
+  const std::int64_t j = static_cast<std::int64_t>(threadIdx.x) % kTeam<kCount> * kCount;
+  const std::int64_t end = j < weights.columns ? weights.B : 0;
+  for (std::int64_t first = start; first < end; first += kAhead * kRowsAtOnce<kCount>) {
+    if (first != start) rows.fetch(weights, first);
+#pragma unroll
+    for (int a = 0; a < kAhead; ++a) {
+      const std::int64_t k = first + a * kRowsAtOnce<kCount>;
+      if (k >= end) break;
 #pragma unroll
       for (int i = 0; i < kCount; ++i) {
-        sums[0][i] += c[k] * widened(in[i]);
-        sums[1][i] += c[k] * widened(rec[i]);
+        sums[0][i] += c[k] * widened(rows.input[a][i]);
+        sums[1][i] += c[k] * widened(rows.recurrence[a][i]);
       }
     }
   }
 #pragma unroll
-  for (int step = kWarp / 2; step >= kTeam; step /= 2) {
+  for (int step = kWarp / 2; step >= kTeam<kCount>; step /= 2) {
 #pragma unroll
     for (int i = 0; i < kCount; ++i) {
       sums[0][i] += __shfl_xor_sync(kAllLanes, sums[0][i], step);
@@ -79,6 +114,15 @@ __device__ __forceinline__ GateColumn gateColumn(const RecurrentStepArgs& args, 
   const std::int64_t tiles = (N + kChannels - 1) / kChannels;
   const std::int64_t group = blockIdx.x / tiles;
   const std::int64_t firstColumn = blockIdx.x % tiles * kChannels;
+  const std::int64_t columns = N - firstColumn < kChannels ? N - firstColumn : kChannels;
+  const std::int64_t start = group * B * N + firstColumn;
+  const GateWeights<Stored> weights{static_cast<const Stored*>(args.inputGate.data) + start,
+                                    static_cast<const Stored*>(args.recurrenceGate.data) + start, B, N,
+                                    columns};
+  letNextBegin();
+  GateRows<Stored, kCount> rows;
+  rows.fetch(weights, threadIdx.x / kTeam<kCount>);
+  waitForPrior();
   GateColumn at{};
   at.sequence = blockIdx.y;
   at.position = args.positions[at.sequence];
@@ -86,12 +130,8 @@ __device__ __forceinline__ GateColumn gateColumn(const RecurrentStepArgs& args, 
     c[k] = convolved(args, at.sequence, at.position, group * B + k);
   __syncthreads();
 
-  const std::int64_t columns = N - firstColumn < kChannels ? N - firstColumn : kChannels;
-  const std::int64_t start = group * B * N + firstColumn;
   float sums[2][kCount] = {};
-  gateSums<Stored, kCount>(static_cast<const Stored*>(args.inputGate.data) + start,
-                           static_cast<const Stored*>(args.recurrenceGate.data) + start, c, B, N, columns,
-                           sums);
+  gateSums(weights, rows, c, sums);
   const int lane = static_cast<int>(threadIdx.x) % kWarp;
   if (lane < kChannels / kCount) {
 #pragma unroll
@@ -124,7 +164,8 @@ void withStep(const RecurrentStepArgs& args, Body body) {
   const std::int64_t N = args.inputGate.cols;
   const dim3 grid(static_cast<unsigned>(args.G * ((N + kChannels - 1) / kChannels)),
                   static_cast<unsigned>(args.N));
-  const Shape shape{grid, dim3(kThreads), static_cast<std::size_t>(args.R / args.G) * sizeof(float)};
+  Shape shape{grid, dim3(kThreads), static_cast<std::size_t>(args.R / args.G) * sizeof(float)};
+  shape.early = true;
   const bool aligned = isAligned(args.inputGate.data) && isAligned(args.recurrenceGate.data);
   withStored(args.inputGate.dtype, [&](auto stored) {
     constexpr int kMany = kPerLoad<decltype(stored)>;

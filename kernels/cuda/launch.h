@@ -14,6 +14,7 @@ struct Shape {
   dim3 block;
   std::size_t sharedBytes = 0;  // EYRIE_DYNAMIC_SHARED
   bool cooperative = false;     // syncGrid() may be used; the grid must fit the card at once
+  bool early = false;           // may begin before the kernel before it has ended: see waitForPrior()
 };
 
 #ifdef EYRIE_CUDA_EMULATOR
@@ -26,6 +27,10 @@ void launch(void (*kernel)(Parameters...), const Shape& shape, Stream stream,
   });
 }
 
+inline int processors() {
+  return 4;
+}
+
 #else
 
 inline void check(cudaError_t status, const char* what) {
@@ -33,28 +38,50 @@ inline void check(cudaError_t status, const char* what) {
     throw CudaError(std::string(what) + ": " + cudaGetErrorString(status), static_cast<int>(status));
 }
 
+inline int deviceAttribute(cudaDeviceAttr attribute) {
+  int device = 0;
+  int value = 0;
+  check(cudaGetDevice(&device), "device");
+  check(cudaDeviceGetAttribute(&value, attribute, device), "properties of the device");
+  return value;
+}
+
+// Multiprocessors of the current device.
+inline int processors() {
+  return deviceAttribute(cudaDevAttrMultiProcessorCount);
+}
+
 // No synchronisation and no allocation: a graph can capture it. Faults of the kernel itself show at the next
 // call.
 template <class... Parameters>
 void launch(void (*kernel)(Parameters...), const Shape& shape, Stream stream,
             std::type_identity_t<Parameters>... args) {
-  constexpr std::size_t kWithoutAsking = 48 * 1024;
+  // 48 KiB need no asking; 16 of them are left to arrays of the kernel's own, which count as well.
+  constexpr std::size_t kWithoutAsking = 32 * 1024;
   if (shape.sharedBytes > kWithoutAsking) {
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shape.sharedBytes)),
           "shared memory of a kernel");
   }
-  cudaLaunchAttribute attribute{};
-  attribute.id = cudaLaunchAttributeCooperative;
-  attribute.val.cooperative = 1;
+  constexpr int kFirstThatOverlaps = 9;  // capability, as in waitForPrior()
+  cudaLaunchAttribute attributes[2]{};
+  unsigned count = 0;
+  if (shape.cooperative) {
+    attributes[count].id = cudaLaunchAttributeCooperative;
+    attributes[count++].val.cooperative = 1;
+  }
+  if (shape.early && deviceAttribute(cudaDevAttrComputeCapabilityMajor) >= kFirstThatOverlaps) {
+    attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
+    attributes[count++].val.programmaticStreamSerializationAllowed = 1;
+  }
   cudaLaunchConfig_t config{};
   config.gridDim = shape.grid;
   config.blockDim = shape.block;
   config.dynamicSmemBytes = shape.sharedBytes;
   config.stream = stream;
-  config.attrs = &attribute;
-  config.numAttrs = shape.cooperative ? 1 : 0;
+  config.attrs = attributes;
+  config.numAttrs = count;
   check(cudaLaunchKernelEx(&config, kernel, args...), "launch");
 }
 

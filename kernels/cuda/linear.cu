@@ -1,6 +1,7 @@
 // Matrix-vector products for up to 8 rows of x at a time: a warp computes two rows of W, so that each lane
-// has eight 16-byte loads of weights on the way and every x it loads is used twice. The norm costs no pass of
-// its own: lanes sum the squares of the x they see, and the sum scales the result.
+// has 128 bytes of weights or more on the way and every x it loads is used twice. The norm costs no pass of
+// its own: lanes sum the squares of the x they see, and the sum scales the result. The first weights are
+// asked for while the kernel before, which makes x, still runs.
 #include <cassert>
 
 #include "kernels/cuda/ops.h"
@@ -12,7 +13,6 @@ namespace eyrie::kernels::cuda {
 namespace {
 
 constexpr int kRows = kRowsOfWarp;
-constexpr int kUnroll = 4;  // loads of each row on the way
 constexpr unsigned kThreads = kWarpsPerBlock * kWarp;
 
 struct Input {
@@ -22,6 +22,17 @@ struct Input {
   std::int64_t cols;
 };
 
+// Elements a lane loads of a row at once. No more than four whatever their type: x is f32 in the first-level
+// cache, and a warp reads 16 bytes a lane in half the time when they lie side by side.
+constexpr int kFour = 4;
+
+// Loads of each row on the way. One token leaves room for a few more, which matrices with few rows need:
+// there are hardly more warps then than a card has schedulers.
+template <class Stored, int kCount, int kTokens>
+inline constexpr int kUnroll = kCount == 1
+                                   ? 4
+                                   : (kTokens == 1 ? 80 : 64) / (kCount * static_cast<int>(sizeof(Stored)));
+
 // x' W^T of two rows and kTokens tokens, in every lane. kCount: elements a lane loads of a row at once.
 template <class Stored, int kCount, int kTokens>
 __device__ __forceinline__ void dotRows(const Input& in, const Stored* const (&rows)[kRows],
@@ -29,16 +40,18 @@ __device__ __forceinline__ void dotRows(const Input& in, const Stored* const (&r
   float squares[kTokens] = {};
   const std::int64_t lane = threadIdx.x % kWarp;
   constexpr std::int64_t kStep = kWarp * kCount;
-  for (std::int64_t first = lane * kCount; first < in.cols; first += kStep * kUnroll) {
-    Stored weights[kUnroll][kRows][kCount];
+  constexpr int kLoads = kUnroll<Stored, kCount, kTokens>;
+  for (std::int64_t first = lane * kCount; first < in.cols; first += kStep * kLoads) {
+    Stored weights[kLoads][kRows][kCount];
 #pragma unroll
-    for (int u = 0; u < kUnroll; ++u) {
+    for (int u = 0; u < kLoads; ++u) {
       if (first + u * kStep >= in.cols) break;
 #pragma unroll
       for (int r = 0; r < kRows; ++r) load(rows[r] + first + u * kStep, weights[u][r]);
     }
+    if (first == lane * kCount) waitForPrior();
 #pragma unroll
-    for (int u = 0; u < kUnroll; ++u) {
+    for (int u = 0; u < kLoads; ++u) {
       const std::int64_t col = first + u * kStep;
       if (col >= in.cols) break;
       float scale[kCount];
@@ -59,6 +72,7 @@ __device__ __forceinline__ void dotRows(const Input& in, const Stored* const (&r
       }
     }
   }
+  waitForPrior();  // lanes that had nothing to load too, since they write
 #pragma unroll
   for (int t = 0; t < kTokens; ++t) {
     float scale = 1.0F;
@@ -72,6 +86,7 @@ __device__ __forceinline__ void dotRows(const Input& in, const Stored* const (&r
 template <class Stored, int kCount, int kTokens>
 __global__ void __launch_bounds__(kThreads)
     projections_kernel(Input in, Outputs<const void*> outputs, bool accumulate) {
+  letNextBegin();
   const auto at =
       rowPair(outputs, static_cast<std::int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.x / kWarp);
   if (at.row >= at.to.rows) return;
@@ -84,6 +99,7 @@ __global__ void __launch_bounds__(kThreads)
 
 template <class Stored, int kCount, int kTokens>
 __global__ void __launch_bounds__(kThreads) gated_projection_kernel(Input in, GatedOutput<const void*> to) {
+  letNextBegin();
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * kWarpsPerBlock + threadIdx.x / kWarp;
   if (row >= to.rows) return;
   const Stored* const rows[kRows] = {static_cast<const Stored*>(to.gate) + row * in.cols,
@@ -93,23 +109,22 @@ __global__ void __launch_bounds__(kThreads) gated_projection_kernel(Input in, Ga
   writeGated(to, row, sums);
 }
 
-// Rows that cannot be read 16 bytes at a time are those of tiny models: one token after the other will do.
+// Rows that cannot be read four elements at a time are those of tiny models: one token after the other will
+// do.
 template <int kCount>
 inline constexpr int kTokenTile = kCount == 1 ? 1 : 8;
 
-// Whether every row of a matrix and of x starts at a 16-byte boundary.
+// Whether four elements can be read at once of every row of a matrix and of x.
 bool rowsAreAligned(const MatrixView& weight, const float* x, const float* normWeight) {
-  const auto rowBytes = static_cast<std::size_t>(weight.cols) * dtypeSize(weight.dtype);
-  return isAligned(weight.data) && rowBytes % 16 == 0 && isAligned(x) && isAligned(normWeight);
+  return isAligned(weight.data) && weight.cols % kFour == 0 && isAligned(x) && isAligned(normWeight);
 }
 
 // body(Stored{}, std::integral_constant<int, elements a load>) for weights of `dtype`.
 template <class Body>
 void withLoads(DType dtype, bool aligned, Body body) {
   withStored(dtype, [&](auto stored) {
-    using Stored = decltype(stored);
     if (aligned) {
-      body(stored, std::integral_constant<int, kPerLoad<Stored>>{});
+      body(stored, std::integral_constant<int, kFour>{});
     } else {
       body(stored, std::integral_constant<int, 1>{});
     }
@@ -117,7 +132,9 @@ void withLoads(DType dtype, bool aligned, Body body) {
 }
 
 Shape warpShape(std::int64_t warps) {
-  return {dim3(static_cast<unsigned>((warps + kWarpsPerBlock - 1) / kWarpsPerBlock)), dim3(kThreads)};
+  Shape shape{dim3(static_cast<unsigned>((warps + kWarpsPerBlock - 1) / kWarpsPerBlock)), dim3(kThreads)};
+  shape.early = true;
+  return shape;
 }
 
 }  // namespace

@@ -2,35 +2,31 @@
 // memory, split into high and low bytes (value = 256 high + low), with a scale for every 32 columns; then
 // each of its warps takes pairs of rows, 16 bytes of codes a lane, through four-byte integer dot products.
 // Dequantising to f32 instead would need more instructions a weight than a card has time for at the speed of
-// its memory.
+// its memory. The first codes are asked for before x is rounded.
+#include <algorithm>
 #include <cassert>
 
 #include "kernels/cuda/ops.h"
+#include "kernels/cuda/rounded_input.h"
 #include "kernels/cuda/rows.h"
-#include "kernels/cuda/stored.h"
 #include "kernels/cuda/warp.h"
 
 namespace eyrie::kernels::cuda {
 namespace {
 
 constexpr int kRows = kRowsOfWarp;
-constexpr int kUnroll = 2;
-constexpr int kPairsOfWarp = 4;  // so that rounding x is little beside the rows
+constexpr std::int64_t kMostPairs = 4;  // of a warp: rounding x is then little beside the rows
 constexpr unsigned kThreads = kWarpsPerBlock * kWarp;
-constexpr int kGroup = 32;                // columns of x that share a scale
-constexpr float kLargestCode = 32512.0F;  // 127 * 256: the high byte stays within 127
+static_assert(kThreads == kRoundingThreads);
 constexpr std::size_t kMaxShared = 48 * 1024;
+
+// Loads of each row on the way: more where there is one token, as matrices with few rows need.
+template <int kTokens>
+inline constexpr int kUnroll = kTokens == 1 ? 4 : 2;
 
 // Columns that share a scale of the weights: a constant, which device code may use where it may not call.
 template <DType kType>
 inline constexpr std::int64_t kScaleColumns = packedGroup(kType);
-
-struct Input {
-  const float* x;
-  const float* normWeight;
-  float eps;
-  std::int64_t cols;
-};
 
 // A matrix on the card, with the lengths of its rows.
 struct Codes {
@@ -45,186 +41,178 @@ Codes codesOf(const PackedRows& weights) {
           packedRowBytes(weights.dtype, weights.cols), packedRowGroups(weights.dtype, weights.cols)};
 }
 
-// x of kTokens tokens as integers, in shared memory; `groups` groups of kGroup columns each.
-struct Rounded {
-  signed char* high;  // (kTokens, groups * kGroup)
-  signed char* low;
-  float* scale;  // (kTokens, groups)
-  int* sum;      // (kTokens, groups): of the integers
+// Two rows, each of a matrix; without loads there is nothing to do.
+struct Pair {
+  const unsigned char* codes[kRows];
+  const std::uint16_t* scales[kRows];
+  int loads;  // of 16 bytes, in a row
 };
 
-__device__ __forceinline__ Rounded roundedAt(float* shared, std::int64_t groups, int tokens) {
-  Rounded to{};
-  to.high = reinterpret_cast<signed char*>(shared);
-  to.low = to.high + tokens * groups * kGroup;
-  to.scale = reinterpret_cast<float*>(to.low + tokens * groups * kGroup);
-  to.sum = reinterpret_cast<int*>(to.scale + tokens * groups);
-  return to;
+__device__ __forceinline__ Pair pairOf(const Codes& a, const Codes& b, std::int64_t rowOfA,
+                                       std::int64_t rowOfB) {
+  return {{a.codes + rowOfA * a.rowBytes, b.codes + rowOfB * b.rowBytes},
+          {a.scales + rowOfA * a.rowScales, b.scales + rowOfB * b.rowScales},
+          static_cast<int>(a.rowBytes / 16)};
 }
 
-inline std::size_t sharedBytesOf(std::int64_t groups, int tokens) {
-  return static_cast<std::size_t>(groups) * static_cast<std::size_t>(tokens) * (2 * kGroup + 8);
-}
-
-// Fills `to`; every thread gets 1 / rms of each token's x, or 1 without a norm.
+// What a lane has loaded of a pair.
 template <int kTokens>
-__device__ __forceinline__ void roundInput(const Input& in, std::int64_t groups, const Rounded& to,
-                                           float (&norm)[kTokens]) {
-  EYRIE_SHARED(float, partials, [kWarpsPerBlock]);
-  const int lane = static_cast<int>(threadIdx.x % kWarp);
+struct Batch {
+  uint4 codes[kUnroll<kTokens>][kRows];
+  unsigned scales[kUnroll<kTokens>][kRows];  // bf16
+};
+
+template <DType kType, int kTokens>
+__device__ __forceinline__ void fetch(const Pair& pair, int first, Batch<kTokens>& batch) {
+  constexpr int kColumns = kType == DType::int8 ? 16 : 32;  // of a load
 #pragma unroll
-  for (int t = 0; t < kTokens; ++t) {
-    float squares = 0;
-    for (std::int64_t g = threadIdx.x / kWarp; g < groups; g += kWarpsPerBlock) {
-      const std::int64_t col = g * kGroup + lane;
-      float x = col < in.cols ? in.x[t * in.cols + col] : 0.0F;
-      if (in.normWeight != nullptr && col < in.cols) {
-        squares += x * x;
-        x *= 1.0F + in.normWeight[col];
-      }
-      const bool finite = __all_sync(kAllLanes, fabsf(x) < INFINITY);  // also false for NaN
-      const float largest = warpMax(fabsf(x));
-      const float inverse = largest > 0.0F ? kLargestCode / largest : 0.0F;
-      // The inverse of the tiniest numbers is infinite: they count as zeros.
-      const int code = finite && inverse < INFINITY ? static_cast<int>(rintf(x * inverse)) : 0;
-      const int high = (code + 128) >> 8;
-      to.high[t * groups * kGroup + col] = static_cast<signed char>(high);
-      to.low[t * groups * kGroup + col] = static_cast<signed char>(code - 256 * high);
-      int sum = code;
+  for (int u = 0; u < kUnroll<kTokens>; ++u) {
+    const int at = first + u * kWarp;
+    if (at >= pair.loads) break;
 #pragma unroll
-      for (int step = kWarp / 2; step > 0; step /= 2) sum += __shfl_xor_sync(kAllLanes, sum, step);
-      if (lane == 0) {
-        to.scale[t * groups + g] = finite ? largest / kLargestCode : NAN;
-        to.sum[t * groups + g] = sum;
-      }
+    for (int r = 0; r < kRows; ++r) {
+      batch.codes[u][r] = *reinterpret_cast<const uint4*>(pair.codes[r] + 16 * at);
+      batch.scales[u][r] = pair.scales[r][at * kColumns / kScaleColumns<kType>];
     }
-    norm[t] = 1.0F;
-    if (in.normWeight != nullptr)
-      norm[t] = 1.0F / sqrtf(blockSum(squares, partials) / static_cast<float>(in.cols) + in.eps);
   }
-  __syncthreads();
 }
 
-// Codes of one 16-byte load times the integers of x at column `col`.
-template <DType kType>
-__device__ __forceinline__ float dotLoad(const uint4& codes, const signed char* high, const signed char* low,
-                                         int sum) {
-  const unsigned words[4] = {codes.x, codes.y, codes.z, codes.w};
-  const int* high4 = reinterpret_cast<const int*>(high);
-  const int* low4 = reinterpret_cast<const int*>(low);
-  int ofHigh = 0;
-  int ofLow = 0;
+// Four words of codes times the integers of one piece of x, added to the sums of high and of low bytes.
+__device__ __forceinline__ void dotPiece(const unsigned (&words)[4], const int4& high, const int4& low,
+                                         int& ofHigh, int& ofLow) {
+  const int highs[4] = {high.x, high.y, high.z, high.w};
+  const int lows[4] = {low.x, low.y, low.z, low.w};
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
-    if constexpr (kType == DType::int8) {
-      ofHigh = __dp4a(static_cast<int>(words[i]), high4[i], ofHigh);
-      ofLow = __dp4a(static_cast<int>(words[i]), low4[i], ofLow);
-    } else {
-      const int first = static_cast<int>(words[i] & 0x0f0f0f0fU);
-      const int second = static_cast<int>(words[i] >> 4 & 0x0f0f0f0fU);
-      ofHigh = __dp4a(second, high4[2 * i + 1], __dp4a(first, high4[2 * i], ofHigh));
-      ofLow = __dp4a(second, low4[2 * i + 1], __dp4a(first, low4[2 * i], ofLow));
-    }
+    ofHigh = __dp4a(static_cast<int>(words[i]), highs[i], ofHigh);
+    ofLow = __dp4a(static_cast<int>(words[i]), lows[i], ofLow);
   }
-  const int all = 256 * ofHigh + ofLow;
-  return static_cast<float>(kType == DType::int8 ? all : all - 8 * sum);
 }
 
-// Sums of two rows, in every lane.
+// Codes of one 16-byte load times what x has at token * groups + group: one piece of it (int8) or two.
+template <DType kType>
+__device__ __forceinline__ float dotLoad(const uint4& codes, const Rounded& x, int token, int groups,
+                                         int at) {
+  const int row = token * groups * (kGroup / kPiece);
+  int ofHigh = 0;
+  int ofLow = 0;
+  if constexpr (kType == DType::int8) {
+    const unsigned words[4] = {codes.x, codes.y, codes.z, codes.w};
+    dotPiece(words, x.high[row + at], x.low[row + at], ofHigh, ofLow);
+    return static_cast<float>(256 * ofHigh + ofLow);
+  } else {  // a word has four columns in its low halves, the next four in its high ones
+    constexpr unsigned kLowHalves = 0x0f0f0f0fU;
+    const unsigned even[4] = {codes.x & kLowHalves, codes.x >> 4 & kLowHalves, codes.y & kLowHalves,
+                              codes.y >> 4 & kLowHalves};
+    const unsigned odd[4] = {codes.z & kLowHalves, codes.z >> 4 & kLowHalves, codes.w & kLowHalves,
+                             codes.w >> 4 & kLowHalves};
+    dotPiece(even, x.high[row + at], x.low[row + at], ofHigh, ofLow);
+    dotPiece(odd, x.high[row + groups + at], x.low[row + groups + at], ofHigh, ofLow);
+    return static_cast<float>(256 * ofHigh + ofLow - 8 * x.sum[token * groups + at]);
+  }
+}
+
+// Sums of a lane's columns of two rows. `batch` has the first loads already.
 template <DType kType, int kTokens>
-__device__ __forceinline__ void dotRows(const Codes (&weights)[kRows], const std::int64_t (&rows)[kRows],
-                                        const Rounded& x, std::int64_t groups, const float (&norm)[kTokens],
+__device__ __forceinline__ void dotRows(const Pair& pair, Batch<kTokens>& batch, const Rounded& x, int groups,
                                         float (&sums)[kRows][kTokens]) {
-  constexpr std::int64_t kColumns = kType == DType::int8 ? 16 : 32;  // of a load
-  const std::int64_t loads = weights[0].rowBytes / 16;
-  for (std::int64_t first = threadIdx.x % kWarp; first < loads; first += kWarp * kUnroll) {
-    uint4 codes[kUnroll][kRows];
-    float scale[kUnroll][kRows];
+  constexpr int kColumns = kType == DType::int8 ? 16 : 32;
+  const int lane = static_cast<int>(threadIdx.x % kWarp);
+  for (int first = lane; first < pair.loads; first += kWarp * kUnroll<kTokens>) {
+    if (first != lane) fetch<kType>(pair, first, batch);
 #pragma unroll
-    for (int u = 0; u < kUnroll; ++u) {
-      const std::int64_t at = first + u * kWarp;
-      if (at >= loads) break;
-#pragma unroll
-      for (int r = 0; r < kRows; ++r) {
-        const Codes& w = weights[r];
-        codes[u][r] = *reinterpret_cast<const uint4*>(w.codes + rows[r] * w.rowBytes + 16 * at);
-        const unsigned bits = w.scales[rows[r] * w.rowScales + at * kColumns / kScaleColumns<kType>];
-        scale[u][r] = __uint_as_float(bits << 16);
-      }
-    }
-#pragma unroll
-    for (int u = 0; u < kUnroll; ++u) {
-      const std::int64_t at = first + u * kWarp;
-      if (at >= loads) break;
-      const std::int64_t col = at * kColumns;
+    for (int u = 0; u < kUnroll<kTokens>; ++u) {
+      const int at = first + u * kWarp;
+      if (at >= pair.loads) break;
 #pragma unroll
       for (int t = 0; t < kTokens; ++t) {
-        const std::int64_t in = t * groups * kGroup + col;
-        const std::int64_t group = t * groups + col / kGroup;
+        const float scale = x.scale[t * groups + at * kColumns / kGroup];
 #pragma unroll
         for (int r = 0; r < kRows; ++r)
-          sums[r][t] += scale[u][r] * x.scale[group] *
-                        dotLoad<kType>(codes[u][r], x.high + in, x.low + in, x.sum[group]);
+          sums[r][t] += __uint_as_float(batch.scales[u][r] << 16) * scale *
+                        dotLoad<kType>(batch.codes[u][r], x, t, groups, at);
       }
     }
   }
+}
+
+template <int kTokens>
+__device__ __forceinline__ void joinLanes(const float* norms, float (&sums)[kRows][kTokens]) {
 #pragma unroll
   for (int t = 0; t < kTokens; ++t) {
 #pragma unroll
-    for (int r = 0; r < kRows; ++r) sums[r][t] = warpSum(sums[r][t]) * norm[t];
+    for (int r = 0; r < kRows; ++r) sums[r][t] = warpSum(sums[r][t]) * norms[t];
   }
-}
-
-__device__ __forceinline__ std::int64_t groupsOf(std::int64_t cols) {
-  return (cols + kGroup - 1) / kGroup;
 }
 
 // The pairs a warp takes are kWarpsPerBlock apart.
-__device__ __forceinline__ std::int64_t pairOf(int i) {
-  return (static_cast<std::int64_t>(blockIdx.x) * kPairsOfWarp + i) * kWarpsPerBlock + threadIdx.x / kWarp;
+__device__ __forceinline__ std::int64_t pairAt(int i, int pairs) {
+  return (static_cast<std::int64_t>(blockIdx.x) * pairs + i) * kWarpsPerBlock + threadIdx.x / kWarp;
+}
+
+// All `pairs` pairs of this warp. rowsOf(i): the i-th pair; write(i, sums).
+template <DType kType, int kTokens, class RowsOf, class Write>
+__device__ __forceinline__ void multiplyPairs(const RoundedInput& in, int pairs, const RowsOf& rowsOf,
+                                              const Write& write) {
+  EYRIE_DYNAMIC_SHARED(int4, shared);
+  EYRIE_SHARED(float, norms, [kTokens]);
+  letNextBegin();
+  const int lane = static_cast<int>(threadIdx.x % kWarp);
+  const int groups = groupsOf(in.cols);
+  const Rounded x = roundedAt(shared, groups, kTokens);
+  Batch<kTokens> batch;
+  Pair pair = rowsOf(0);
+  fetch<kType>(pair, lane, batch);
+  waitForPrior();
+  roundInput<kType, kTokens>(in, groups, x, norms);
+  for (int i = 0; i < pairs && pair.loads > 0; ++i) {
+    float sums[kRows][kTokens] = {};
+    dotRows<kType>(pair, batch, x, groups, sums);
+    pair = i + 1 < pairs ? rowsOf(i + 1) : Pair{};
+    fetch<kType>(pair, lane, batch);
+    joinLanes(norms, sums);
+    write(i, sums);
+  }
 }
 
 template <DType kType, int kTokens>
 __global__ void __launch_bounds__(kThreads)
-    packed_projections_kernel(Input in, Outputs<Codes> outputs, bool accumulate) {
-  EYRIE_DYNAMIC_SHARED(float, shared);
-  const std::int64_t groups = groupsOf(in.cols);
-  const Rounded x = roundedAt(shared, groups, kTokens);
-  float norm[kTokens];
-  roundInput(in, groups, x, norm);
-  for (int i = 0; i < kPairsOfWarp; ++i) {
-    const auto at = rowPair(outputs, pairOf(i));
-    if (at.row >= at.to.rows) return;
-    const Codes weights[kRows] = {at.to.weight, at.to.weight};
-    const std::int64_t rows[kRows] = {at.row, at.row + 1 < at.to.rows ? at.row + 1 : at.row};
-    float sums[kRows][kTokens] = {};
-    dotRows<kType>(weights, rows, x, groups, norm, sums);
-    writePair(at, sums, accumulate);
-  }
+    packed_projections_kernel(RoundedInput in, Outputs<Codes> outputs, int pairs, bool accumulate) {
+  const auto rowsOf = [&](int i) {
+    const auto at = rowPair(outputs, pairAt(i, pairs));
+    if (at.row >= at.to.rows) return Pair{};
+    const std::int64_t second = at.row + 1 < at.to.rows ? at.row + 1 : at.row;
+    return pairOf(at.to.weight, at.to.weight, at.row, second);
+  };
+  multiplyPairs<kType, kTokens>(in, pairs, rowsOf, [&](int i, const auto& sums) {
+    writePair(rowPair(outputs, pairAt(i, pairs)), sums, accumulate);
+  });
 }
 
 template <DType kType, int kTokens>
-__global__ void __launch_bounds__(kThreads) packed_gated_projection_kernel(Input in, GatedOutput<Codes> to) {
-  EYRIE_DYNAMIC_SHARED(float, shared);
-  const std::int64_t groups = groupsOf(in.cols);
-  const Rounded x = roundedAt(shared, groups, kTokens);
-  float norm[kTokens];
-  roundInput(in, groups, x, norm);
-  for (int i = 0; i < kPairsOfWarp; ++i) {
-    const std::int64_t row = pairOf(i);
-    if (row >= to.rows) return;
-    const Codes weights[kRows] = {to.gate, to.up};
-    const std::int64_t rows[kRows] = {row, row};
-    float sums[kRows][kTokens] = {};
-    dotRows<kType>(weights, rows, x, groups, norm, sums);
-    writeGated(to, row, sums);
-  }
+__global__ void __launch_bounds__(kThreads)
+    packed_gated_projection_kernel(RoundedInput in, GatedOutput<Codes> to, int pairs) {
+  const auto rowsOf = [&](int i) {
+    const std::int64_t row = pairAt(i, pairs);
+    return row < to.rows ? pairOf(to.gate, to.up, row, row) : Pair{};
+  };
+  multiplyPairs<kType, kTokens>(in, pairs, rowsOf,
+                                [&](int i, const auto& sums) { writeGated(to, pairAt(i, pairs), sums); });
 }
 
-Shape shapeOf(std::int64_t pairs, std::int64_t groups, int tokens) {
-  constexpr std::int64_t kPairsOfBlock = kPairsOfWarp * kWarpsPerBlock;
-  return {dim3(static_cast<unsigned>((pairs + kPairsOfBlock - 1) / kPairsOfBlock)), dim3(kThreads),
-          sharedBytesOf(groups, tokens)};
+// Pairs of a warp: several, unless that leaves multiprocessors without a block.
+std::int64_t pairsOfWarp(std::int64_t pairs) {
+  constexpr std::int64_t kBlocksOfProcessor = 2;
+  const std::int64_t all = kBlocksOfProcessor * processors() * kWarpsPerBlock;
+  return std::clamp<std::int64_t>((pairs + all - 1) / all, 1, kMostPairs);
+}
+
+Shape shapeOf(std::int64_t pairs, std::int64_t ofWarp, std::int64_t groups, int tokens) {
+  const std::int64_t ofBlock = ofWarp * kWarpsPerBlock;
+  Shape shape{dim3(static_cast<unsigned>((pairs + ofBlock - 1) / ofBlock)), dim3(kThreads),
+              sharedBytesOf(groups, tokens)};
+  shape.early = true;
+  return shape;
 }
 
 // body(std::integral_constant<DType, type>, std::integral_constant<int, tokens>, firstToken): as many tokens
@@ -261,9 +249,11 @@ void packedProjections(const PackedProjectionArgs& args, Stream stream) {
       to.each[m] = {codesOf(output.weight), output.bias, output.out + t * output.weight.rows,
                     output.weight.rows};
     }
-    const Input in{args.x + t * shape.cols, args.normWeight, args.eps, shape.cols};
+    const std::int64_t ofWarp = pairsOfWarp(pairs);
     launch(packed_projections_kernel<type(), tokens()>,
-           shapeOf(pairs, (shape.cols + kGroup - 1) / kGroup, tokens()), stream, in, to, args.accumulate);
+           shapeOf(pairs, ofWarp, (shape.cols + kGroup - 1) / kGroup, tokens()), stream,
+           inputOf(args.x + t * shape.cols, args.normWeight, args.eps, shape.cols), to,
+           static_cast<int>(ofWarp), args.accumulate);
   });
 }
 
@@ -272,12 +262,14 @@ void packedGatedProjection(const PackedGatedProjectionArgs& args, Stream stream)
   if (shape.rows == 0) return;
   assert(args.up.rows == shape.rows && args.up.cols == shape.cols && args.up.dtype == shape.dtype);
   forTiles(shape, args.T, [&](auto type, auto tokens, std::int64_t t) {
-    const Input in{args.x + t * shape.cols, args.normWeight, args.eps, shape.cols};
     const GatedOutput<Codes> to{
         codesOf(args.gate), codesOf(args.up),         args.gateBias, args.upBias, args.activation,
         shape.rows,         args.out + t * shape.rows};
+    const std::int64_t ofWarp = pairsOfWarp(shape.rows);
     launch(packed_gated_projection_kernel<type(), tokens()>,
-           shapeOf(shape.rows, (shape.cols + kGroup - 1) / kGroup, tokens()), stream, in, to);
+           shapeOf(shape.rows, ofWarp, (shape.cols + kGroup - 1) / kGroup, tokens()), stream,
+           inputOf(args.x + t * shape.cols, args.normWeight, args.eps, shape.cols), to,
+           static_cast<int>(ofWarp));
   });
 }
 

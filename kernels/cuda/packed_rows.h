@@ -31,6 +31,6 @@ constexpr std::int64_t packedRowGroups(DType dtype, std::int64_t cols) {
 }
 
 // From packed_matrix.h's order. `codes` has rows * packedRowBytes, `scales` rows * packedRowGroups.
-void toRows(const MatrixView& packed, std::byte* codes, std::uint16_t* scales);
+void toRows(const MatrixView& packed, std::byte* codes, std::uint16_t* scales, ThreadPool& pool);
 
 }  // namespace eyrie::kernels::cuda

@@ -54,6 +54,8 @@ __global__ void ring_append_kernel(RingAppendArgs args, std::int64_t firstRow) {
 }
 
 __global__ void rope_append_kernel(RopeAppendArgs args) {
+  letNextBegin();
+  waitForPrior();
   const std::int64_t n = blockIdx.y;
   const float* angles = args.table + n * args.rotary;
   const std::int64_t half = args.rotary / 2;
@@ -91,7 +93,9 @@ void ringAppend(const RingAppendArgs& args, Stream stream) {
 void ropeAppend(const RopeAppendArgs& args, Stream stream) {
   if (args.N == 0) return;
   const std::int64_t count = args.H * (args.rotary / 2) + args.kvHeads * args.Dh;
-  launch(rope_append_kernel, elementShape(count, args.N), stream, args);
+  Shape shape = elementShape(count, args.N);
+  shape.early = true;
+  launch(rope_append_kernel, shape, stream, args);
 }
 
 }  // namespace eyrie::kernels::cuda

@@ -19,7 +19,7 @@ DeviceFacts deviceFacts() {
   cudaDeviceProp properties{};
   check(cudaGetDevice(&index), "device");
   check(cudaGetDeviceProperties(&properties, index), "properties of the device");
-  return {properties.name, 10 * properties.major + properties.minor, properties.multiProcessorCount};
+  return {index, properties.name, 10 * properties.major + properties.minor, properties.multiProcessorCount};
 }
 
 std::size_t freeDeviceMemory() {

@@ -29,6 +29,7 @@ class OutOfDeviceMemory : public CudaError {
 };
 
 struct DeviceFacts {
+  int index = 0;  // Device::index
   std::string name;
   int capability = 0;  // 90 is 9.0
   int processors = 0;  // multiprocessors
@@ -36,7 +37,7 @@ struct DeviceFacts {
 
 // Of the calling thread from now on; `index` is Device::index.
 void useDevice(int index);
-DeviceFacts deviceFacts();
+DeviceFacts deviceFacts();  // of the calling thread's device
 std::size_t freeDeviceMemory();
 
 // `bytes` on the card, 256-byte aligned; 0 bytes: null. Giving it back waits for the card.

@@ -39,5 +39,8 @@ void waitForCopies() {
 inline void syncGrid(emulator::Where where = emulator::Where::current()) {
   emulator::barrier(emulator::Scope::grid, where);
 }
+// Kernels of a stream run one after the other here.
+inline void letNextBegin() {}
+inline void waitForPrior() {}
 
 }  // namespace eyrie::kernels::cuda

@@ -119,7 +119,7 @@ void useDevice(int) {
 }
 
 DeviceFacts deviceFacts() {
-  return {"emulator", 90, 4};
+  return {0, "emulator", 90, 4};
 }
 
 std::size_t freeDeviceMemory() {

@@ -2,6 +2,7 @@
 // card's own: graphs, memory that runs out, a card that goes away.
 #include <QtTest>
 
+#include "engine/cuda/cuda_state.h"
 #include "engine/error.h"
 #include "engine/verify/goldens.h"
 #include "engine/verify/intervention_checks.h"
@@ -85,6 +86,7 @@ class CudaBackendTest : public QObject {
   void trap41GraphsReadPositionsAndStatesAnew();
   void sequencesTogetherAreAsIfAlone();
   void statesTravelBetweenBackends();
+  void ringsCanBeReadSixteenBytesAtATime();
   void tracesAreThoseOfTheCpu();
   void memoryThatRunsOutIsAnErrorWithItsNumbers();
   void aLostCardIsAnError();
@@ -224,6 +226,21 @@ void CudaBackendTest::statesTravelBetweenBackends() {
       QVERIFY(sameBits(copy.download(), host));
       QVERIFY(worstRow(stepped(*card, copy, next), expected) < 1e-5);
     }
+  }
+}
+
+// Where widths of recurrences are odd: a card refuses loads that are not aligned, which a CPU does not mind.
+void CudaBackendTest::ringsCanBeReadSixteenBytesAtATime() {
+  ModelConfig config = tinyConfig("RRAG", 4);
+  config.R = 21;
+  config.Dh = 8;
+  CudaState state(std::make_shared<const ModelConfig>(config),
+                  std::make_shared<const kernels::cuda::OwnedStream>());
+  state.growTo(3);
+  for (const int layerIdx : {2, 3}) {
+    const kernels::KvRing& ring = state.layer(layerIdx).ring;
+    for (const float* rows : {ring.keys, ring.values})
+      QCOMPARE(reinterpret_cast<std::uintptr_t>(rows) % 16, 0U);
   }
 }
 

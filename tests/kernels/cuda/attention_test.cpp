@@ -59,6 +59,7 @@ class CudaAttentionTest : public QObject {
   void chunksMatchReference();
   void trap23RingWrapMatchesReference();
   void decodeMatchesReferenceForAnySplit();
+  void decodeTakesSeveralTurnsThroughALongWindow();
   void trap22OldestVisibleKeyIsExactlyTheWindowAway();
   void farAndNearScoresDoNotOverflow();
   void toleranceRejectsBrokenVariants();
@@ -122,6 +123,20 @@ void CudaAttentionTest::decodeMatchesReferenceForAnySplit() {
       }
     }
   });
+}
+
+void CudaAttentionTest::decodeTakesSeveralTurnsThroughALongWindow() {
+  const std::int64_t older = 90;
+  for (const std::int64_t length : {60, 91, 150}) {
+    const Sequence s(length, 5, 1, 16, static_cast<std::uint32_t>(200 + length));
+    const Result expected = attended(s, s.total - 1, 1, older, older, older + 1, plainly);
+    for (const std::int64_t splits : {1, 2}) {
+      const Result actual = decoded({s}, older, older + 1, splits, older + 1);
+      const std::string name = std::to_string(length) + " tokens, splits " + std::to_string(splits);
+      EYRIE_VERIFY_CLOSE(actual.out, expected.out, toleranceFor("attention", 256), name);
+      EYRIE_VERIFY_CLOSE(actual.weights, expected.weights, toleranceFor("attention", 256), name + " weights");
+    }
+  }
 }
 
 void CudaAttentionTest::trap22OldestVisibleKeyIsExactlyTheWindowAway() {

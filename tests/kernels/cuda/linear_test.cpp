@@ -51,7 +51,7 @@ class CudaLinearTest : public QObject {
 void CudaLinearTest::matchesReferenceForEveryShape() {
   forEachOrder([](const std::string& order) {
     for (const DType dtype : kDtypes) {
-      for (const std::int64_t cols : {1, 5, 8, 33, 64, 1100, 1104}) {
+      for (const std::int64_t cols : {1, 5, 8, 33, 64, 1100, 1104, 1500}) {
         const std::int64_t rows = 1 + cols % 19;
         const std::int64_t T = cols == 64 ? 15 : 1 + cols % 4;
         const Layer layer(rows, cols, dtype, 21, cols == 64 ? 0 : cols % 2);

@@ -61,7 +61,8 @@ struct PackedLayer {
         rows{codes.data(), scales.data(), dtype, height, cols},
         bias(randomVector(height, seed + 1)) {
     reference::pack(randomMatrix(height, cols, DType::f32, seed).view, dtype, packed.data());
-    cuda::toRows(view, reinterpret_cast<std::byte*>(codes.data()), scales.data());
+    ThreadPool pool(2);
+    cuda::toRows(view, reinterpret_cast<std::byte*>(codes.data()), scales.data(), pool);
     for (std::int64_t i = 0; i < height * cols; ++i)
       rounded.push_back(bf16ToFloat(floatToBf16(matrixElement(view, i / cols, i % cols))));
   }

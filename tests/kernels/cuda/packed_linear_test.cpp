@@ -1,4 +1,5 @@
 #include "kernels/packed_matrix.h"
+#include "kernels/thread_pool.h"
 #include "tests/kernels/cuda/cuda_test.h"
 
 using namespace eyrie::kernels;
@@ -25,7 +26,8 @@ struct Layer {
         rows{codes.data(), scales.data(), dtype, height, cols},
         bias(randomVector(height, seed + 1)) {
     reference::pack(randomMatrix(height, cols, DType::f32, seed).view, dtype, packed.data());
-    cuda::toRows(view, reinterpret_cast<std::byte*>(codes.data()), scales.data());
+    ThreadPool pool(2);
+    cuda::toRows(view, reinterpret_cast<std::byte*>(codes.data()), scales.data(), pool);
   }
   Layer(const Layer&) = delete;
   Layer& operator=(const Layer&) = delete;
@@ -60,6 +62,7 @@ class CudaPackedLinearTest : public QObject {
 
  private slots:
   void matchesReferenceForEveryShape();
+  void warpsTakeSeveralPairsAndRowsSeveralLoads();
   void severalMatricesReadTheSameNormedInput();
   void gatedPairMatchesItsParts();
   void oneTokenAndManyGiveTheSameBits();
@@ -80,6 +83,18 @@ void CudaPackedLinearTest::matchesReferenceForEveryShape() {
       }
     }
   });
+}
+
+// The emulator's card has few multiprocessors, so that 300 rows are several pairs a warp.
+void CudaPackedLinearTest::warpsTakeSeveralPairsAndRowsSeveralLoads() {
+  for (const DType dtype : kPacked) {
+    for (const auto& [rows, cols] : {std::pair{301, 70}, std::pair{3, 5001}}) {
+      const Layer layer(rows, cols, dtype, 71);
+      const std::vector<float> x = randomVector(cols, 73);
+      EYRIE_VERIFY_CLOSE(projected(layer, x, 1), layer.expected(x, 1), toleranceFor("packedLinear", cols),
+                         nameOf("forward", dtype, cols));
+    }
+  }
 }
 
 void CudaPackedLinearTest::severalMatricesReadTheSameNormedInput() {
@@ -146,9 +161,10 @@ void CudaPackedLinearTest::largestSumsDoNotOverflow() {
   for (const DType dtype : kPacked) {
     for (const float sign : {1.0F, -1.0F}) {
       Layer layer(2, 512, dtype, 41);
+      ThreadPool pool(1);
       reference::pack(storeMatrix(std::vector<float>(1024, sign), 2, 512, DType::f32).view, dtype,
                       layer.packed.data());
-      cuda::toRows(layer.view, reinterpret_cast<std::byte*>(layer.codes.data()), layer.scales.data());
+      cuda::toRows(layer.view, reinterpret_cast<std::byte*>(layer.codes.data()), layer.scales.data(), pool);
       const std::vector<float> x(512, 3.0F);
       EYRIE_VERIFY_CLOSE(projected(layer, x, 1), layer.expected(x, 1), toleranceFor("packedLinear", 512),
                          dtypeName(dtype));

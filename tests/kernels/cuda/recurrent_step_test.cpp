@@ -120,6 +120,7 @@ class CudaRecurrentStepTest : public QObject {
 
  private slots:
   void stepsOfSeveralSequencesMatchReference();
+  void gateBlocksOfMoreRowsThanAreLoadedAtOnce();
   void trap3ToleranceRejectsSwappedGates();
 };
 
@@ -143,6 +144,17 @@ void CudaRecurrentStepTest::stepsOfSeveralSequencesMatchReference() {
       }
     }
   });
+}
+
+void CudaRecurrentStepTest::gateBlocksOfMoreRowsThanAreLoadedAtOnce() {
+  for (const DType dtype : {DType::f32, DType::bf16}) {
+    const Block block(264, 1, dtype, 1, 3);
+    const Trace actual = onTheCard(block)[0];
+    const Trace expected = byReference(block, 0);
+    EYRIE_VERIFY_CLOSE(actual.out, expected.out, toleranceFor("rgLru", 256), dtypeName(dtype));
+    EYRIE_VERIFY_CLOSE(actual.recurrenceGate, expected.recurrenceGate, toleranceFor("blockLinear", 256),
+                       std::string(dtypeName(dtype)) + " gate");
+  }
 }
 
 void CudaRecurrentStepTest::trap3ToleranceRejectsSwappedGates() {
