@@ -297,7 +297,8 @@ void CliUsageTest::wrongInputExitsWithOne() {
 void CliUsageTest::doctorChecksThePartsNamed() {
   const CliResult result = cli_.run({"doctor", "--backend", "cpu", "--only", "ops"});
   COMPARE_CODE(result, 0);
-  QVERIFY2(result.out.contains("ops against the reference: ") && result.out.endsWith("sound\n"), result.text());
+  QVERIFY2(result.out.contains("ops against the reference: ") && result.out.endsWith("sound\n"),
+           result.text());
   QVERIFY2(!result.out.contains("invariants") && !result.out.contains("interventions"), result.text());
 }
 
