@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 
+#include "engine/ranked_logits.h"
 #include "engine/sequence_state.h"
 
 namespace eyrie::engine {
@@ -16,10 +18,13 @@ struct ChunkEdits;
 // What a block is asked to show. `summary` needs everything that the summary is made from.
 enum class Observe : std::uint8_t { nothing, summary, full };
 
+inline constexpr std::int64_t kRecurrentSummary = 10;  // numbers
+
 // Host memory of the chunk just computed, the rows of its sequences one after the other; valid until the
 // backend's next call. C is ModelConfig::channels(): R, or R / 2 complex channels, whose (T, R) arrays are
 // rows of C real and then C imaginary parts. Null pointers when nothing was asked for; `decay` and `angle`
-// only for Observe::full, `angle` only of a complex recurrence.
+// only for Observe::full, `angle` only of a complex recurrence. Where there is a `summary`, Observe::summary
+// may show nothing else.
 struct RecurrentView {
   const float* recurrenceGate = nullptr;  // (T, C)
   const float* inputGate = nullptr;       // (T, C)
@@ -29,13 +34,17 @@ struct RecurrentView {
   const float* write = nullptr;           // (T, R)
   const float* keep = nullptr;            // (T, R)
   const float* state = nullptr;           // (T, R), h after each token
+  // (T, kRecurrentSummary) or null: norm of the state, means of recurrence and input gate, norms of what is
+  // written and kept, quantiles of half-lives.
+  const float* summary = nullptr;
 };
 
 // Host memory: (T, H, span), column span-1 the token itself, span-1-j the token j back, 0 where there is
 // none.
 struct AttentionView {
-  const float* weights = nullptr;
+  const float* weights = nullptr;  // may be null for Observe::summary where there is a `summary`
   std::int64_t span = 0;
+  const float* summary = nullptr;  // (T, H, 2) or null: entropy, weight of the first visible token
 };
 
 // What one sequence reads in a chunk. All that is pointed to outlives the chunk.
@@ -77,9 +86,20 @@ class Backend {
   virtual void mlpBlock(int layerIdx) = 0;
   // Every state now holds its part's tokens.
   virtual void end() = 0;
+  // Whether what the blocks of the chunk begun show is written only after head() or ranked(), by showViews():
+  // so that it travels while those compute.
+  virtual bool viewsComeLate() const { return false; }
+  virtual void showViews() {}
   // Logits (rows, V) of rows firstRow.. of the chunk, soft-capped; host memory, valid until the next
   // call.
   virtual std::span<const float> head(std::int64_t firstRow, std::int64_t rows) = 0;
+  // The same of one row, whose logits stay where they are; valid until the next call. temperature > 0.
+  // Nothing where the backend's logits are in host memory anyway.
+  virtual std::optional<RankedLogits> ranked(std::int64_t row, float temperature) {
+    (void)row;
+    (void)temperature;
+    return std::nullopt;
+  }
 };
 
 }  // namespace eyrie::engine

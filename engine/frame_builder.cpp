@@ -133,6 +133,16 @@ void FrameBuilder::recurrent(int layerIdx, const RecurrentView& view) {
     *at(row, *layout_.find(layerIdx, quantity)) = value;
   };
   for (std::size_t row = 0; row < frames_.size(); ++row) {
+    if (view.summary != nullptr) {
+      const float* const summary = view.summary + rowOf(row) * kRecurrentSummary;
+      put(row, Quantity::stateNorm, summary[0]);
+      put(row, Quantity::recurrenceGateMean, summary[1]);
+      put(row, Quantity::inputGateMean, summary[2]);
+      put(row, Quantity::writeNorm, summary[3]);
+      put(row, Quantity::keepNorm, summary[4]);
+      std::copy_n(summary + 5, 5, at(row, *layout_.find(layerIdx, Quantity::halfLifeQuantiles)));
+      continue;
+    }
     const std::int64_t offset = rowOf(row) * R;
     const std::int64_t channel = rowOf(row) * C;
     put(row, Quantity::stateNorm, norm2(view.state + offset, R));
@@ -176,6 +186,11 @@ void FrameBuilder::attention(int layerIdx, const AttentionView& view) {
     const std::int64_t visible = std::min(older, position) + 1;
     for (std::int64_t head = 0; head < config_.H; ++head) {
       const std::int64_t line = rowOf(row) * config_.H + head;
+      if (view.summary != nullptr) {
+        at(row, entropies)[head] = view.summary[2 * line];
+        at(row, firsts)[head] = view.summary[2 * line + 1];
+        continue;
+      }
       const float* weights = view.weights + (line + 1) * view.span - visible;
       at(row, entropies)[head] = entropy(weights, visible);
       at(row, firsts)[head] = weights[0];

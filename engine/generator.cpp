@@ -29,6 +29,8 @@ class Generation {
   void write();
   // Draws, feeds and reports one token; the reason to stop after it, if there is one.
   std::optional<StopReason> writeOne();
+  std::int32_t draw();
+  void describe(TokenRecord& record);
 
   Model& model_;
   SequenceState& state_;
@@ -41,7 +43,7 @@ class Generation {
   Sampler sampler_;
   PredictionReader reader_;
   std::vector<std::int32_t> history_;
-  std::span<const float> logits_;
+  Prediction prediction_;
   TraceFrame frame_;
   GenerateResult result_;
 };
@@ -77,20 +79,34 @@ bool Generation::read() {
   bool complete = reader.readTo(last, stop_) && !stop_.stop_requested();
   if (complete) {
     observer_.onLastToken(state_);
-    logits_ = reader.readLast();
+    prediction_ = {reader.readLast(), std::nullopt};
   }
   result_.prefillMs = millisecondsSince(start);
   result_.contextTokens = reader.fed();
   return complete;
 }
 
+std::int32_t Generation::draw() {
+  if (prediction_.ranked) {
+    if (const auto token = sampler_.draw(*prediction_.ranked)) return *token;
+    prediction_ = {model_.predictedLogits(), std::nullopt};
+  }
+  return sampler_.draw(prediction_.logits, history_);
+}
+
+void Generation::describe(TokenRecord& record) {
+  if (prediction_.ranked) return PredictionReader::describe(*prediction_.ranked, record);
+  reader_.describe(prediction_.logits, record);
+}
+
 std::optional<StopReason> Generation::writeOne() {
   const Clock::time_point start = Clock::now();
-  const std::int32_t token = sampler_.draw(logits_, history_);
+  const std::int32_t token = draw();
   TokenRecord record = emptyRecord(state_.position(), token);
   record.generated = true;
-  reader_.describe(logits_, record);
-  logits_ = model_.step(state_, token, trace_ == nullptr ? nullptr : &frame_, trace_);
+  describe(record);
+  prediction_ = model_.predict(state_, token, options_.sampling.temperature,
+                               trace_ == nullptr ? nullptr : &frame_, trace_);
   history_.push_back(token);
   ++result_.generatedTokens;
   record.milliseconds = static_cast<float>(millisecondsSince(start));
@@ -119,7 +135,7 @@ void Generation::write() {
   }
   result_.decodeMs = millisecondsSince(start);
   result_.next = emptyRecord(state_.position(), -1);
-  reader_.describe(logits_, result_.next);
+  describe(result_.next);
 }
 
 GenerateResult Generation::run() {

@@ -50,8 +50,14 @@ class LoadedModel final : public Model {
                              std::int64_t chunk) override;
   using Model::step;
   std::span<const float> step(std::span<const SequenceStep> steps, const FrameLayout* trace) override;
+  Prediction predict(SequenceState& state, std::int32_t token, float temperature, TraceFrame* frame,
+                     const FrameLayout* trace) override;
+  std::span<const float> predictedLogits() override { return backend_->head(0, 1); }
 
  private:
+  // A step; what it returns, its logits, is made by `head` before its frames are.
+  template <typename Head>
+  auto advance(std::span<const SequenceStep> steps, const FrameLayout* trace, const Head& head);
   std::int64_t chunkRows(std::int64_t position, std::int64_t wanted, const FrameLayout* trace) const;
   void checkToken(std::size_t index, std::int32_t token) const;
   void checkSteps(std::span<const SequenceStep> steps) const;
@@ -63,6 +69,8 @@ class LoadedModel final : public Model {
   bool runChunk(std::span<const ChunkPart> parts, std::int64_t headRows, std::span<FrameBuilder> builders,
                 const AfterLayer& afterLayer);
   void runLayer(int layerIdx, std::span<FrameBuilder> builders);
+  // Frames of what the backend shows late.
+  void buildLate(std::span<FrameBuilder> builders);
   // Of one sequence; given up, its state is as it was. `frames` is empty when taps are off.
   template <typename AfterLayer>
   bool readChunk(SequenceState& state, std::span<const std::int32_t> tokens, std::int64_t headRows,
@@ -76,6 +84,11 @@ class LoadedModel final : public Model {
   const ModelConfig& config_;
   std::unique_ptr<Backend> backend_;
   std::vector<EditCache> edits_{1};  // one for each sequence of a step
+  struct LayerView {
+    RecurrentView recurrent;
+    AttentionView attention;
+  };
+  std::vector<LayerView> late_;  // of each layer of the chunk begun, where views come late
   std::uint64_t stepBytes_;
   std::optional<kernels::DType> converted_;
 };
@@ -129,22 +142,41 @@ std::int64_t LoadedModel::rowsAlike(const SequenceState& state, std::int64_t wan
 void LoadedModel::runLayer(int layerIdx, std::span<FrameBuilder> builders) {
   Observe observe = Observe::nothing;
   for (const FrameBuilder& builder : builders) observe = std::max(observe, builder.observeLayer(layerIdx));
-  if (config_.blocks[static_cast<std::size_t>(layerIdx)] == BlockKind::recurrent) {
+  const auto at = static_cast<std::size_t>(layerIdx);
+  const bool late = !builders.empty() && backend_->viewsComeLate();
+  if (config_.blocks[at] == BlockKind::recurrent) {
     const kernels::cuda::Range range("recurrent block");
-    const RecurrentView view = backend_->recurrentBlock(layerIdx, observe);
-    for (FrameBuilder& builder : builders) builder.recurrent(layerIdx, view);
+    late_[at].recurrent = backend_->recurrentBlock(layerIdx, observe);
+    if (!late) {
+      for (FrameBuilder& builder : builders) builder.recurrent(layerIdx, late_[at].recurrent);
+    }
   } else {
     const kernels::cuda::Range range("attention block");
-    const AttentionView view = backend_->attentionBlock(layerIdx, observe);
-    for (FrameBuilder& builder : builders) builder.attention(layerIdx, view);
+    late_[at].attention = backend_->attentionBlock(layerIdx, observe);
+    if (!late) {
+      for (FrameBuilder& builder : builders) builder.attention(layerIdx, late_[at].attention);
+    }
   }
   const kernels::cuda::Range range("MLP block");
   backend_->mlpBlock(layerIdx);
 }
 
+void LoadedModel::buildLate(std::span<FrameBuilder> builders) {
+  if (builders.empty() || !backend_->viewsComeLate()) return;
+  backend_->showViews();
+  for (int layerIdx = 0; layerIdx < static_cast<int>(config_.L); ++layerIdx) {
+    const auto at = static_cast<std::size_t>(layerIdx);
+    for (FrameBuilder& builder : builders) {
+      config_.blocks[at] == BlockKind::recurrent ? builder.recurrent(layerIdx, late_[at].recurrent)
+                                                 : builder.attention(layerIdx, late_[at].attention);
+    }
+  }
+}
+
 template <typename AfterLayer>
 bool LoadedModel::runChunk(std::span<const ChunkPart> parts, std::int64_t headRows,
                            std::span<FrameBuilder> builders, const AfterLayer& afterLayer) {
+  late_.assign(static_cast<std::size_t>(config_.L), {});
   backend_->begin(parts, {builders.empty() ? Observe::nothing : Observe::full, headRows});
   for (int layerIdx = 0; layerIdx < static_cast<int>(config_.L); ++layerIdx) {
     runLayer(layerIdx, builders);
@@ -170,6 +202,7 @@ bool LoadedModel::readChunk(SequenceState& state, std::span<const std::int32_t> 
     state.takeBack(std::move(*before));
     return false;
   }
+  buildLate(builders);
   state.advance(tokens);
   return true;
 }
@@ -222,7 +255,8 @@ std::vector<float> LoadedModel::prefill(SequenceState& state, std::span<const st
   return {};
 }
 
-std::span<const float> LoadedModel::step(std::span<const SequenceStep> steps, const FrameLayout* trace) {
+template <typename Head>
+auto LoadedModel::advance(std::span<const SequenceStep> steps, const FrameLayout* trace, const Head& head) {
   checkSteps(steps);
   if (edits_.size() < steps.size()) edits_.resize(steps.size());
   const bool tracing = trace != nullptr && trace->frameSize() > 0;
@@ -238,7 +272,22 @@ std::span<const float> LoadedModel::step(std::span<const SequenceStep> steps, co
   }
   runChunk(parts, std::ssize(steps), builders, [](int) { return true; });
   for (const SequenceStep& step : steps) step.state->advance(std::span(&step.token, 1));
-  return backend_->head(0, std::ssize(steps));
+  const auto logits = head();
+  buildLate(builders);
+  return logits;
+}
+
+std::span<const float> LoadedModel::step(std::span<const SequenceStep> steps, const FrameLayout* trace) {
+  return advance(steps, trace, [&] { return backend_->head(0, std::ssize(steps)); });
+}
+
+Prediction LoadedModel::predict(SequenceState& state, std::int32_t token, float temperature,
+                                TraceFrame* frame, const FrameLayout* trace) {
+  const SequenceStep one{&state, token, frame};
+  return advance(std::span(&one, 1), trace, [&]() -> Prediction {
+    if (const auto ranked = backend_->ranked(0, temperature > 0 ? temperature : 1.0F)) return {{}, ranked};
+    return {backend_->head(0, 1), std::nullopt};
+  });
 }
 
 // Where nobody chose, the card if there is one with room for the model.

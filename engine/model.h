@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "engine/checkpoint/checkpoint.h"
+#include "engine/ranked_logits.h"
 #include "engine/sequence_state.h"
 #include "engine/taps.h"
 
@@ -66,6 +67,12 @@ struct SequenceStep {
   TraceFrame* frame = nullptr;  // null: not observed
 };
 
+// What a step predicts: all logits, or of a card's the largest.
+struct Prediction {
+  std::span<const float> logits;  // (V); empty where `ranked` is there
+  std::optional<RankedLogits> ranked;
+};
+
 // One thread at a time may compute with a model (the backend's scratch is shared); reading config() is free.
 class Model {
  public:
@@ -105,6 +112,12 @@ class Model {
     const SequenceStep one{&state, token, frame};
     return step(std::span(&one, 1), trace);
   }
+  // As step(), for those who draw from what is predicted, with `temperature` (0: they take the likeliest): on
+  // a card the logits stay there. Valid until the next call.
+  virtual Prediction predict(SequenceState& state, std::int32_t token, float temperature,
+                             TraceFrame* frame = nullptr, const FrameLayout* trace = nullptr) = 0;
+  // All logits (V) that the last predict() is about, valid until the next call.
+  virtual std::span<const float> predictedLogits() = 0;
   virtual std::int64_t maxChunk() const = 0;  // rows
 };
 

@@ -45,4 +45,17 @@ void PredictionReader::describe(std::span<const float> logits, TokenRecord& reco
   record.rank = rankOf(logits, record.token);
 }
 
+void PredictionReader::describe(const RankedLogits& ranked, TokenRecord& record) {
+  record.entropy = ranked.stats.entropy;
+  const std::size_t k = std::min<std::size_t>(kTopTokens, ranked.tokens.size());
+  for (std::size_t i = 0; i < k; ++i) {
+    record.topTokens[i] = ranked.tokens[i];
+    record.topLogprobs[i] = ranked.logits[i] - ranked.stats.logSumExp;
+  }
+  if (record.token < 0) return;
+  const auto own = std::find(ranked.tokens.begin(), ranked.tokens.end(), record.token);
+  record.rank = static_cast<std::int32_t>(own - ranked.tokens.begin());
+  record.logprob = ranked.logits[static_cast<std::size_t>(record.rank)] - ranked.stats.logSumExp;
+}
+
 }  // namespace eyrie::engine

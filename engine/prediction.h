@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "engine/ranked_logits.h"
 #include "engine/taps.h"
 #include "kernels/thread_pool.h"
 
@@ -17,6 +18,8 @@ TokenRecord emptyRecord(std::int64_t position, std::int32_t token);
 class PredictionReader {
  public:
   void describe(std::span<const float> logits, TokenRecord& record);
+  // The same of a card's; a known token must be one of them.
+  static void describe(const RankedLogits& ranked, TokenRecord& record);
 
  private:
   // One row is too little work to share.

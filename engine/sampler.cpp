@@ -95,38 +95,38 @@ class Ranking {
   std::size_t sorted_ = 0;
 };
 
-struct Kept {
+// Relative to the most likely token's. Single precision: this runs over the whole vocabulary, and a draw
+// needs no more.
+double weightOf(float score, float largest, float temperature) {
+  if (std::isinf(largest)) return score == largest ? 1.0 : 0.0;
+  return static_cast<double>(std::exp((score - largest) / temperature));
+}
+
+}  // namespace
+
+struct Sampler::Kept {
   std::vector<double> weights;  // relative to the most likely token's, falling
   double total = 0;
+  bool whole = false;  // no filter ended it
 };
 
-// The tokens that pass top-k, top-p and min-p: the first ones of the ranking.
-Kept keepTokens(const SamplingOptions& options, const std::vector<float>& scores, Ranking& ranking) {
-  const float largest = scores[static_cast<std::size_t>(ranking.at(0))];
-  // Single precision: this runs over the whole vocabulary, and a draw needs no more.
-  const auto weightOf = [&](std::int32_t token) {
-    const float score = scores[static_cast<std::size_t>(token)];
-    if (std::isinf(largest)) return score == largest ? 1.0 : 0.0;
-    return static_cast<double>(std::exp((score - largest) / options.temperature));
-  };
-  std::size_t limit = ranking.size();
-  double mass = 0;
-  if (options.topK > 0 && static_cast<std::size_t>(options.topK) < limit) {
-    limit = static_cast<std::size_t>(options.topK);
-    for (std::size_t place = 0; place < limit; ++place) mass += weightOf(ranking.at(place));
-  } else {
-    for (std::size_t token = 0; token < limit; ++token) mass += weightOf(static_cast<std::int32_t>(token));
-  }
+namespace {
+
+// The tokens that pass top-p and min-p: the first ones of `limit`, whose weights fall. mass: of all that
+// top-p counts.
+template <typename Kept, typename WeightAt>
+Kept keepTokens(const SamplingOptions& options, std::size_t limit, double mass, const WeightAt& weightAt) {
   const double wanted = options.topP < 1.0F ? static_cast<double>(options.topP) * mass
                                             : std::numeric_limits<double>::infinity();
   Kept kept;
   for (std::size_t place = 0; place < limit && kept.total < wanted; ++place) {
-    const double weight = weightOf(ranking.at(place));
+    const double weight = weightAt(place);
     // The first weight is 1, so a weight is its probability relative to the largest.
-    if (place > 0 && (weight < static_cast<double>(options.minP) || weight == 0)) break;
+    if (place > 0 && (weight < static_cast<double>(options.minP) || weight == 0)) return kept;
     kept.weights.push_back(weight);
     kept.total += weight;
   }
+  kept.whole = kept.total < wanted;
   return kept;
 }
 
@@ -170,7 +170,50 @@ std::int32_t Sampler::draw(std::span<const float> logits, std::span<const std::i
     return token;
   }
   Ranking ranking(scores);
-  const Kept kept = keepTokens(options_, scores, ranking);
+  const auto weightAt = [&](std::size_t place) {
+    return weightOf(scores[static_cast<std::size_t>(ranking.at(place))], *best, options_.temperature);
+  };
+  std::size_t limit = ranking.size();
+  double mass = 0;
+  if (options_.topK > 0 && static_cast<std::size_t>(options_.topK) < limit) {
+    limit = static_cast<std::size_t>(options_.topK);
+    for (std::size_t place = 0; place < limit; ++place) mass += weightAt(place);
+  } else {
+    for (const float score : scores) mass += weightOf(score, *best, options_.temperature);
+  }
+  return pick(keepTokens<Kept>(options_, limit, mass, weightAt),
+              [&](std::size_t place) { return ranking.at(place); });
+}
+
+std::optional<std::int32_t> Sampler::draw(const RankedLogits& ranked) {
+  const std::size_t known = ranked.tokens.size();
+  if (options_.repetitionPenalty != 1.0F || known == 0 || !std::isfinite(ranked.stats.logSumExp) ||
+      !std::isfinite(ranked.mass)) {
+    return std::nullopt;
+  }
+  candidates_.clear();
+  if (options_.temperature == 0) {
+    candidates_.push_back({ranked.tokens[0], 1.0F});
+    return ranked.tokens[0];
+  }
+  const auto weightAt = [&](std::size_t place) {
+    return weightOf(ranked.logits[place], ranked.logits[0], options_.temperature);
+  };
+  const auto V = static_cast<std::size_t>(ranked.V);
+  const std::size_t limit = options_.topK > 0 ? std::min(V, static_cast<std::size_t>(options_.topK)) : V;
+  double mass = ranked.mass;
+  if (limit < V) {
+    if (limit > known) return std::nullopt;
+    mass = 0;
+    for (std::size_t place = 0; place < limit; ++place) mass += weightAt(place);
+  }
+  const Kept kept = keepTokens<Kept>(options_, std::min(limit, known), mass, weightAt);
+  if (kept.whole && known < limit) return std::nullopt;
+  return pick(kept, [&](std::size_t place) { return ranked.tokens[place]; });
+}
+
+template <typename TokenAt>
+std::int32_t Sampler::pick(const Kept& kept, const TokenAt& tokenAt) {
   const double point = uniform(random_) * kept.total;
   double reached = 0;
   std::size_t drawn = kept.weights.size() - 1;
@@ -181,10 +224,9 @@ std::int32_t Sampler::draw(std::span<const float> logits, std::span<const std::i
       break;
     }
   }
-  for (std::size_t place = 0; place < std::min(kShownCandidates, kept.weights.size()); ++place) {
-    candidates_.push_back({ranking.at(place), static_cast<float>(kept.weights[place] / kept.total)});
-  }
-  return ranking.at(drawn);
+  for (std::size_t place = 0; place < std::min(kShownCandidates, kept.weights.size()); ++place)
+    candidates_.push_back({tokenAt(place), static_cast<float>(kept.weights[place] / kept.total)});
+  return tokenAt(drawn);
 }
 
 }  // namespace eyrie::engine

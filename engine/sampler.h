@@ -3,8 +3,11 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
+
+#include "engine/ranked_logits.h"
 
 namespace eyrie::engine {
 
@@ -32,6 +35,9 @@ class Sampler {
   explicit Sampler(const SamplingOptions& options);
   // `logits` (V) after soft cap; `history` the tokens the repetition penalty sees.
   std::int32_t draw(std::span<const float> logits, std::span<const std::int32_t> history);
+  // The same draw from the largest logits alone. Nothing, and no random number used, where they do not decide
+  // it: the penalty needs all of them, and so may top-p.
+  std::optional<std::int32_t> draw(const RankedLogits& ranked);
   // The distribution the last draw was made from, most likely first (at most 256 entries).
   const std::vector<Candidate>& lastCandidates() const { return candidates_; }
   const SamplingOptions& options() const { return options_; }
@@ -39,6 +45,10 @@ class Sampler {
   void setRandomState(const std::array<std::uint64_t, 4>& state) { random_ = state; }
 
  private:
+  struct Kept;
+  template <typename TokenAt>
+  std::int32_t pick(const Kept& kept, const TokenAt& tokenAt);
+
   SamplingOptions options_;
   std::array<std::uint64_t, 4> random_{};
   std::vector<Candidate> candidates_;

@@ -22,13 +22,13 @@ std::vector<kernels::cpu::GemmShape> shapesOf(const engine::ModelConfig& config,
 }  // namespace
 
 const char* nameOf(Limit limit) {
-  constexpr std::array kNames{"nothing",   "read bandwidth", "f32 GEMM",
-                              "int8 GEMM", "device copy",    "bf16 GEMM"};
+  constexpr std::array kNames{"nothing",     "read bandwidth", "f32 GEMM", "int8 GEMM",
+                              "device copy", "bf16 GEMM",      "bus"};
   return kNames[static_cast<std::size_t>(limit)];
 }
 
 const char* unitOf(Limit limit) {
-  constexpr std::array kUnits{"", "GB/s", "GFLOP/s", "Gop/s", "GB/s", "GFLOP/s"};
+  constexpr std::array kUnits{"", "GB/s", "GFLOP/s", "Gop/s", "GB/s", "GFLOP/s", "GB/s"};
   return kUnits[static_cast<std::size_t>(limit)];
 }
 
@@ -61,8 +61,16 @@ double Ceilings::probe(Limit limit) {
     case Limit::cardGemm:
       if (!cardGemm_) cardGemm_ = std::make_unique<kernels::cuda::GemmProbe>(shapes_);
       return cardGemm_->flopsPerSecond();
+    case Limit::cardBus:
+      return bus().busBytesPerSecond();
   }
   return std::nan("");
+}
+
+kernels::cuda::UploadProbe& Ceilings::bus() {
+  constexpr std::int64_t kBytes = std::int64_t{1} << 30;
+  if (!cardBus_) cardBus_ = std::make_unique<kernels::cuda::UploadProbe>(std::min(kBytes, readBytes_));
+  return *cardBus_;
 }
 
 std::string Ceilings::whyNot(Limit limit) const {

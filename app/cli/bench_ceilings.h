@@ -17,9 +17,9 @@
 namespace eyrie::app {
 
 // What limits a part of the benchmark.
-enum class Limit : std::uint8_t { none, bandwidth, f32Gemm, int8Gemm, cardCopy, cardGemm };
-inline constexpr std::array kCeilings{Limit::bandwidth, Limit::f32Gemm, Limit::int8Gemm, Limit::cardCopy,
-                                      Limit::cardGemm};
+enum class Limit : std::uint8_t { none, bandwidth, f32Gemm, int8Gemm, cardCopy, cardGemm, cardBus };
+inline constexpr std::array kCeilings{Limit::bandwidth, Limit::f32Gemm,  Limit::int8Gemm,
+                                      Limit::cardCopy,  Limit::cardGemm, Limit::cardBus};
 const char* nameOf(Limit limit);  // "read bandwidth"
 const char* unitOf(Limit limit);  // "GB/s"
 
@@ -44,10 +44,13 @@ class Ceilings {
   // Of all measurements so far.
   Spread spread(Limit limit) const { return spreadOf(measured_[static_cast<std::size_t>(limit)]); }
   std::int64_t readBytes() const { return readBytes_; }
+  // Bytes a second from ordinary memory to the card, as weights travel. Throws CudaError.
+  double measureUpload() { return bus().bytesPerSecond(); }
   std::string whyNot(Limit limit) const;  // empty until it was measured, and where it could be
 
  private:
   double probe(Limit limit);
+  kernels::cuda::UploadProbe& bus();
 
   kernels::ThreadPool& pool_;
   std::vector<kernels::cpu::GemmShape> shapes_;
@@ -59,6 +62,7 @@ class Ceilings {
   std::unique_ptr<Int8Probe> int8_;
   std::unique_ptr<kernels::cuda::CopyProbe> cardCopy_;
   std::unique_ptr<kernels::cuda::GemmProbe> cardGemm_;
+  std::unique_ptr<kernels::cuda::UploadProbe> cardBus_;
   std::string whyNoInt8_;
   std::array<std::vector<double>, kCeilings.size() + 1> measured_;
 };

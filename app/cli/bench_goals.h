@@ -38,6 +38,7 @@ struct GoalBounds {
   std::int64_t batch = 0;  // sequences
   double batchTimes = 0;   // the tokens of one
   double loadSeconds = 0;
+  double upload = 0;  // percent of the bus's ceiling
 };
 
 // One row. Rates and ceilings are bytes or operations a second.
@@ -78,7 +79,7 @@ class BenchGoals {
 
   std::int64_t steps() const;
   DecodeRun stepsAt(std::int64_t context, std::int64_t batch = 1) const;
-  Figures load(const std::vector<double>& seconds) const;
+  Figures load(const std::vector<double>& seconds);
   Figures decode();
   Figures prefill();
   Figures stored();

@@ -16,6 +16,7 @@ namespace eyrie::app {
 namespace {
 
 constexpr double kFloatBytes = 4;
+constexpr float kTemperature = 0.8F;  // single steps as generation takes them
 
 double secondsOf(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();
@@ -131,7 +132,11 @@ double BenchRuns::timeDecode(const DecodeRun& run) {
       checkStop();
       for (std::size_t who = 0; who < next.size(); ++who)
         next[who].token = tokenAt(run.context + i + static_cast<std::int64_t>(who), config_.V);
-      model_.step(next);
+      if (next.size() == 1) {
+        model_.predict(states[0], next[0].token, kTemperature);
+      } else {
+        model_.step(next);
+      }
     }
   });
 }
@@ -164,8 +169,8 @@ std::vector<BenchResult> BenchRuns::tracedDecode(std::int64_t tokens, std::int64
     return secondsOf([&] {
       for (std::int64_t i = 0; i < steps; ++i) {
         checkStop();
-        model_.step(state, tokenAt(state.position(), config_.V), traced ? &frame : nullptr,
-                    traced ? &layouts[kind - 1] : nullptr);
+        model_.predict(state, tokenAt(state.position(), config_.V), kTemperature, traced ? &frame : nullptr,
+                       traced ? &layouts[kind - 1] : nullptr);
       }
     });
   };

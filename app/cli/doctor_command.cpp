@@ -8,14 +8,15 @@
 #include "app/cli/checks.h"
 #include "app/cli/command.h"
 #include "app/cli/console.h"
+#include "app/cli/doctor_card.h"
 #include "app/cli/machine.h"
 #include "app/cli/model_options.h"
+#include "engine/verify/card_ops.h"
 #include "engine/verify/goldens.h"
 #include "engine/verify/intervention_checks.h"
 #include "engine/verify/invariants.h"
 #include "engine/verify/op_parity.h"
 #include "kernels/cpu/instruction_set.h"
-#include "kernels/cuda/device.h"
 
 namespace eyrie::app {
 namespace {
@@ -26,8 +27,19 @@ struct DoctorOptions {
   std::string backend = "auto";
   int threads = 0;
   std::string goldens;
+  std::vector<std::string> only;
   bool verbose = false;
+
+  bool wants(const std::string& part) const {
+    return only.empty() || std::find(only.begin(), only.end(), part) != only.end();
+  }
 };
+
+const std::vector<std::string>& doctorParts() {
+  static const std::vector<std::string> parts{"ceilings",      "ops",     "invariants",
+                                              "interventions", "goldens", "times"};
+  return parts;
+}
 
 constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
 
@@ -39,17 +51,6 @@ void printMachine() {
                     kernels::cpu::instructionSets().front()));
   print(fmt::format("memory: {:.1f} GiB, {:.1f} GiB free\n", double(machine.memoryBytes) / kGiB,
                     double(machine.freeBytes) / kGiB));
-}
-
-bool printDevices() {
-  const auto found = kernels::cuda::listDevices();
-  for (const auto& device : found.devices) {
-    print(fmt::format("cuda: {}, capability {}.{}, {:.1f} GiB\n", device.name, device.majorCapability,
-                      device.minorCapability, double(device.totalMemory) / kGiB));
-  }
-  if (found.devices.empty()) print(fmt::format("cuda: no device ({})\n", found.reason));
-  flushOutput();
-  return !found.devices.empty();
 }
 
 // One line a group, and one for each check that failed. Returns whether all passed.
@@ -74,20 +75,24 @@ int doctor(const DoctorOptions& options) {
   const bool onCard =
       backend == engine::BackendKind::cuda || (backend == engine::BackendKind::automatic && hasDevice);
   if (onCard && !hasDevice) return kFailed;
+  if (onCard && options.wants("ceilings")) printCardCeilings();
   bool sound = true;
-  if (backend != engine::BackendKind::reference && !onCard) {
-    sound &= runChecks(options, "ops against the reference",
-                       [&] { return engine::verify::checkOpParity(options.threads); });
-  }
-  sound &= runChecks(options, "invariants",
-                     [&] { return engine::verify::checkInvariants(backend, options.threads); });
-  sound &= runChecks(options, "interventions",
-                     [&] { return engine::verify::checkInterventions(backend, options.threads); });
-  if (!options.goldens.empty()) {
-    sound &= runChecks(options, "reference outputs", [&] {
-      return engine::verify::checkGoldens(options.goldens, backend, options.threads);
+  const auto run = [&](const char* part, const char* group, const auto& checks) {
+    if (options.wants(part)) sound &= runChecks(options, group, checks);
+  };
+  if (backend != engine::BackendKind::reference) {
+    run("ops", "ops against the reference", [&] {
+      return onCard ? engine::verify::checkCardOps() : engine::verify::checkOpParity(options.threads);
     });
   }
+  run("invariants", "invariants", [&] { return engine::verify::checkInvariants(backend, options.threads); });
+  run("interventions", "interventions",
+      [&] { return engine::verify::checkInterventions(backend, options.threads); });
+  if (!options.goldens.empty()) {
+    run("goldens", "reference outputs",
+        [&] { return engine::verify::checkGoldens(options.goldens, backend, options.threads); });
+  }
+  if (onCard && options.wants("times")) printCardTimes();
   print(sound ? "sound\n" : "NOT SOUND\n");
   return sound ? kDone : kFailed;
 }
@@ -107,6 +112,10 @@ void addDoctorCommand(CLI::App& parser, Action& action) {
   command->add_option("--goldens", options->goldens, "Folder of reference outputs to check as well")
       ->check(filled())
       ->type_name("DIR");
+  command->add_option("--only", options->only, "These parts [all]; ceilings and times are a card's")
+      ->check(CLI::IsMember(doctorParts()))
+      ->delimiter(',')
+      ->type_name("PART,...");
   command->add_flag("--verbose", options->verbose, "Every check, not only those that failed");
   command->callback([options, &action] { action = [options] { return doctor(*options); }; });
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 
+#include "engine/cuda/guarded.h"
 #include "engine/cuda/make_cuda_backend.h"
 #include "engine/error.h"
 #include "kernels/cuda/device.h"
@@ -39,21 +40,6 @@ std::int64_t rowFloats(const ModelConfig& config) {
   return 2 * config.D + 3 * widest + 2 * block;
 }
 
-// What the card or the driver says becomes an Error.
-template <typename Work>
-auto guarded(const Work& work) -> decltype(work()) {
-  constexpr double kGiB = 1024.0 * 1024.0 * 1024.0;
-  try {
-    return work();
-  } catch (const cuda::OutOfDeviceMemory& error) {
-    throw Error(ErrorCode::outOfMemory,
-                fmt::format("cuda: {:.2f} GiB of device memory needed, {:.2f} GiB free; use --backend cpu",
-                            double(error.asked()) / kGiB, double(error.free()) / kGiB));
-  } catch (const cuda::CudaError& error) {
-    throw Error(ErrorCode::deviceFailed, fmt::format("cuda: {}; use --backend cpu", error.what()));
-  }
-}
-
 }  // namespace
 
 bool CudaBuffer::atLeast(std::size_t bytes) {
@@ -69,7 +55,8 @@ CudaBackend::CudaBackend(const Weights& weights)
       stream_(std::make_shared<const cuda::OwnedStream>()),
       device_(cuda::deviceFacts()),
       weights_(weights),
-      blasWorkspace_(cuda::Blas::kWorkspaceBytes) {
+      blasWorkspace_(cuda::Blas::kWorkspaceBytes),
+      stepTaps_(config_) {
   try {
     blas_ = std::make_unique<cuda::Blas>(blasWorkspace_.data());
   } catch (const cuda::CudaError&) {
@@ -133,6 +120,7 @@ void CudaBackend::reserve(const ChunkPlan& plan) {
   for (CudaBuffer* buffer : {&s.c, &s.d}) want(*buffer, T_ * block);
   want(s.angles, T_ * c.rotary);
   want(s.logits, plan.headRows * c.V);
+  moved |= s.ranking.atLeast(rankingBytes());
   moved |= s.inputs.atLeast(inputBytes());
   std::int64_t workspace =
       isComplex() ? cuda::complexRgLruWorkspace(T_, c.channels()) * std::int64_t{sizeof(float)} : 0;
@@ -149,14 +137,21 @@ void CudaBackend::reserve(const ChunkPlan& plan) {
     }
     workspace = std::max({workspace, split * std::int64_t{sizeof(float)},
                           cuda::tensorAttentionWorkspace(positions, c.kvHeads, c.Dh)});
-    if (plan.observe != Observe::nothing) {
+    if (observed_ && !deferred_) {
       want(s.weights, T_ * c.H * roomFor(visibleSpan(layerIdx)));
       want(s.statistics, 2 * T_ * c.H);
     }
   }
   moved |= s.workspace.atLeast(count(workspace));
-  if (plan.observe != Observe::nothing && c.hasKind(BlockKind::recurrent)) {
+  if (observed_ && !deferred_ && c.hasKind(BlockKind::recurrent)) {
     for (CudaBuffer& tap : s.taps) want(tap, T_ * c.R);
+  }
+  if (observed_ && deferred_) {
+    std::vector<std::int64_t> spans(count(c.L));  // the same for every position
+    for (int layerIdx = 0; layerIdx < static_cast<int>(c.L); ++layerIdx) {
+      if (c.blocks[count(layerIdx)] != BlockKind::recurrent) spans[count(layerIdx)] = capacityOf(layerIdx);
+    }
+    moved |= stepTaps_.reserve(T_, std::move(spans));
   }
   if (moved) graphs_.clear();
 }
@@ -201,21 +196,22 @@ void CudaBackend::begin(std::span<const ChunkPart> parts, const ChunkPlan& plan)
     cuda::useDevice(device_.index);
     parts_.clear();
     T_ = 0;
-    steps_ = true;
+    deferred_ = true;
+    observed_ = plan.observe != Observe::nothing;
     std::int64_t keys = kSmallestRing;
     for (const ChunkPart& from : parts) {
       const auto T = static_cast<std::int64_t>(from.tokens.size());
       auto* state = static_cast<CudaState*>(from.state);
       parts_.push_back({state, from.position, T_, T, from.edits});
       T_ += T;
-      steps_ = steps_ && T == 1 && from.edits == nullptr;
+      deferred_ = deferred_ && T == 1 && from.edits == nullptr;
       keys = std::max({keys, state->globalCapacity(), from.position + T});
     }
     // Sequences of one step share one size of ring; doubling keeps copies and graphs few.
     std::int64_t capacity = kSmallestRing;
     while (capacity < keys) capacity *= 2;
     for (const Part& part : parts_) part.state->growTo(capacity);
-    deferred_ = steps_ && plan.observe == Observe::nothing;
+    stepTaps_.holdBack(*stream_);
     reserve(plan);
     upload(parts);
     if (!deferred_) embed();
@@ -230,20 +226,22 @@ void CudaBackend::embed() {
 }
 
 RecurrentView CudaBackend::recurrentBlock(int layerIdx, Observe observe) {
-  if (deferred_) return {};
+  if (deferred_)
+    return observe == Observe::nothing ? RecurrentView{} : stepTaps_.recurrent(layerIdx, observe);
   return guarded([&] {
     const bool observed = observe != Observe::nothing;
-    steps_ ? stepRecurrent(layerIdx, observed) : chunkRecurrent(layerIdx, observed);
-    return observed ? recurrentView(observe, steps_ ? nullptr : scratch_.c.as<float>()) : RecurrentView{};
+    chunkRecurrent(layerIdx, observed);
+    return observed ? recurrentView(observe) : RecurrentView{};
   });
 }
 
 AttentionView CudaBackend::attentionBlock(int layerIdx, Observe observe) {
-  if (deferred_) return {};
+  if (deferred_)
+    return observe == Observe::nothing ? AttentionView{} : stepTaps_.attention(layerIdx, observe);
   return guarded([&] {
     AttentionView view;
-    if (observe != Observe::nothing) view = {scratch_.weights.as<float>(), visibleSpan(layerIdx)};
-    steps_ ? stepAttention(layerIdx, view) : chunkAttention(layerIdx, view);
+    if (observe != Observe::nothing) view = {scratch_.weights.as<float>(), visibleSpan(layerIdx), nullptr};
+    chunkAttention(layerIdx, view);
     if (observe == Observe::nothing) return view;
     view.weights = toHost(0, view.weights, T_ * config_->H * view.span);
     stream_->wait();
@@ -265,9 +263,9 @@ void CudaBackend::enqueueStep() {
   deferred_ = false;  // the blocks themselves
   for (int layerIdx = 0; layerIdx < static_cast<int>(config_->L); ++layerIdx) {
     if (config_->blocks[count(layerIdx)] == BlockKind::recurrent) {
-      stepRecurrent(layerIdx, false);
+      stepRecurrent(layerIdx);
     } else {
-      stepAttention(layerIdx, {});
+      stepAttention(layerIdx);
     }
     mlpBlock(layerIdx);
   }
@@ -277,7 +275,7 @@ void CudaBackend::enqueueStep() {
 // The first step of a kind is run as it is: cuBLAS loads what it needs. The second is captured.
 void CudaBackend::runStep() {
   if (graphs_.size() > kMostGraphs) graphs_.clear();
-  const StepKind kind{std::ssize(parts_), parts_.front().state->globalCapacity()};
+  const StepKind kind{std::ssize(parts_), parts_.front().state->globalCapacity(), observed_};
   const auto [found, isNew] = graphs_.try_emplace(kind);
   if (isNew) return enqueueStep();
   if (!found->second) found->second = std::make_unique<cuda::Graph>(*stream_, [&] { enqueueStep(); });
@@ -285,22 +283,17 @@ void CudaBackend::runStep() {
 }
 
 void CudaBackend::end() {
-  if (deferred_) guarded([&] { runStep(); });
+  if (deferred_) {
+    guarded([&] {
+      runStep();
+      if (observed_) stepTaps_.send(*stream_);
+    });
+  }
   for (const Part& part : parts_) part.state->advance(part.T);
 }
 
-std::span<const float> CudaBackend::head(std::int64_t firstRow, std::int64_t rows) {
-  return guarded([&] {
-    const std::int64_t n = rows * config_->V;
-    float* const logits = scratch_.logits.as<float>();
-    multiply({row(scratch_.hidden, firstRow, config_->D), weights_.finalNorm()},
-             {{weights_.head(), nullptr, logits}}, rows);
-    cuda::softCap({logits, n, config_->logitsSoftCap}, *stream_);
-    if (logitsHost_.bytes() < floatBytes(n)) logitsHost_ = cuda::PinnedMemory(floatBytes(n));
-    cuda::copyToHost(logitsHost_.data(), logits, floatBytes(n), *stream_);
-    stream_->wait();
-    return std::span<const float>(reinterpret_cast<const float*>(logitsHost_.data()), count(n));
-  });
+void CudaBackend::showViews() {
+  guarded([&] { stepTaps_.finish(); });
 }
 
 std::unique_ptr<Backend> makeCudaBackend(const Weights& weights) {

@@ -1,6 +1,6 @@
 // Backend on one card. Chunks of many rows go through tensor cores (kernels/cuda/matmul.h); steps of single
-// tokens through fused kernels, captured as a graph for each number of sequences, in which everything that
-// changes (tokens, positions, where states lie) is read from the card's memory.
+// tokens through fused kernels, captured as a graph for each number of sequences (shown or not: step_taps.h),
+// in which everything that changes (tokens, positions, where states lie) is read from the card's memory.
 //
 // A chunk and single steps agree within the tolerances of the weights' type; so do steps of more sequences
 // than the products' crossover and each of them alone. The last differs from the CPU backend, where they are
@@ -12,12 +12,13 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
+#include <tuple>
 #include <vector>
 
 #include "engine/backend.h"
 #include "engine/cuda/cuda_state.h"
 #include "engine/cuda/cuda_weights.h"
+#include "engine/cuda/step_taps.h"
 #include "engine/intervention_plan.h"
 #include "kernels/cuda/blas.h"
 #include "kernels/cuda/matmul.h"
@@ -53,7 +54,10 @@ class CudaBackend final : public Backend {
   AttentionView attentionBlock(int layerIdx, Observe observe) override;
   void mlpBlock(int layerIdx) override;
   void end() override;
+  bool viewsComeLate() const override { return deferred_ && observed_; }
+  void showViews() override;
   std::span<const float> head(std::int64_t firstRow, std::int64_t rows) override;
+  std::optional<RankedLogits> ranked(std::int64_t row, float temperature) override;
 
  private:
   // One sequence's rows of the current chunk.
@@ -94,6 +98,7 @@ class CudaBackend final : public Backend {
     CudaBuffer angles;       // (T, rotary / 2, 2)
     CudaBuffer workspace;    // of scan, attention, quantised products
     CudaBuffer inputs;
+    CudaBuffer ranking;  // of ranked(): its result, then its workspaces
   };
   using Columns = std::vector<ColumnEdit> LayerEdits::*;
 
@@ -105,11 +110,11 @@ class CudaBackend final : public Backend {
   void embed();
   std::int64_t visibleSpan(int layerIdx) const;
 
-  // Single tokens: the whole step at once where nothing is observed.
+  // Single tokens: the whole step at once.
   void enqueueStep();
   void runStep();
-  void stepRecurrent(int layerIdx, bool observed);
-  void stepAttention(int layerIdx, const AttentionView& view);
+  void stepRecurrent(int layerIdx);
+  void stepAttention(int layerIdx);
 
   // Chunks.
   void chunkRecurrent(int layerIdx, bool observed);
@@ -135,6 +140,10 @@ class CudaBackend final : public Backend {
   void multiplyMlp(const CudaLayerWeights& w, const Target& down, std::int64_t rows);
   void multiplyGate(const CudaLayerWeights& w, std::int64_t rows);
 
+  // The head (cuda_head.cpp).
+  std::size_t rankingBytes() const;
+  void enqueueLogits(std::int64_t firstRow, std::int64_t rows);
+
   // Interventions.
   const LayerEdits* editsOf(const Part& part, int layerIdx) const;
   bool isEdited(int layerIdx, Columns columns) const;
@@ -144,7 +153,7 @@ class CudaBackend final : public Backend {
   void addEdited(int layerIdx, Columns columns);
 
   // Observation: to the host, complete when this returns.
-  RecurrentView recurrentView(Observe observe, const float* state);
+  RecurrentView recurrentView(Observe observe);
   const float* toHost(std::size_t slot, const float* from, std::int64_t count);
 
   bool isComplex() const { return config_->rgLru == RgLru::complex; }
@@ -166,18 +175,20 @@ class CudaBackend final : public Backend {
   std::int64_t maxChunk_ = 0;
 
   Scratch scratch_;
+  StepTaps stepTaps_;
   kernels::cuda::PinnedMemory inputsHost_;
   kernels::cuda::Event inputsSent_;
   Inputs inputs_;
   kernels::cuda::PinnedMemory logitsHost_;
+  kernels::cuda::PinnedMemory rankingHost_;
   std::vector<kernels::cuda::PinnedMemory> tapsHost_;
 
   std::vector<Part> parts_;  // of the current chunk
   std::int64_t T_ = 0;       // its rows
-  bool steps_ = false;       // all parts are single tokens, none edited
-  bool deferred_ = false;    // and nothing is observed: done by end()
-  // By sequences and keys of global attention.
-  using StepKind = std::pair<std::int64_t, std::int64_t>;
+  bool deferred_ = false;    // all parts are single tokens, none edited: done by end()
+  bool observed_ = false;    // some block will be asked to show something
+  // By sequences, keys of global attention, and whether the step shows anything.
+  using StepKind = std::tuple<std::int64_t, std::int64_t, bool>;
   std::map<StepKind, std::unique_ptr<kernels::cuda::Graph>> graphs_;  // null: this kind was run once
 };
 

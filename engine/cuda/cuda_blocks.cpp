@@ -22,7 +22,7 @@ std::size_t floatBytes(std::int64_t n) {
 
 }  // namespace
 
-void CudaBackend::stepRecurrent(int layerIdx, bool observed) {
+void CudaBackend::stepRecurrent(int layerIdx) {
   const CudaLayerWeights& w = weights_.layer(layerIdx);
   Scratch& s = scratch_;
   multiply({s.hidden.as<float>(), w.temporalNorm},
@@ -47,16 +47,16 @@ void CudaBackend::stepRecurrent(int layerIdx, bool observed) {
   args.K = config_->K;
   args.out = s.c.as<float>();
   if (isComplex()) {
-    cuda::complexRecurrentStep({args, w.angleRate, observed ? complexTaps(0) : kernels::ComplexRgLruTaps{}},
-                               *stream_);
+    cuda::complexRecurrentStep(
+        {args, w.angleRate, observed_ ? stepTaps_.complex(layerIdx) : kernels::ComplexRgLruTaps{}}, *stream_);
   } else {
-    if (observed) args.taps = taps(0);
+    if (observed_) args.taps = stepTaps_.real(layerIdx);
     cuda::recurrentStep(args, *stream_);
   }
   multiply({s.c.as<float>()}, {{w.linearOut, w.linearOutBias, s.hidden.as<float>(), true}}, T_);
 }
 
-void CudaBackend::stepAttention(int layerIdx, const AttentionView& view) {
+void CudaBackend::stepAttention(int layerIdx) {
   const CudaLayerWeights& w = weights_.layer(layerIdx);
   Scratch& s = scratch_;
   const ModelConfig& c = *config_;
@@ -81,8 +81,11 @@ void CudaBackend::stepAttention(int layerIdx, const AttentionView& view) {
   args.splits = splitsOf(layerIdx);
   args.workspace = s.workspace.as<float>();
   args.out = s.d.as<float>();
-  args.weights = const_cast<float*>(view.weights);
-  args.span = view.span;
+  if (observed_) {
+    args.weights = stepTaps_.weights(layerIdx);
+    args.span = stepTaps_.span(layerIdx);
+    args.summary = stepTaps_.attentionSummary(layerIdx);
+  }
   cuda::decodeAttention(args, *stream_);
   multiply({s.d.as<float>()}, {{w.o, w.oBias, s.hidden.as<float>(), true}}, T_);
 }
@@ -354,22 +357,19 @@ const float* CudaBackend::toHost(std::size_t slot, const float* from, std::int64
   return reinterpret_cast<const float*>(tapsHost_[slot].data());
 }
 
-// `state`: on the card; null: the sum of what is written and kept.
-RecurrentView CudaBackend::recurrentView(Observe observe, const float* state) {
+// The state lies in c.
+RecurrentView CudaBackend::recurrentView(Observe observe) {
   const std::int64_t n = T_ * config_->R;
   const std::int64_t gates = T_ * config_->channels();
   const auto shown = [&](std::size_t i) {
     return toHost(i, scratch_.taps[i].as<float>(), i == 4 || i == 5 ? n : gates);
   };
   // Taps are in the order of kernels::RgLruTaps.
-  RecurrentView view{shown(0), shown(1), shown(2), nullptr, nullptr, shown(4), shown(5), nullptr};
+  RecurrentView view{shown(0), shown(1), shown(2), nullptr, nullptr, shown(4), shown(5), nullptr, nullptr};
   if (observe == Observe::full) view.decay = shown(3);
   if (observe == Observe::full && isComplex()) view.angle = shown(6);
-  view.state = toHost(7, state != nullptr ? state : scratch_.taps[4].as<float>(), n);
+  view.state = toHost(7, scratch_.c.as<float>(), n);
   stream_->wait();
-  if (state != nullptr) return view;
-  auto* sum = reinterpret_cast<float*>(tapsHost_[7].data());
-  for (std::int64_t i = 0; i < n; ++i) sum[i] = view.keep[i] + view.write[i];
   return view;
 }
 

@@ -1,10 +1,8 @@
 #include "engine/cuda/cuda_weights.h"
 
 #include <algorithm>
-#include <array>
-#include <cstring>
 
-#include "kernels/thread_pool.h"
+#include "kernels/cuda/uploader.h"
 
 namespace eyrie::engine {
 namespace {
@@ -12,59 +10,13 @@ namespace {
 namespace cuda = kernels::cuda;
 
 constexpr std::size_t kAlignment = 256;
-constexpr std::size_t kPieceBytes = std::size_t{16} << 20;
-
-// Copies host memory to the card: one piece travels while the next is put into pinned memory, by all threads:
-// one alone is slower than the bus, above all where pages of a file come with it.
-class Uploader {
- public:
-  explicit Uploader(kernels::ThreadPool& pool) : pool_(pool) {
-    for (Piece& piece : pieces_) piece.memory = cuda::PinnedMemory(kPieceBytes);
-  }
-
-  void copy(std::byte* to, const void* from, std::size_t bytes) {
-    const auto* source = static_cast<const std::byte*>(from);
-    for (std::size_t done = 0; done < bytes;) {
-      Piece& piece = pieces_[next_];
-      next_ = (next_ + 1) % pieces_.size();
-      const std::size_t n = std::min(kPieceBytes, bytes - done);
-      piece.sent.wait();
-      fill(piece.memory.data(), source + done, n);
-      cuda::copyToDevice(to + done, piece.memory.data(), n, stream_);
-      piece.sent.record(stream_);
-      done += n;
-    }
-  }
-
-  void finish() { stream_.wait(); }
-  kernels::ThreadPool& pool() { return pool_; }
-
- private:
-  void fill(std::byte* to, const std::byte* from, std::size_t bytes) {
-    constexpr std::int64_t kGrain = std::int64_t{1} << 16;
-    pool_.parallelFor(static_cast<std::int64_t>(bytes), kGrain,
-                      [&](std::int64_t begin, std::int64_t end, int) {
-                        std::memcpy(to + begin, from + begin, static_cast<std::size_t>(end - begin));
-                      });
-  }
-
-  struct Piece {
-    cuda::PinnedMemory memory;
-    cuda::Event sent;
-  };
-
-  kernels::ThreadPool& pool_;
-  cuda::OwnedStream stream_;
-  std::array<Piece, 2> pieces_;
-  std::size_t next_ = 0;
-};
 
 }  // namespace
 
 // Hands out the arena piece by piece. Without memory it only counts.
 class CudaWeights::Placer {
  public:
-  explicit Placer(std::byte* arena = nullptr, Uploader* uploader = nullptr)
+  explicit Placer(std::byte* arena = nullptr, cuda::Uploader* uploader = nullptr)
       : arena_(arena), uploader_(uploader) {}
 
   std::size_t bytes() const { return bytes_; }
@@ -107,7 +59,7 @@ class CudaWeights::Placer {
   }
 
   std::byte* arena_;
-  Uploader* uploader_;
+  cuda::Uploader* uploader_;
   std::size_t bytes_ = 0;
   std::vector<std::byte> codes_;
   std::vector<std::uint16_t> scales_;
@@ -169,8 +121,7 @@ std::uint64_t cudaBytes(const Weights& weights) {
 }
 
 CudaWeights::CudaWeights(const Weights& weights) : arena_(cudaBytes(weights)) {
-  kernels::ThreadPool pool(0);
-  Uploader uploader(pool);
+  cuda::Uploader uploader;
   Placer placer(arena_.data(), &uploader);
   place(placer, weights);
   uploader.finish();

@@ -46,7 +46,7 @@ std::uint64_t cudaBytes(const Weights& weights);
 
 class CudaWeights {
  public:
-  // Uploads through pinned memory, two pieces on the way. Throws CudaError, OutOfDeviceMemory.
+  // Uploads through pinned memory (kernels/cuda/uploader.h). Throws CudaError, OutOfDeviceMemory.
   explicit CudaWeights(const Weights& weights);
 
   const CudaMatrix& embedding() const { return embedding_; }

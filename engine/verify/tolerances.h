@@ -1,6 +1,6 @@
 // The one table of tolerances. Errors are normalised: to the spread or the size of what is expected, or to
 // each value. Every row stands with a deliberately broken variant that it must reject (goldens.cpp,
-// invariants.cpp, op_parity.cpp).
+// invariants.cpp, op_parity.cpp, card_ops.cpp).
 #pragma once
 
 namespace eyrie::engine::verify {
@@ -38,5 +38,11 @@ inline constexpr Tolerance kOpElementwise{Normalise::largest, 2e-6};
 inline constexpr Tolerance kOpSum{Normalise::largest, 1e-5};
 inline constexpr Tolerance kOpScan{Normalise::largest, 1e-5};
 inline constexpr Tolerance kOpAttention{Normalise::largest, 1e-5};
+
+// One op of the card where it rounds: activations to 16 bits with a scale for each 32 (single tokens,
+// quantised weights); weights to bf16 (many tokens, quantised); attention's weights to bf16 (tensor cores).
+inline constexpr Tolerance kOpPacked{Normalise::largest, 1e-4};
+inline constexpr Tolerance kOpRounded{Normalise::largest, 6e-3};
+inline constexpr Tolerance kOpTensorAttention{Normalise::largest, 4e-3};
 
 }  // namespace eyrie::engine::verify

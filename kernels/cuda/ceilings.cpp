@@ -3,11 +3,13 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <random>
 
 #include "kernels/cuda/blas.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/runtime.h"
+#include "kernels/cuda/uploader.h"
 #include "kernels/dtype.h"
 
 namespace eyrie::kernels::cuda {
@@ -88,6 +90,35 @@ double CopyProbe::bytesPerSecond() {
     copyOnDevice(parts_->to.data(), parts_->from.data(), bytes, stream);
   });
   return 2 * static_cast<double>(bytes) / seconds;
+}
+
+struct UploadProbe::Parts {
+  explicit Parts(std::int64_t bytes) : pinned(sized(bytes)), plain(sized(bytes)), onCard(sized(bytes)) {
+    std::memset(pinned.data(), 1, pinned.bytes());
+  }
+  PinnedMemory pinned;
+  std::vector<std::byte> plain;
+  DeviceMemory onCard;
+  OwnedStream stream;
+  Uploader uploader;
+};
+
+UploadProbe::UploadProbe(std::int64_t bytes) : parts_(std::make_unique<Parts>(bytes)) {}
+UploadProbe::~UploadProbe() = default;
+
+double UploadProbe::busBytesPerSecond() {
+  const std::size_t bytes = parts_->onCard.bytes();
+  return static_cast<double>(bytes) / secondsOf(parts_->stream, [&](Stream stream) {
+           copyToDevice(parts_->onCard.data(), parts_->pinned.data(), bytes, stream);
+         });
+}
+
+double UploadProbe::bytesPerSecond() {
+  const auto start = std::chrono::steady_clock::now();
+  parts_->uploader.copy(parts_->onCard.data(), parts_->plain.data(), parts_->onCard.bytes());
+  parts_->uploader.finish();
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return static_cast<double>(parts_->onCard.bytes()) / seconds;
 }
 
 struct GemmProbe::Parts {

@@ -24,6 +24,21 @@ class CopyProbe {
   std::unique_ptr<Parts> parts_;
 };
 
+// Copies from the host to the card.
+class UploadProbe {
+ public:
+  explicit UploadProbe(std::int64_t bytes);
+  ~UploadProbe();
+  // From pinned memory, at once: what the bus gives.
+  double busBytesPerSecond();
+  // From ordinary memory, as weights travel (uploader.h).
+  double bytesPerSecond();
+
+ private:
+  struct Parts;
+  std::unique_ptr<Parts> parts_;
+};
+
 // bf16 products of such shapes by cuBLAS: bf16 in and out, sums in f32. Throws CudaError where there is none.
 class GemmProbe {
  public:

@@ -19,6 +19,18 @@ double CopyProbe::bytesPerSecond() {
   refuse();
 }
 
+struct UploadProbe::Parts {};
+UploadProbe::UploadProbe(std::int64_t) {
+  refuse();
+}
+UploadProbe::~UploadProbe() = default;
+double UploadProbe::busBytesPerSecond() {
+  refuse();
+}
+double UploadProbe::bytesPerSecond() {
+  refuse();
+}
+
 struct GemmProbe::Parts {};
 GemmProbe::GemmProbe(std::vector<cpu::GemmShape>) {
   refuse();

@@ -220,10 +220,18 @@ __global__ void __launch_bounds__(kThreads) decode_attention_join_kernel(DecodeA
   }
   if (args.weights == nullptr) return;
   const std::int64_t count = windowOf(args, args.rings.positions[n]).count;
+  float entropy = 0;
   for (std::int64_t column = threadIdx.x; column < args.span; column += kThreads) {
     float* weight = args.weights + row * args.span + column;
-    *weight = args.span - 1 - column < count ? expf(*weight - top) / sum : 0.0F;
+    const std::int64_t back = args.span - 1 - column;
+    const float share = back < count ? expf(*weight - top) / sum : 0.0F;
+    *weight = share;
+    if (share > 0.0F) entropy -= share * logf(share);
+    if (args.summary != nullptr && back == count - 1) args.summary[2 * row + 1] = share;
   }
+  if (args.summary == nullptr) return;
+  entropy = blockSum(entropy, partials);
+  if (threadIdx.x == 0) args.summary[2 * row] = entropy;
 }
 
 // body(std::integral_constant<int, dimensions a lane>, std::bool_constant<in fours>).

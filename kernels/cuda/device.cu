@@ -32,6 +32,8 @@ cudaError_t probe(int index) {
 
 DeviceList listDevices() {
   DeviceList list;
+  if (cudaDriverGetVersion(&list.driver) != cudaSuccess) list.driver = 0;
+  if (cudaRuntimeGetVersion(&list.runtime) != cudaSuccess) list.runtime = 0;
   int count = 0;
   int current = 0;
   const cudaError_t counted = cudaGetDeviceCount(&count);

@@ -18,6 +18,8 @@ struct Device {
 struct DeviceList {
   std::vector<Device> devices;  // those that ran a test kernel
   std::string reason;           // why `devices` is empty, one line; empty where it is not
+  int driver = 0;               // the newest CUDA that the driver knows: 13010 is 13.1; 0: no driver
+  int runtime = 0;              // and the one in this program
 };
 
 // The calling thread uses the same device afterwards as before.

@@ -3,7 +3,7 @@
 namespace eyrie::kernels::cuda {
 
 DeviceList listDevices() {
-  return {{}, "built without CUDA"};
+  return {{}, "built without CUDA", 0, 0};
 }
 
 }  // namespace eyrie::kernels::cuda

@@ -29,18 +29,19 @@ __device__ __forceinline__ Sums seenFrom(float largest, const Sums& sums) {
 }
 
 __global__ void __launch_bounds__(kThreads)
-    logit_sums_kernel(const float* logits, std::int64_t V, Sums* parts) {
+    logit_sums_kernel(const float* logits, std::int64_t V, float scale, Sums* parts) {
   EYRIE_SHARED(float, partials, [kThreads / kWarp]);
   const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * kPart;
   const std::int64_t end = begin + kPart < V ? begin + kPart : V;
   float largest = -INFINITY;
-  for (std::int64_t v = begin + threadIdx.x; v < end; v += kThreads) largest = fmaxf(largest, logits[v]);
+  for (std::int64_t v = begin + threadIdx.x; v < end; v += kThreads)
+    largest = fmaxf(largest, scale * logits[v]);
   largest = blockMax(largest, partials);
   float sum = 0;
   float weighted = 0;
   if (largest > -INFINITY) {
     for (std::int64_t v = begin + threadIdx.x; v < end; v += kThreads) {
-      const float z = logits[v] - largest;
+      const float z = scale * logits[v] - largest;
       const float e = expf(z);
       sum += e;
       if (e > 0.0F) weighted += e * z;
@@ -86,10 +87,11 @@ std::int64_t logitStatsWorkspace(std::int64_t V) {
   return partsOf(V) * static_cast<std::int64_t>(sizeof(Sums) / sizeof(float));
 }
 
-void logitStats(const float* logits, std::int64_t V, float* workspace, LogitStats* out, Stream stream) {
+void logitStats(const float* logits, std::int64_t V, float* workspace, LogitStats* out, Stream stream,
+                float scale) {
   auto* parts = reinterpret_cast<Sums*>(workspace);
   launch(logit_sums_kernel, {dim3(static_cast<unsigned>(partsOf(V))), dim3(kThreads)}, stream, logits, V,
-         parts);
+         scale, parts);
   launch(logit_stats_kernel, {dim3(1), dim3(kThreads)}, stream, parts, partsOf(V), out);
 }
 

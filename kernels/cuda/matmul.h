@@ -97,7 +97,7 @@ std::int64_t packedMatmulWorkspace(std::int64_t rows, std::int64_t cols);
 void packedMatmul(const PackedMatmulArgs& args, Blas* blas, Stream stream);
 
 // From how many rows of x on the ops here are taken in place of linear.cu and packed_linear.cu. The fields
-// are defaults until a card was asked (`bench` sets them): estimates from the bytes that each way moves.
+// are estimates from the bytes that each way moves, until `doctor` has said on a card where they lie.
 struct MatmulCrossover {
   std::int64_t f32 = 9;  // linear.cu reads the weights once for every 8 rows
   std::int64_t f16 = 9;

@@ -24,6 +24,7 @@
 //   logits                    softCap, logitStats                                         logits.cu
 //   sample                    topK                                                        sample.cu
 //   interventions on rows     editColumns, addTo                                          edit_columns.cu
+//   summaries of taps         tapSummary; in decodeAttention                              tap_summary.cu
 // clang-format on
 // None of them has run on a card yet: tests/cuda_emulator runs them thread by thread on the CPU.
 #pragma once
@@ -244,6 +245,8 @@ struct DecodeAttentionArgs {
   float* out = nullptr;        // (N, H, Dh)
   float* weights = nullptr;    // as in AttentionArgs, (N, H, span), or null
   std::int64_t span = 0;
+  float* summary =
+      nullptr;  // (N, H, 2): entropy in nats, weight of the first visible key; null, or with weights
 };
 constexpr std::int64_t decodeAttentionWorkspace(std::int64_t N, std::int64_t H, std::int64_t Dh,
                                                 std::int64_t splits) {
@@ -251,14 +254,36 @@ constexpr std::int64_t decodeAttentionWorkspace(std::int64_t N, std::int64_t H, 
 }
 void decodeAttention(const DecodeAttentionArgs& args, Stream stream);
 
+// ---- what a step shows ----
+
+// Of each layer and sequence: norm of the state, means of recurrence and input gate, norms of what is written
+// and kept, half-lives of the channels at 5, 25, 50, 75 and 95 % (as engine/frame_builder.h has them).
+inline constexpr std::int64_t kTapSummary = 10;
+
+struct TapSummaryArgs {
+  const float* recurrenceGate = nullptr;  // (N, C) of the first layer
+  const float* inputGate = nullptr;       // (N, C)
+  const float* logDecay = nullptr;        // (N, C)
+  const float* write = nullptr;           // (N, R)
+  const float* keep = nullptr;            // (N, R); the state is the sum of both
+  std::int64_t stride = 0;                // floats from a layer's arrays to the next layer's
+  std::int64_t layers = 0;
+  std::int64_t N = 0;
+  std::int64_t C = 0;
+  std::int64_t R = 0;
+  float* out = nullptr;  // (layers, N, kTapSummary)
+};
+void tapSummary(const TapSummaryArgs& args, Stream stream);
+
 // ---- the head ----
 
 void softCap(const SoftCapArgs& args, Stream stream);
 
 // Floats of workspace of logitStats.
 std::int64_t logitStatsWorkspace(std::int64_t V);
-// `out` is on the card.
-void logitStats(const float* logits, std::int64_t V, float* workspace, LogitStats* out, Stream stream);
+// Of `scale` times the logits; `out` is on the card.
+void logitStats(const float* logits, std::int64_t V, float* workspace, LogitStats* out, Stream stream,
+                float scale = 1.0F);
 
 inline constexpr std::int64_t kMaxTopK = 1024;
 // 64-bit words of workspace of topK.

@@ -20,4 +20,5 @@ set(EYRIE_CUDA_OPS
   rms_norm.cu
   rope.cu
   sample.cu
+  tap_summary.cu
   tensor_attention.cu)

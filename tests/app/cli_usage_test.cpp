@@ -21,6 +21,7 @@ class CliUsageTest : public QObject {
   void commonOptionsGoWithEveryModel();
   void wrongInputExitsWithOne_data();
   void wrongInputExitsWithOne();
+  void doctorChecksThePartsNamed();
   void missingDeviceIsNamed();
 
  private:
@@ -142,6 +143,7 @@ void CliUsageTest::wrongOptionsExitWithTwo_data() {
   QTest::newRow("bench: nothing to read") << QStringList{"bench", "--model", tiny, "--prefill", "0"};
   QTest::newRow("bench: never") << QStringList{"bench", "--model", tiny, "--repeats", "0"};
   QTest::newRow("doctor: unknown backend") << QStringList{"doctor", "--backend", "abacus"};
+  QTest::newRow("doctor: unknown part") << QStringList{"doctor", "--only", "ops,teeth"};
 #ifdef EYRIE_STORE
   QTest::newRow("store with tokens") << generate({"--tokens", "2", "--store", cli_.file("x.db")});
   QTest::newRow("store: empty") << generate({"--tokens", "2", "--store", ""});
@@ -290,6 +292,14 @@ void CliUsageTest::wrongInputExitsWithOne() {
   QVERIFY2(result.err.startsWith("eyrie-cli: "), result.text());
   QVERIFY2(result.err.contains(mentions), result.text());
   QCOMPARE(result.err.count('\n'), 1);  // one line
+}
+
+void CliUsageTest::doctorChecksThePartsNamed() {
+  const CliResult result = cli_.run({"doctor", "--backend", "cpu", "--only", "ops"});
+  COMPARE_CODE(result, 0);
+  QVERIFY2(result.out.contains("ops against the reference: ") && result.out.endsWith("sound\n"),
+           result.text());
+  QVERIFY2(!result.out.contains("invariants") && !result.out.contains("interventions"), result.text());
 }
 
 void CliUsageTest::missingDeviceIsNamed() {

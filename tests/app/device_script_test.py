@@ -61,6 +61,20 @@ def failures_stop_nothing(folder):
         in rows, rows
 
 
-for check in (no_device_is_said, no_program_is_said, failures_stop_nothing):
+def a_second_call_takes_what_is_left(folder):
+    _, report, parts = run(folder, MIXED, "--only", "bf16")
+    assert list(parts) == ["model", "bf16"] and parts["bf16"]["exit"] == 0, report
+    assert f"--model {parts['model']['command'].split()[-1]}" in parts["bf16"]["command"], parts
+    _, report, parts = run(folder, MIXED, "--only", "doctor,racecheck")
+    assert set(parts) == {"doctor", "racecheck"}, report
+
+
+def long_output_is_kept(folder):
+    _, _, parts = run(folder, HEAD + "seq 1 9000\n", "--only", "doctor")
+    assert parts["doctor"]["stdout"].startswith("1\n2\n") and parts["doctor"]["stdout"].endswith("9000"), parts
+
+
+for check in (no_device_is_said, no_program_is_said, failures_stop_nothing, a_second_call_takes_what_is_left,
+              long_output_is_kept):
     with tempfile.TemporaryDirectory() as scratch:
         check(pathlib.Path(scratch))

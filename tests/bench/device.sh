@@ -7,7 +7,8 @@
 # compute-sanitizer, ncu and a python3 with torch where they are. Parts, in this order: doctor facts model bf16 int8 int4
 # eyrie transformers compiled jax profile memcheck racecheck. A part that fails or runs out of time does not stop the
 # others; DIR/device.json is written anew after each, so that it is whole whenever the machine is taken away. Exit code:
-# 0 all went well, 1 a part failed, 77 no device.
+# 0 all went well, 1 a part failed, 77 no device. All of it takes longer than one loan of ten minutes may last; then
+# again with another --out and --only what the first call had no time for (--only brings the model along).
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)
@@ -40,9 +41,9 @@ parts=()     # JSON objects
 failed=0
 no_device=   # why, once it is known
 
-quoted() {  # a JSON string of standard input, at most its last 20000 bytes
+quoted() {  # a JSON string of standard input, at most its last 65536 bytes
   printf '"'
-  tail -c 20000 | iconv -c -f UTF-8 -t UTF-8 | tr -d '\000-\010\013-\037' |
+  tail -c 65536 | iconv -c -f UTF-8 -t UTF-8 | tr -d '\000-\010\013-\037' |
     sed -e 's/\\/\\\\/g' -e 's/"/\\"/g' -e 's/\t/\\t/g' | awk 'NR > 1 { printf "\\n" } { printf "%s", $0 }'
   printf '"'
 }
@@ -66,16 +67,22 @@ write_json() {
 }
 
 skip() {  # NAME WHY
+  wanted "$1" || return 0
   parts+=("{\"name\": \"$1\", \"skipped\": $(quoted <<<"$2")}")
   echo "$1: skipped, $2"
   write_json
+}
+
+wanted() {
+  [ -z "$only" ] || [[ ,$only, == *,$1,* ]] ||
+    { [ "$1" = model ] && [[ ,$only, =~ ,(bf16|int8|int4|eyrie|transformers|compiled|jax|profile), ]]; }
 }
 
 # NAME LIMIT COMMAND...: its exit code, seconds and what it wrote, JSON as JSON.
 part() {
   local name=$1 limit=$2 left=$((budget - (SECONDS - started)))
   shift 2
-  [ -z "$only" ] || [[ ,$only, == *,$name,* ]] || return 0
+  wanted "$name" || return 0
   if [ -n "$no_device" ]; then skip "$name" "no device"; return; fi
   if [ $left -lt 5 ]; then skip "$name" "no time left"; return; fi
   [ "$limit" -lt $left ] || limit=$left
@@ -151,7 +158,7 @@ absent ncu profile || part profile 60 ncu --clock-control none --launch-count 40
   gpu__time_duration.sum,dram__bytes.sum,launch__registers_per_thread,launch__occupancy_limit_registers "${short[@]}"
 for tool in memcheck racecheck; do
   absent compute-sanitizer $tool ||
-    part $tool 60 compute-sanitizer --tool $tool --error-exitcode 9 "$cli" doctor --backend cuda
+    part $tool 60 compute-sanitizer --tool $tool --error-exitcode 9 "$cli" doctor --backend cuda --only ops
 done
 echo "$out/device.json: $((SECONDS - started)) s"
 if [ -n "$no_device" ] && [ -x "$cli" ]; then exit 77; fi

@@ -7,6 +7,7 @@
 
 #include "engine/error.h"
 #include "engine/verify/test_models.h"
+#include "kernels/sample.h"
 
 using namespace eyrie::engine;
 using namespace eyrie::engine::verify;
@@ -25,6 +26,25 @@ std::string argumentError(Call&& call) {
   return {};
 }
 
+// Logits, and of them what a card would send.
+struct Row {
+  std::vector<float> logits;
+  std::vector<std::int32_t> tokens;
+  std::vector<float> largest;
+  double mass = 0;
+
+  Row(std::vector<float> all, float temperature, std::int64_t k)
+      : logits(std::move(all)), tokens(static_cast<std::size_t>(k)), largest(tokens.size()) {
+    eyrie::kernels::reference::topK({logits.data(), std::ssize(logits), k, tokens.data(), largest.data()});
+    const double scale = temperature > 0 ? double{temperature} : 1.0;
+    for (const float logit : logits) mass += std::exp((double{logit} - double{largest[0]}) / scale);
+  }
+  RankedLogits ranked() const {
+    const auto V = std::ssize(logits);
+    return {eyrie::kernels::reference::logitStats(logits.data(), V), mass, V, tokens, largest};
+  }
+};
+
 }  // namespace
 
 class SamplerTest : public QObject {
@@ -38,6 +58,9 @@ class SamplerTest : public QObject {
   void sameSeedSameDraws();
   void drawsFollowProbabilities();
   void brokenLogitsAreHandled();
+  void theLargestLogitsDrawAsAllOfThemDo_data();
+  void theLargestLogitsDrawAsAllOfThemDo();
+  void theLargestLogitsSayWhereTheyDoNotDecide();
   void optionsOutOfRangeAreRefusedByName();
 };
 
@@ -166,6 +189,61 @@ void SamplerTest::optionsOutOfRangeAreRefusedByName() {
   QVERIFY(refused([&](SamplingOptions& o) { o.topP = 1.5F; }, "top-p"));
   QVERIFY(refused([&](SamplingOptions& o) { o.minP = 1; }, "min-p"));
   QVERIFY(refused([&](SamplingOptions& o) { o.repetitionPenalty = 0.5F; }, "repetition penalty"));
+}
+
+void SamplerTest::theLargestLogitsDrawAsAllOfThemDo_data() {
+  QTest::addColumn<float>("temperature");
+  QTest::addColumn<int>("topK");
+  QTest::addColumn<float>("topP");
+  QTest::addColumn<float>("minP");
+  QTest::newRow("greedy") << 0.0F << 0 << 0.95F << 0.0F;
+  QTest::newRow("as usual") << 0.8F << 0 << 0.95F << 0.0F;
+  QTest::newRow("top-k") << 1.3F << 20 << 1.0F << 0.0F;
+  QTest::newRow("top-p of what top-k left") << 1.0F << 20 << 0.7F << 0.0F;
+  QTest::newRow("min-p alone") << 0.7F << 0 << 1.0F << 0.05F;
+}
+
+void SamplerTest::theLargestLogitsDrawAsAllOfThemDo() {
+  QFETCH(float, temperature);
+  QFETCH(int, topK);
+  QFETCH(float, topP);
+  QFETCH(float, minP);
+  Sampler all({temperature, topK, topP, minP, 1.0F, 7});
+  Sampler largest({temperature, topK, topP, minP, 1.0F, 7});
+  TestRandom random(3);
+  for (int i = 0; i < 50; ++i) {
+    const Row row(random.normals(1000, 4.0F), temperature, 100);
+    const std::optional<std::int32_t> drawn = largest.draw(row.ranked());
+    QVERIFY(drawn.has_value());
+    QCOMPARE(*drawn, all.draw(row.logits, {}));
+    QCOMPARE(largest.lastCandidates().size(), all.lastCandidates().size());
+    for (std::size_t c = 0; c < largest.lastCandidates().size(); ++c) {
+      QCOMPARE(largest.lastCandidates()[c].token, all.lastCandidates()[c].token);
+      QCOMPARE(largest.lastCandidates()[c].probability, all.lastCandidates()[c].probability);
+    }
+  }
+  QCOMPARE(largest.randomState(), all.randomState());
+}
+
+void SamplerTest::theLargestLogitsSayWhereTheyDoNotDecide() {
+  const Row flat(TestRandom(4).normals(1000, 0.1F), 1.0F, 100);  // 95 % of it are many tokens
+  const auto refuses = [&](const SamplingOptions& options, const Row& row) {
+    Sampler sampler(options);
+    const auto before = sampler.randomState();
+    return !sampler.draw(row.ranked()).has_value() && sampler.randomState() == before;
+  };
+  QVERIFY(refuses({1.0F, 0, 0.95F, 0.0F, 1.0F, 1}, flat));
+  QVERIFY(refuses({1.0F, 101, 1.0F, 0.0F, 1.0F, 1}, flat));
+  QVERIFY(refuses({1.0F, 0, 1.0F, 0.0F, 1.0F, 1}, flat));
+  QVERIFY(refuses({0.8F, 5, 0.95F, 0.0F, 1.2F, 1}, flat));
+  QVERIFY(!refuses({1.0F, 100, 1.0F, 0.0F, 1.0F, 1}, flat));
+  std::vector<float> logits(1000, 1.0F);
+  logits[3] = kInfinity;
+  QVERIFY(refuses({1.0F, 5, 1.0F, 0.0F, 1.0F, 1}, Row(logits, 1.0F, 100)));
+  QVERIFY(refuses({0.0F, 0, 1.0F, 0.0F, 1.0F, 1},
+                  Row(std::vector<float>(1000, std::numeric_limits<float>::quiet_NaN()), 1.0F, 100)));
+  // All there are decide everything.
+  QVERIFY(!refuses({1.0F, 0, 1.0F, 0.0F, 1.0F, 1}, Row(TestRandom(4).normals(80, 1.0F), 1.0F, 80)));
 }
 
 QTEST_GUILESS_MAIN(SamplerTest)

@@ -87,7 +87,6 @@ class CudaBackendTest : public QObject {
   void sequencesTogetherAreAsIfAlone();
   void statesTravelBetweenBackends();
   void ringsCanBeReadSixteenBytesAtATime();
-  void tracesAreThoseOfTheCpu();
   void memoryThatRunsOutIsAnErrorWithItsNumbers();
   void aLostCardIsAnError();
   void aConversationGoesOnWithoutTheCard();
@@ -241,29 +240,6 @@ void CudaBackendTest::ringsCanBeReadSixteenBytesAtATime() {
     const kernels::KvRing& ring = state.layer(layerIdx).ring;
     for (const float* rows : {ring.keys, ring.values})
       QCOMPARE(reinterpret_cast<std::uintptr_t>(rows) % 16, 0U);
-  }
-}
-
-void CudaBackendTest::tracesAreThoseOfTheCpu() {
-  const auto checkpoint = randomCheckpoint(tinyConfig("RRA", 3), 5);
-  const auto reference = Model::load(checkpoint, on(BackendKind::reference));
-  const auto card = Model::load(checkpoint, on(BackendKind::cuda));
-  const FrameLayout layout(card->config(), {TraceLevel::full, {}});
-  SequenceState a = reference->newState();
-  SequenceState b = card->newState();
-  for (const std::int32_t token : TestRandom(9).tokens(25, card->config().V)) {
-    TraceFrame expected;
-    TraceFrame found;
-    reference->step(a, token, &expected, &layout);
-    card->step(b, token, &found, &layout);
-    QCOMPARE(found.values.size(), expected.values.size());
-    for (std::size_t i = 0; i < found.values.size(); ++i) {
-      const double difference = std::abs(double{found.values[i]} - double{expected.values[i]});
-      const bool bothNaN = std::isnan(found.values[i]) && std::isnan(expected.values[i]);
-      QVERIFY2(
-          bothNaN || difference <= 1e-4 * std::max(1.0, std::abs(double{expected.values[i]})),
-          qPrintable(QString("value %1: %2, not %3").arg(i).arg(found.values[i]).arg(expected.values[i])));
-    }
   }
 }
 

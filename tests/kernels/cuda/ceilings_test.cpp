@@ -13,6 +13,7 @@ class CudaCeilingsTest : public QObject {
 
  private slots:
   void copiesHaveARate();
+  void uploadsHaveARate();
   void productsHaveARate();
   void scanCountsEverySequence();
 };
@@ -21,6 +22,12 @@ void CudaCeilingsTest::copiesHaveARate() {
   cuda::CopyProbe probe(1 << 16);
   const double rate = probe.bytesPerSecond();
   QVERIFY2(std::isfinite(rate) && rate > 0, qPrintable(QString::number(rate)));
+}
+
+void CudaCeilingsTest::uploadsHaveARate() {
+  cuda::UploadProbe probe(1 << 16);
+  for (const double rate : {probe.busBytesPerSecond(), probe.bytesPerSecond()})
+    QVERIFY2(std::isfinite(rate) && rate > 0, qPrintable(QString::number(rate)));
 }
 
 void CudaCeilingsTest::productsHaveARate() {

@@ -9,11 +9,11 @@ std::vector<float> statsOf(const LogitStats& stats) {
   return {stats.max, stats.logSumExp, stats.entropy};
 }
 
-std::vector<float> onTheCard(const std::vector<float>& logits) {
+std::vector<float> onTheCard(const std::vector<float>& logits, float scale = 1.0F) {
   const auto V = static_cast<std::int64_t>(logits.size());
   std::vector<float> workspace(asSize(cuda::logitStatsWorkspace(V)), NAN);
   LogitStats stats;
-  cuda::logitStats(logits.data(), V, workspace.data(), &stats, nullptr);
+  cuda::logitStats(logits.data(), V, workspace.data(), &stats, nullptr, scale);
   return statsOf(stats);
 }
 
@@ -26,6 +26,7 @@ class CudaLogitsTest : public QObject {
   void trap27SoftCapMatchesReference();
   void trap28NoCapLeavesLogitsAlone();
   void statsMatchReference();
+  void statsOfScaledLogits();
 };
 
 void CudaLogitsTest::trap27SoftCapMatchesReference() {
@@ -60,6 +61,15 @@ void CudaLogitsTest::statsMatchReference() {
                            "the last third left out");
     }
   });
+}
+
+void CudaLogitsTest::statsOfScaledLogits() {
+  const std::vector<float> logits = randomVector(5000, 3, 3.0F);
+  std::vector<float> scaled = logits;
+  for (float& logit : scaled) logit *= 0.7F;
+  const std::vector<float> expected = statsOf(reference::logitStats(scaled.data(), 5000));
+  EYRIE_VERIFY_CLOSE(onTheCard(logits, 0.7F), expected, toleranceFor("logitStats", 5000), "0.7");
+  EYRIE_VERIFY_REJECTS(onTheCard(logits), expected, toleranceFor("logitStats", 5000), "not scaled");
 }
 
 QTEST_APPLESS_MAIN(CudaLogitsTest)

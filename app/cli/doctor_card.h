@@ -1,0 +1,13 @@
+// What doctor says of a card beside what it computes: its driver, what it reaches at best, how long each op
+// takes.
+#pragma once
+
+namespace eyrie::app {
+
+// The devices, or why there are none. Returns whether there is one.
+bool printDevices();
+// Measured on the first card. Throw engine::Error.
+void printCardCeilings();
+void printCardTimes();
+
+}  // namespace eyrie::app

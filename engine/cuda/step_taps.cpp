@@ -1,0 +1,165 @@
+#include "engine/cuda/step_taps.h"
+
+#include <algorithm>
+
+#include "kernels/cuda/ops.h"
+
+namespace eyrie::engine {
+namespace {
+
+namespace cuda = kernels::cuda;
+
+static_assert(cuda::kTapSummary == kRecurrentSummary);
+
+std::size_t at(int layerIdx) {
+  return static_cast<std::size_t>(layerIdx);
+}
+
+std::size_t floatBytes(std::int64_t n) {
+  return static_cast<std::size_t>(n) * sizeof(float);
+}
+
+}  // namespace
+
+StepTaps::StepTaps(std::shared_ptr<const ModelConfig> config) : config_(std::move(config)) {}
+
+bool StepTaps::reserve(std::int64_t sequences, std::vector<std::int64_t> spans) {
+  const auto layers = static_cast<int>(config_->L);
+  asked_.assign(at(layers), Observe::nothing);
+  if (sequences == N_ && spans == spans_) return false;
+  N_ = sequences;
+  spans_ = std::move(spans);
+  layerFloats_ = N_ * (5 * config_->channels() + 2 * config_->R);
+  const auto isRecurrent = [&](int layerIdx) {
+    return config_->blocks[at(layerIdx)] == BlockKind::recurrent;
+  };
+  summaries_.assign(at(layers), 0);
+  blocks_.assign(at(layers), 0);
+  floats_ = 0;
+  recurrentLayers_ = 0;
+  // One after the other, so that one copy takes neighbours: summaries of recurrent layers first, as
+  // tapSummary has them.
+  const auto place = [&](bool recurrent, std::vector<std::int64_t>& to, const auto& floatsOf) {
+    for (int layerIdx = 0; layerIdx < layers; ++layerIdx) {
+      if (isRecurrent(layerIdx) != recurrent) continue;
+      to[at(layerIdx)] = floats_;
+      floats_ += floatsOf(layerIdx);
+    }
+  };
+  place(true, summaries_, [&](int) {
+    ++recurrentLayers_;
+    return N_ * cuda::kTapSummary;
+  });
+  place(false, summaries_, [&](int) { return 2 * N_ * config_->H; });
+  firstBlock_ = firstRecurrent_ = floats_;
+  place(true, blocks_, [&](int) { return layerFloats_; });
+  place(false, blocks_, [&](int layerIdx) { return N_ * config_->H * span(layerIdx); });
+  if (onCard_.bytes() >= floatBytes(floats_)) return true;
+  onCard_ = {};
+  onCard_ = cuda::DeviceMemory(floatBytes(floats_));
+  onHost_ = cuda::PinnedMemory(floatBytes(floats_));
+  return true;
+}
+
+StepTaps::Gates StepTaps::gatesIn(std::byte* base, int layerIdx) const {
+  float* const first = in(base, blocks_[at(layerIdx)]);
+  const std::int64_t gate = N_ * config_->channels();
+  float* const write = first + 5 * gate;
+  return {first, first + gate,           first + 2 * gate, first + 3 * gate, first + 4 * gate,
+          write, write + N_ * config_->R};
+}
+
+kernels::RgLruTaps StepTaps::real(int layerIdx) const {
+  const Gates g = gatesIn(onCard_.data(), layerIdx);
+  return {g.recurrence, g.input, g.logDecay, g.decay, g.write, g.keep};
+}
+
+kernels::ComplexRgLruTaps StepTaps::complex(int layerIdx) const {
+  const Gates g = gatesIn(onCard_.data(), layerIdx);
+  return {g.recurrence, g.input, g.logDecay, g.decay, g.angle, g.write, g.keep};
+}
+
+float* StepTaps::weights(int layerIdx) const {
+  return in(onCard_.data(), blocks_[at(layerIdx)]);
+}
+
+float* StepTaps::attentionSummary(int layerIdx) const {
+  return in(onCard_.data(), summaries_[at(layerIdx)]);
+}
+
+RecurrentView StepTaps::recurrent(int layerIdx, Observe observe) {
+  asked_[at(layerIdx)] = observe;
+  RecurrentView view;
+  view.summary = in(onHost_.data(), summaries_[at(layerIdx)]);
+  if (observe != Observe::full) return view;
+  const Gates g = gatesIn(onHost_.data(), layerIdx);
+  states_.resize(static_cast<std::size_t>(recurrentLayers_ * N_ * config_->R));
+  const std::int64_t recLayerIdx = (blocks_[at(layerIdx)] - firstRecurrent_) / layerFloats_;
+  view.recurrenceGate = g.recurrence;
+  view.inputGate = g.input;
+  view.logDecay = g.logDecay;
+  view.decay = g.decay;
+  view.angle = config_->rgLru == RgLru::complex ? g.angle : nullptr;
+  view.write = g.write;
+  view.keep = g.keep;
+  view.state = states_.data() + recLayerIdx * N_ * config_->R;
+  return view;
+}
+
+AttentionView StepTaps::attention(int layerIdx, Observe observe) {
+  asked_[at(layerIdx)] = observe;
+  AttentionView view{nullptr, span(layerIdx), in(onHost_.data(), summaries_[at(layerIdx)])};
+  if (observe == Observe::full) view.weights = in(onHost_.data(), blocks_[at(layerIdx)]);
+  return view;
+}
+
+void StepTaps::copy(std::int64_t begin, std::int64_t end) const {
+  if (begin == end) return;
+  cuda::copyToHost(in(onHost_.data(), begin), in(onCard_.data(), begin), floatBytes(end - begin), stream_);
+}
+
+void StepTaps::sumUp() const {
+  if (recurrentLayers_ == 0) return;
+  const auto first = std::find(config_->blocks.begin(), config_->blocks.end(), BlockKind::recurrent);
+  const Gates g = gatesIn(onCard_.data(), static_cast<int>(first - config_->blocks.begin()));
+  cuda::tapSummary({g.recurrence, g.input, g.logDecay, g.write, g.keep, layerFloats_, recurrentLayers_, N_,
+                    config_->channels(), config_->R, in(onCard_.data(), 0)},
+                   stream_);
+}
+
+void StepTaps::send(cuda::Stream stream) {
+  stepped_.record(stream);
+  stepped_.holdBack(stream_);
+  sumUp();
+  copy(0, firstBlock_);
+  std::int64_t begin = firstBlock_;
+  std::int64_t end = firstBlock_;
+  for (const bool recurrent : {true, false}) {
+    for (int layerIdx = 0; layerIdx < static_cast<int>(config_->L); ++layerIdx) {
+      if ((config_->blocks[at(layerIdx)] == BlockKind::recurrent) != recurrent) continue;
+      if (asked_[at(layerIdx)] != Observe::full) continue;
+      const std::int64_t next = blocks_[at(layerIdx)];
+      if (next != end) {
+        copy(begin, end);
+        begin = next;
+      }
+      end = next + (recurrent ? layerFloats_ : N_ * config_->H * span(layerIdx));
+    }
+  }
+  copy(begin, end);
+  sent_.record(stream_);
+}
+
+void StepTaps::finish() {
+  sent_.wait();
+  for (int layerIdx = 0; layerIdx < static_cast<int>(config_->L); ++layerIdx) {
+    const bool recurrent = config_->blocks[at(layerIdx)] == BlockKind::recurrent;
+    if (!recurrent || asked_[at(layerIdx)] != Observe::full) continue;
+    const Gates g = gatesIn(onHost_.data(), layerIdx);
+    const std::int64_t n = N_ * config_->R;
+    float* const state = states_.data() + (blocks_[at(layerIdx)] - firstRecurrent_) / layerFloats_ * n;
+    for (std::int64_t i = 0; i < n; ++i) state[i] = g.keep[i] + g.write[i];
+  }
+}
+
+}  // namespace eyrie::engine

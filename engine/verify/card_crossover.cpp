@@ -1,0 +1,96 @@
+// From how many rows on tensor cores are faster than kernels that read the weights once for a few rows.
+#include <chrono>
+#include <functional>
+
+#include "engine/verify/card_cases.h"
+#include "engine/verify/card_clock.h"
+#include "engine/verify/card_ops.h"
+#include "kernels/cuda/matmul.h"
+
+namespace eyrie::engine::verify {
+namespace {
+
+namespace cuda = kernels::cuda;
+using kernels::DType;
+
+constexpr std::int64_t kMostRows = 128;
+
+// A normed row through one matrix, both ways, as CudaBackend does it.
+class BothWays {
+ public:
+  BothWays(CardMemory& memory, const CardShape& shape, DType dtype)
+      : dtype_(dtype),
+        D_(shape.D),
+        E_(shape.E),
+        blas_(memory.blas()),
+        x_(memory.normals(kMostRows * D_)),
+        norm_(memory.normals(D_, 0.1F)),
+        out_(memory.room(kMostRows * E_)),
+        operand_(memory.bytes(kMostRows * D_ * std::int64_t{sizeof(float)})) {
+    if (kernels::isPacked(dtype)) {
+      packed_ = memory.packed(E_, D_, dtype).card;
+      workspace_ = memory.bytes(cuda::packedMatmulWorkspace(E_, D_));
+    } else {
+      plain_ = memory.matrix(E_, D_, dtype).card;
+    }
+  }
+
+  void few(std::int64_t rows, cuda::Stream stream) const {
+    if (kernels::isPacked(dtype_)) {
+      cuda::PackedProjectionArgs args{x_.card, norm_.card, kEps, rows, {}, false};
+      args.outputs[0] = {packed_, nullptr, out_.card};
+      return cuda::packedProjections(args, stream);
+    }
+    cuda::ProjectionArgs args{x_.card, norm_.card, kEps, rows, {}, false};
+    args.outputs[0] = {plain_, nullptr, out_.card};
+    cuda::projections(args, stream);
+  }
+
+  void many(std::int64_t rows, cuda::Stream stream) const {
+    cuda::operand({x_.card, norm_.card, kEps, rows, D_, cuda::operandType(dtype_), operand_}, stream);
+    if (kernels::isPacked(dtype_)) {
+      cuda::PackedMatmulArgs args{operand_, packed_, nullptr, rows, out_.card};
+      args.workspace = workspace_;
+      return cuda::packedMatmul(args, blas_, stream);
+    }
+    cuda::matmul({operand_, plain_, nullptr, rows, out_.card}, blas_, stream);
+  }
+
+  bool hasBlas() const { return blas_ != nullptr; }
+
+ private:
+  static constexpr float kEps = 1e-6F;
+
+  DType dtype_;
+  std::int64_t D_, E_;
+  cuda::Blas* blas_;
+  Twin<float> x_, norm_, out_;
+  void* operand_;
+  kernels::MatrixView plain_;
+  cuda::PackedRows packed_;
+  void* workspace_ = nullptr;
+};
+
+}  // namespace
+
+std::vector<CardCrossover> measureCrossovers(std::int64_t divisor) {
+  return onCard([&](const cuda::DeviceFacts&) {
+    std::vector<CardCrossover> all;
+    for (const DType dtype : {DType::bf16, DType::f16, DType::int8, DType::int4, DType::f32}) {
+      CardMemory memory(kCardSeed);
+      const BothWays ways(memory, largeCardShape(divisor), dtype);
+      CardCrossover crossover{dtype, 0, 0};
+      const auto faster = [&](std::int64_t rows) {
+        return secondsOnCard([&](cuda::Stream stream) { ways.many(rows, stream); }) <
+               secondsOnCard([&](cuda::Stream stream) { ways.few(rows, stream); });
+      };
+      for (std::int64_t rows = 1; rows <= kMostRows && crossover.measured == 0; rows += 1 + rows / 4)
+        if (faster(rows)) crossover.measured = rows;
+      crossover.used = (ways.hasBlas() ? cuda::MatmulCrossover{} : cuda::kCrossoverWithoutBlas).rows(dtype);
+      all.push_back(crossover);
+    }
+    return all;
+  });
+}
+
+}  // namespace eyrie::engine::verify

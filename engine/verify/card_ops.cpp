@@ -1,0 +1,151 @@
+#include "engine/verify/card_ops.h"
+
+#include <fmt/core.h>
+
+#include <chrono>
+
+#include "engine/verify/card_clock.h"
+#include "kernels/cuda/device.h"
+
+namespace eyrie::engine::verify {
+
+namespace cuda = kernels::cuda;
+using kernels::DType;
+
+Values normed(const Twin<float>& x, const Twin<float>& weight, std::int64_t T) {
+  Values all(asSize(x.count));
+  kernels::reference::rmsNorm({x.host, weight.host, 1e-6F, T, x.count / T, all.data()});
+  return all;
+}
+
+Values product(const float* x, const kernels::MatrixView& weight, const float* bias, std::int64_t T) {
+  Values out(asSize(T * weight.rows));
+  kernels::reference::linear({x, weight, bias, T, out.data()});
+  return out;
+}
+
+std::function<Values()> reader(std::vector<Twin<float>> arrays) {
+  return [arrays = std::move(arrays)] {
+    Values all;
+    for (const Twin<float>& array : arrays) all = joined({all, readCard(array.card, array.count)});
+    return all;
+  };
+}
+
+kernels::OpCost sum(std::initializer_list<kernels::OpCost> costs) {
+  kernels::OpCost all;
+  for (const kernels::OpCost& cost : costs) {
+    all.bytes += cost.bytes;
+    all.flops += cost.flops;
+  }
+  return all;
+}
+
+Values joined(std::initializer_list<Values> parts) {
+  Values all;
+  for (const Values& part : parts) all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+CardShape largeCardShape(std::int64_t divisor) {
+  return {.T = 2048 / divisor,
+          .N = 1,
+          .D = 4096 / divisor,
+          .R = 4096 / divisor,
+          .G = 16,
+          .H = 16,
+          .kvHeads = 1,
+          .Dh = 256 / divisor,
+          .E = 12288 / divisor,
+          .V = 256000 / divisor,
+          .older = 2048 / divisor,
+          .position = 4096};
+}
+
+cuda::DeviceFacts takeCard() {
+  const cuda::DeviceList found = cuda::listDevices();
+  if (found.devices.empty())
+    throw Error(ErrorCode::unsupported, fmt::format("cuda: no device ({})", found.reason));
+  cuda::useDevice(found.devices.front().index);
+  return cuda::deviceFacts();
+}
+
+double secondsOnCard(const std::function<void(cuda::Stream)>& enqueue) {
+  constexpr double kLongEnough = 0.01;
+  constexpr int kMostTimes = 1024;
+  const cuda::OwnedStream stream;
+  enqueue(stream);
+  stream.wait();
+  for (int times = 1;; times *= 4) {
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < times; ++i) enqueue(stream);
+    stream.wait();
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (seconds >= kLongEnough || times >= kMostTimes) return seconds / times;
+  }
+}
+
+namespace {
+
+constexpr int kTensorCapability = 80;
+
+// Odd, so that every op has a rest.
+constexpr CardShape kSmall{.T = 35,
+                           .N = 3,
+                           .D = 93,
+                           .R = 66,
+                           .G = 3,
+                           .H = 4,
+                           .kvHeads = 2,
+                           .Dh = 22,
+                           .E = 67,
+                           .V = 5003,
+                           .older = 8,
+                           .position = 21};
+
+// RecurrentGemma 9B.
+std::vector<MakeCase> allCases(bool all, const cuda::DeviceFacts& card) {
+  std::vector<MakeCase> cases = cardProductCases(all);
+  for (const auto& more : {cardStepCases(all), cardChunkCases(all, card.capability >= kTensorCapability)})
+    cases.insert(cases.end(), more.begin(), more.end());
+  return cases;
+}
+
+// Once, and what it wrote.
+CheckResult compared(const CardCase& op) {
+  const cuda::OwnedStream stream;
+  op.enqueue(stream);
+  stream.wait();
+  return compareArrays(op.name, op.found(), op.expected(), op.tolerance);
+}
+
+}  // namespace
+
+std::vector<CheckResult> checkCardOps() {
+  return onCard([](const cuda::DeviceFacts& card) {
+    std::vector<CheckResult> results;
+    for (const MakeCase& make : allCases(true, card)) {
+      CardMemory memory(kCardSeed);
+      const CardCase op = make(memory, kSmall, false);
+      results.push_back(compared(op));
+      CardMemory same(kCardSeed);
+      const CheckResult broken = compared(make(same, kSmall, true));
+      results.push_back(mustReject(op.name + " · rejects a wrong argument", broken));
+    }
+    return results;
+  });
+}
+
+std::vector<CardTime> timeCardOps(std::int64_t divisor) {
+  return onCard([&](const cuda::DeviceFacts& card) {
+    std::vector<CardTime> times;
+    for (const MakeCase& make : allCases(false, card)) {
+      CardMemory memory(kCardSeed);
+      const CardCase op = make(memory, largeCardShape(divisor), false);
+      times.push_back({op.name, secondsOnCard(op.enqueue), op.cost});
+    }
+    return times;
+  });
+}
+
+}  // namespace eyrie::engine::verify

@@ -1,0 +1,245 @@
+// What comes back from the card after a step: predictions, replies drawn from them, traces. Its card is the
+// emulator, whose streams do nothing before somebody waits: what is read too early is NaN.
+#include <QtTest>
+#include <cmath>
+
+#include "engine/generator.h"
+#include "engine/prediction.h"
+#include "engine/verify/test_models.h"
+#include "kernels/sample.h"
+#include "tests/cuda_emulator/scheduler.h"
+
+using namespace eyrie;
+using namespace eyrie::engine;
+using verify::randomCheckpoint;
+using verify::TestRandom;
+using verify::tinyConfig;
+
+namespace {
+
+LoadOptions on(BackendKind backend) {
+  LoadOptions options;
+  options.backend = backend;
+  options.threads = 1;
+  return options;
+}
+
+// Empty where the frames agree: relative to each value, or absolutely below 1.
+QString difference(const TraceFrame& found, const TraceFrame& expected, const FrameLayout& layout) {
+  if (found.values.size() != expected.values.size() || found.position != expected.position)
+    return QStringLiteral("another frame");
+  for (const TraceColumn& column : layout.columns()) {
+    for (std::int64_t i = 0; i < column.size; ++i) {
+      const auto at = static_cast<std::size_t>(column.offset + i);
+      const double a = double{found.values[at]};
+      const double b = double{expected.values[at]};
+      if (a == b || (std::isnan(a) && std::isnan(b))) continue;
+      if (std::abs(a - b) <= 1e-4 * std::max(1.0, std::abs(b))) continue;
+      return QString("%1[%2]: expected %3, found %4")
+          .arg(QString::fromStdString(column.name))
+          .arg(i)
+          .arg(b)
+          .arg(a);
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+class CudaOutputsTest : public QObject {
+  Q_OBJECT
+
+ private slots:
+  void init() { emulator::useOrder(emulator::Order::forward); }
+  void predictionsAreThoseOfAllLogits();
+  void repliesAreThoseOfTheCpu_data();
+  void repliesAreThoseOfTheCpu();
+  void tracesAreThoseOfTheCpu_data();
+  void tracesAreThoseOfTheCpu();
+  void sequencesTogetherShowWhatEachShows();
+  void observedStepsAreOneGraphToo();
+};
+
+// Of a vocabulary larger than what is ranked.
+void CudaOutputsTest::predictionsAreThoseOfAllLogits() {
+  ModelConfig config = tinyConfig("RRA", 3);
+  config.V = 5000;
+  const auto card = Model::load(randomCheckpoint(config, 5), on(BackendKind::cuda));
+  SequenceState state = card->newState();
+  for (const float temperature : {0.0F, 0.5F, 1.0F, 2.0F}) {
+    const Prediction prediction = card->predict(state, 7, temperature);
+    QVERIFY(prediction.ranked && prediction.logits.empty());
+    const RankedLogits& ranked = *prediction.ranked;
+    QCOMPARE(ranked.V, 5000);
+    QCOMPARE(ranked.tokens.size(), std::size_t{256});
+    TokenRecord record = emptyRecord(state.position(), ranked.tokens[9]);
+    PredictionReader::describe(ranked, record);
+    const double mass = ranked.mass;
+    const std::vector<std::int32_t> tokens(ranked.tokens.begin(), ranked.tokens.end());
+    const std::vector<float> largest(ranked.logits.begin(), ranked.logits.end());
+    const std::span<const float> all = card->predictedLogits();
+    std::vector<std::int32_t> expectedTokens(256);
+    std::vector<float> expected(256);
+    kernels::reference::topK({all.data(), 5000, 256, expectedTokens.data(), expected.data()});
+    QCOMPARE(tokens, expectedTokens);
+    QCOMPARE(largest, expected);
+    double expectedMass = 0;
+    const double scale = temperature > 0 ? double{temperature} : 1.0;
+    for (const float logit : all) expectedMass += std::exp((double{logit} - double{expected[0]}) / scale);
+    QVERIFY2(std::abs(mass / expectedMass - 1) < 1e-5,
+             qPrintable(QString("%1: %2").arg(mass).arg(expectedMass)));
+    TokenRecord whole = emptyRecord(state.position(), record.token);
+    PredictionReader().describe(all, whole);
+    QCOMPARE(record.rank, 9);
+    QCOMPARE(record.rank, whole.rank);
+    QVERIFY(std::abs(record.logprob - whole.logprob) < 1e-4F &&
+            std::abs(record.entropy - whole.entropy) < 1e-4F);
+    for (int i = 0; i < kTopTokens; ++i) {
+      QCOMPARE(record.topTokens[i], whole.topTokens[i]);
+      QVERIFY(std::abs(record.topLogprobs[i] - whole.topLogprobs[i]) < 1e-4F);
+    }
+  }
+}
+
+void CudaOutputsTest::repliesAreThoseOfTheCpu_data() {
+  QTest::addColumn<float>("temperature");
+  QTest::addColumn<float>("topP");
+  QTest::addColumn<float>("penalty");
+  QTest::newRow("greedy") << 0.0F << 1.0F << 1.0F;
+  QTest::newRow("as usual") << 0.8F << 0.95F << 1.0F;
+  QTest::newRow("all tokens") << 1.0F << 1.0F << 1.0F;
+  QTest::newRow("penalised") << 0.8F << 0.95F << 1.3F;
+}
+
+// Whatever a draw needs of the logits.
+void CudaOutputsTest::repliesAreThoseOfTheCpu() {
+  QFETCH(float, temperature);
+  QFETCH(float, topP);
+  QFETCH(float, penalty);
+  struct Tokens final : GenerateObserver {
+    void onToken(const TokenRecord& record) override { all.push_back(record); }
+    std::vector<TokenRecord> all;
+  };
+  ModelConfig config = tinyConfig("RRA", 3);
+  config.V = 1200;
+  const auto checkpoint = randomCheckpoint(config, 5);
+  const auto context = TestRandom(6).tokens(4, config.V);
+  GenerateOptions options;
+  options.maxTokens = 12;
+  options.sampling = {temperature, 0, topP, 0.0F, penalty, 11};
+  options.trace.level = TraceLevel::off;
+  options.eosTokens.clear();
+  Tokens found;
+  Tokens expected;
+  for (auto& [kind, to] :
+       {std::pair{BackendKind::cuda, &found}, std::pair{BackendKind::reference, &expected}}) {
+    const auto model = Model::load(checkpoint, on(kind));
+    SequenceState state = model->newState();
+    generate(*model, state, context, options, *to);
+  }
+  QCOMPARE(found.all.size(), std::size_t{16});
+  QCOMPARE(found.all.size(), expected.all.size());
+  for (std::size_t i = 0; i < found.all.size(); ++i) {
+    QCOMPARE(found.all[i].token, expected.all[i].token);
+    QCOMPARE(found.all[i].rank, expected.all[i].rank);
+  }
+}
+
+void CudaOutputsTest::tracesAreThoseOfTheCpu_data() {
+  QTest::addColumn<QString>("pattern");
+  QTest::addColumn<bool>("complex");
+  QTest::addColumn<bool>("full");
+  QTest::addColumn<QVector<int>>("layers");  // in full; empty: all
+  QTest::newRow("summary") << "RRA" << false << false << QVector<int>{};
+  QTest::newRow("everything") << "RRA" << false << true << QVector<int>{};
+  QTest::newRow("one layer") << "RRA" << false << true << QVector<int>{1};
+  QTest::newRow("two layers apart") << "RAR" << false << true << QVector<int>{0, 1};
+  QTest::newRow("summary of complex states") << "RRA" << true << false << QVector<int>{};
+  QTest::newRow("complex states") << "RRA" << true << true << QVector<int>{};
+  QTest::newRow("summary of a context that grows") << "RG" << false << false << QVector<int>{};
+  QTest::newRow("a context that grows") << "RG" << false << true << QVector<int>{};
+}
+
+// A chunk, then steps past the window and the first ring of a context that grows.
+void CudaOutputsTest::tracesAreThoseOfTheCpu() {
+  QFETCH(QString, pattern);
+  QFETCH(bool, complex);
+  QFETCH(bool, full);
+  QFETCH(QVector<int>, layers);
+  const ModelConfig config = tinyConfig(pattern.toStdString(), 3, complex ? RgLru::complex : RgLru::real);
+  const auto checkpoint = randomCheckpoint(config, 5);
+  const auto reference = Model::load(checkpoint, on(BackendKind::reference));
+  const auto card = Model::load(checkpoint, on(BackendKind::cuda));
+  const FrameLayout layout(config, {full ? TraceLevel::full : TraceLevel::summary,
+                                    std::vector<int>(layers.begin(), layers.end()), 40});
+  struct Frames final : PrefillObserver {
+    void onFrame(const TraceFrame& frame) override { all.push_back(frame); }
+    std::vector<TraceFrame> all;
+  };
+  Frames expectedChunk;
+  Frames foundChunk;
+  SequenceState a = reference->newState();
+  SequenceState b = card->newState();
+  const auto text = TestRandom(2).tokens(50, config.V);
+  reference->prefill(a, text, LogitRows::none, &expectedChunk, &layout);
+  card->prefill(b, text, LogitRows::none, &foundChunk, &layout);
+  QCOMPARE(foundChunk.all.size(), expectedChunk.all.size());
+  for (std::size_t i = 0; i < foundChunk.all.size(); ++i)
+    QCOMPARE(difference(foundChunk.all[i], expectedChunk.all[i], layout), QString());
+  for (const std::int32_t token : TestRandom(9).tokens(25, config.V)) {
+    TraceFrame expected;
+    TraceFrame found;
+    reference->step(a, token, &expected, &layout);
+    card->predict(b, token, 0.8F, &found, &layout);
+    QCOMPARE(difference(found, expected, layout), QString());
+  }
+}
+
+// Of three sequences two are observed, and unobserved steps come between.
+void CudaOutputsTest::sequencesTogetherShowWhatEachShows() {
+  const auto checkpoint = randomCheckpoint(tinyConfig("RRA", 3), 5);
+  const auto card = Model::load(checkpoint, on(BackendKind::cuda));
+  const auto reference = Model::load(checkpoint, on(BackendKind::reference));
+  const FrameLayout layout(card->config(), {TraceLevel::full, {}, 40});
+  std::vector<SequenceState> states;
+  std::vector<SequenceState> alone;
+  for (std::int64_t i = 0; i < 3; ++i) {
+    const auto text = TestRandom(10 + static_cast<std::uint64_t>(i)).tokens(1 + 7 * i, card->config().V);
+    states.push_back(card->newState());
+    alone.push_back(reference->newState());
+    card->prefill(states.back(), text, LogitRows::none);
+    reference->prefill(alone.back(), text, LogitRows::none);
+  }
+  for (std::int32_t round = 0; round < 4; ++round) {
+    TraceFrame found[3];
+    std::vector<SequenceStep> steps;
+    for (std::size_t i = 0; i < 3; ++i) {
+      const bool observed = round != 2 && i != 1;
+      steps.push_back({&states[i], round + static_cast<std::int32_t>(i), observed ? &found[i] : nullptr});
+    }
+    card->step(steps, &layout);
+    for (std::size_t i = 0; i < 3; ++i) {
+      TraceFrame expected;
+      reference->step(alone[i], steps[i].token, &expected, &layout);
+      if (steps[i].frame != nullptr) QCOMPARE(difference(found[i], expected, layout), QString());
+    }
+  }
+}
+
+void CudaOutputsTest::observedStepsAreOneGraphToo() {
+  const auto card = Model::load(randomCheckpoint(tinyConfig("RRA", 6), 5), on(BackendKind::cuda));
+  const FrameLayout layout(card->config(), {TraceLevel::summary, {}, 40});
+  SequenceState state = card->newState();
+  TraceFrame frame;
+  const auto launchesOf = [&](TraceFrame* observed) {
+    const std::uint64_t before = emulator::launches();
+    for (int i = 0; i < 5; ++i) card->step(state, 1, observed, &layout);
+    return (emulator::launches() - before) / 5;
+  };
+  launchesOf(nullptr);
+  QCOMPARE(launchesOf(&frame), launchesOf(nullptr) + 1);  // the summary
+}
+
+QTEST_GUILESS_MAIN(CudaOutputsTest)
+#include "cuda_outputs_test.moc"
