@@ -64,7 +64,12 @@ bool isDigit(char c) {
 
 // The whole word or number at `at`, or the one character of anything else.
 std::string_view foundAt(std::string_view text, std::size_t at) {
-  const auto belongs = [&](std::size_t i) { return isWord(text[i]) || isDigit(text[i]) || text[i] == '.'; };
+  const bool number = isDigit(text[at]) || text[at] == '-' || text[at] == '.';
+  const auto belongs = [&](std::size_t i) {
+    const bool exponentSign =
+        (text[i] == '-' || text[i] == '+') && (text[i - 1] == 'e' || text[i - 1] == 'E');
+    return isWord(text[i]) || isDigit(text[i]) || text[i] == '.' || (number && i > at && exponentSign);
+  };
   std::size_t end = at + (text[at] == '-' ? 1 : 0);
   while (end < text.size() && belongs(end)) ++end;
   // A character of UTF-8 has its continuation bytes with it.

@@ -31,8 +31,8 @@
 //   window                 attention_window_size of a local-attention layer, 1 to the model's own, counted as
 //                          the model counts it. Older keys stay in the ring, so a larger window sees them again.
 // clang-format on
-// The first five are of the real RG-LRU; models with complex states are refused there.
-// A scaled gate, decay or multiplier is limited to 1; the numbers of these four are never negative.
+// Gates, decay, multiplier and state are of the real RG-LRU; models with complex states are refused there.
+// A scaled gate, decay or multiplier is limited to 1, after all its rules; these four are never negative.
 //
 // Position 0: the reset stands in for decay and for the multiplier that follows from it (a = 0, sqrt = 1), so
 // `decay = 1` keeps the first token's write for good; `multiplier`, `input_gate` and `state` rules act there

@@ -35,7 +35,8 @@ bool ScoreRun::feed(std::span<const std::int32_t> tokens, std::int32_t following
 
 void ScoreRun::onLogits(std::int64_t position, std::span<const float> logits) {
   ++totals_.tokens;
-  if (!std::isnan(pending_.logprob)) {
+  // Ranked: it was predicted, if only by a NaN, which then is the sum as well.
+  if (pending_.rank >= 0) {
     ++totals_.scored;
     totals_.logprobSum += static_cast<double>(pending_.logprob);
   }

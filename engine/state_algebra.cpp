@@ -106,6 +106,9 @@ void checkBoth(const HostState& a, const HostState& b, const ModelConfig& config
 void mix(std::vector<float>& a, const std::vector<float>& b, double t) {
   for (std::size_t i = 0; i < a.size(); ++i) {
     a[i] = static_cast<float>((1 - t) * static_cast<double>(a[i]) + t * static_cast<double>(b[i]));
+    if (std::isfinite(a[i])) continue;
+    throw Error(ErrorCode::badArgument,
+                fmt::format("interpolate: t: expected one whose mixture f32 can hold, found {}", t));
   }
 }
 

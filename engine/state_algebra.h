@@ -40,7 +40,7 @@ std::vector<LayerDifference> difference(const HostState& a, const HostState& b, 
 // (1 − t)·a + t·b of every array, t any finite number; a itself at t = 0 and b itself at t = 1, to the bit.
 // RoPE is linear, so mixed keys are the keys of mixed inputs. Where no layer attends, the positions may
 // differ and the result stands at the later one. Throws Error(stateMismatch) where a layer attends and the
-// positions differ, Error(badArgument) for a t that is no number.
+// positions differ, Error(badArgument) for a t that is no number or makes numbers f32 cannot hold.
 HostState interpolate(const HostState& a, const HostState& b, double t, const ModelConfig& config);
 
 // `into` with the listed layers (each 0 to L-1) of `from`. Throws Error(badArgument) for a layer that is not

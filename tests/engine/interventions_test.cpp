@@ -122,6 +122,7 @@ void InterventionsTest::badTextIsRefused_data() {
   row("state = inf", 9, "found 'inf'");
   row("state = 1e39", 9, "expected a number that f32 can hold, found '1e39'");
   row("state = 1e999", 9, "found '1e999'");
+  row("decay = 1e-999", 9, "expected a number from 0 to 1, found '1e-999'");
   row("state = 0x10", 10, "expected @, ; or the end, found 'x10'");
   row("decay = 1.5", 9, "expected a number from 0 to 1, found '1.5'");
   row("input_gate = -0.5", 14, "expected a number from 0 to 1, found '-0.5'");

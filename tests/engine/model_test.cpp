@@ -205,16 +205,21 @@ void ModelTest::prefillStopsWithinAChunkAndTheStateIsAsBefore() {
 
 void addModelsOfEachKind() {
   QTest::addColumn<QString>("model");
-  QTest::newRow("tiny") << QString("tiny");
-  QTest::newRow("wide enough for threads at each step") << QString("wide");
+  QTest::addColumn<QString>("dtype");
+  QTest::newRow("tiny") << QString("tiny") << QString("auto");
+  QTest::newRow("complex") << QString("complex") << QString("auto");
+  for (const char* dtype : {"auto", "int8", "int4"})
+    QTest::addRow("wide enough for threads at each step, %s", dtype) << QString("wide") << QString(dtype);
   for (const char* name : {"griffin", "hawk", "mqa"}) {
-    if (QFile::exists(QString(EYRIE_SOURCE_DIR) + "/assets/models/" + name + "/config.json"))
-      QTest::newRow(name) << QString(name);
+    if (!QFile::exists(QString(EYRIE_SOURCE_DIR) + "/assets/models/" + name + "/config.json")) continue;
+    for (const char* dtype : {"auto", "int8", "int4"})
+      QTest::addRow("%s, %s", name, dtype) << QString(name) << QString(dtype);
   }
 }
 
 std::shared_ptr<const Checkpoint> modelOfKind(const QString& name) {
   if (name == "tiny") return randomCheckpoint(tinyConfig("RRA", 5), 3);
+  if (name == "complex") return randomCheckpoint(tinyConfig("RRA", 5, RgLru::complex), 3);
   if (name != "wide")
     return Checkpoint::open((QString(EYRIE_SOURCE_DIR) + "/assets/models/" + name).toStdString());
   ModelConfig config = tinyConfig("RA", 2);
@@ -226,10 +231,11 @@ std::shared_ptr<const Checkpoint> modelOfKind(const QString& name) {
 }
 
 // Logits of every position and the state after them, single steps or chunks, as bytes.
-std::vector<std::byte> bitsOf(const std::shared_ptr<const Checkpoint>& checkpoint, int threads,
-                              bool inSteps) {
+std::vector<std::byte> bitsOf(const std::shared_ptr<const Checkpoint>& checkpoint, const QString& dtype,
+                              int threads, bool inSteps) {
   LoadOptions options;
   options.threads = threads;
+  options.weights = conversionNamed(dtype.toStdString());
   const auto model = Model::load(checkpoint, options);
   const std::vector<std::int32_t> tokens = TestRandom(9).tokens(40, model->config().V);
   class Rows final : public PrefillObserver {
@@ -258,12 +264,13 @@ void ModelTest::sameThreadsGiveTheSameBits_data() {
 
 void ModelTest::sameThreadsGiveTheSameBits() {
   QFETCH(QString, model);
+  QFETCH(QString, dtype);
   const auto checkpoint = modelOfKind(model);
   for (const int threads : {1, 2, 3}) {
     for (const bool inSteps : {false, true}) {
-      const auto expected = bitsOf(checkpoint, threads, inSteps);
+      const auto expected = bitsOf(checkpoint, dtype, threads, inSteps);
       QVERIFY(!expected.empty());
-      QVERIFY2(bitsOf(checkpoint, threads, inSteps) == expected,
+      QVERIFY2(bitsOf(checkpoint, dtype, threads, inSteps) == expected,
                qPrintable(QString("%1 threads, %2").arg(threads).arg(inSteps ? "steps" : "chunks")));
     }
   }
@@ -275,10 +282,12 @@ void ModelTest::stepsGiveTheSameBitsOnAnyThreads_data() {
 
 void ModelTest::stepsGiveTheSameBitsOnAnyThreads() {
   QFETCH(QString, model);
+  QFETCH(QString, dtype);
   const auto checkpoint = modelOfKind(model);
-  const auto expected = bitsOf(checkpoint, 1, true);
+  const auto expected = bitsOf(checkpoint, dtype, 1, true);
   for (const int threads : {2, 3, 5})
-    QVERIFY2(bitsOf(checkpoint, threads, true) == expected, qPrintable(QString("%1 threads").arg(threads)));
+    QVERIFY2(bitsOf(checkpoint, dtype, threads, true) == expected,
+             qPrintable(QString("%1 threads").arg(threads)));
 }
 
 void ModelTest::builtInModelsAgreeWithTheirRecipe_data() {

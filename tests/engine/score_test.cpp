@@ -48,6 +48,7 @@ class ScoreTest : public QObject {
   void bucketsArePowersOfTwoOrOfOneWidth();
   void aRunGoesOnBitForBit();
   void theFirstTokenIsNotScored();
+  void predictionsThatAreNoNumbersAreNotLeftOut();
   void aStoppedChunkChangesNothing();
   void aCheckpointComesBackBitForBit();
   void aBadCheckpointIsRefused_data();
@@ -120,6 +121,21 @@ void ScoreTest::theFirstTokenIsNotScored() {
   QCOMPARE(totals.scored, std::int64_t{1});
   QVERIFY(std::isnan(records.all[0].logprob));
   QVERIFY(records.all[1].logprob < 0);
+}
+
+// As of a damaged model: no sum of what is left.
+void ScoreTest::predictionsThatAreNoNumbersAreNotLeftOut() {
+  const auto damage = [](const std::string& name, std::vector<float>& values) {
+    if (name == "model.final_norm.weight") values[0] = std::numeric_limits<float>::quiet_NaN();
+  };
+  LoadOptions options;
+  options.backend = BackendKind::reference;
+  const auto model = Model::load(editedCheckpoint(randomCheckpoint(tinyConfig("RA", 2), 1), damage), options);
+  Records records;
+  SequenceState state = model->newState();
+  const ScoreTotals totals = scoreTokens(*model, state, std::vector<std::int32_t>{5, 6, 7}, records);
+  QCOMPARE(totals.scored, std::int64_t{2});
+  QVERIFY(std::isnan(totals.logprobSum) && std::isnan(totals.perplexity()));
 }
 
 void ScoreTest::aStoppedChunkChangesNothing() {

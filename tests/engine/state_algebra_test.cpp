@@ -238,8 +238,9 @@ void StateAlgebraTest::whatHasNoMeaningIsRefused() {
   const std::string moved =
       refusal(ErrorCode::stateMismatch, [&] { transplant(a, later, attention, config); });
   QVERIFY2(moved.find("layer 2") != std::string::npos, moved.c_str());
-  for (const double t : {std::nan(""), std::numeric_limits<double>::infinity()}) {
-    QVERIFY(!refusal(ErrorCode::badArgument, [&] { interpolate(a, a, t, config); }).empty());
+  for (const double t : {std::nan(""), std::numeric_limits<double>::infinity(), 1e60, -1e308}) {
+    const HostState b = stateAfter(*model, 2, 30);
+    QVERIFY(!refusal(ErrorCode::badArgument, [&] { interpolate(a, b, t, config); }).empty());
   }
   for (const std::int64_t layer : {-1, 6}) {
     const std::vector<std::int64_t> layers = {layer};
