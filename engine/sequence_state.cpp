@@ -6,6 +6,7 @@
 #include <bit>
 #include <cstring>
 
+#include "engine/checkpoint/strict_json.h"
 #include "engine/error.h"
 
 namespace eyrie::engine {
@@ -173,7 +174,7 @@ void checkHeader(Reader& reader, const std::string& fingerprint) {
   std::string found(length, '\0');
   reader.raw(found.data(), length, "fingerprint");
   if (found != fingerprint) {
-    damaged(fmt::format("model fingerprint: expected {}, found {}", fingerprint, found));
+    damaged(fmt::format("model fingerprint: expected {}, found {}", fingerprint, printable(found)));
   }
 }
 

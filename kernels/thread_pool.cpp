@@ -4,6 +4,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -46,7 +47,11 @@ struct ThreadPool::Impl {
 
   explicit Impl(int size) {
     workers.reserve(static_cast<std::size_t>(size - 1));
-    for (int i = 1; i < size; ++i) workers.emplace_back([this] { workerLoop(); });
+    try {
+      for (int i = 1; i < size; ++i) workers.emplace_back([this] { workerLoop(); });
+    } catch (const std::system_error&) {
+      return;  // the system gives no more: those there are will do
+    }
   }
 
   ~Impl() {

@@ -10,7 +10,7 @@ namespace eyrie::kernels {
 // Used from one thread at a time (the engine's). The caller works too, so size() == 1 has no worker thread.
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);  // < 1: all cores
+  explicit ThreadPool(int threads);  // < 1: all cores; fewer where the system gives no more
   ~ThreadPool();
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;

@@ -17,17 +17,6 @@ function(eyrie_add_fuzz_target name)
   target_compile_options(${name} PRIVATE -fsanitize=fuzzer)
   target_link_options(${name} PRIVATE -fsanitize=fuzzer)
   target_compile_definitions(${name} PRIVATE EYRIE_SOURCE_DIR="${PROJECT_SOURCE_DIR}")
-  # The libraries under test need the coverage counters too.
-  foreach(library IN LISTS ARG_LIBS)
-    get_target_property(original ${library} ALIASED_TARGET)
-    if(original)
-      get_target_property(counted ${original} EYRIE_FUZZ_COUNTED)
-      if(NOT counted)
-        target_compile_options(${original} PRIVATE -fsanitize=fuzzer-no-link)
-        set_target_properties(${original} PROPERTIES EYRIE_FUZZ_COUNTED ON)
-      endif()
-    endif()
-  endforeach()
   set(work ${CMAKE_BINARY_DIR}/fuzz/${name})
   add_test(NAME ${name}
     COMMAND ${CMAKE_COMMAND} -DTARGET=$<TARGET_FILE:${name}> -DWORK=${work} "-DCORPUS=${ARG_CORPUS}"
@@ -35,3 +24,10 @@ function(eyrie_add_fuzz_target name)
   math(EXPR timeout "${ARG_SECONDS} * 4 + 60")
   set_tests_properties(${name} PROPERTIES TIMEOUT ${timeout} LABELS fuzz)
 endfunction()
+
+# The libraries under test need the coverage counters too; the engine's code is in its objects.
+foreach(library eyrie_engine_objects eyrie_sessions)
+  if(TARGET ${library})
+    target_compile_options(${library} PRIVATE -fsanitize=fuzzer-no-link)
+  endif()
+endforeach()

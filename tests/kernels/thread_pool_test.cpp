@@ -1,14 +1,20 @@
 #include "kernels/thread_pool.h"
 
+#include <sys/resource.h>
+#include <unistd.h>
+
 #include <QTest>
 #include <atomic>
 #include <chrono>
+#include <fstream>
 #include <mutex>
 #include <numeric>
 #include <set>
 #include <thread>
 #include <tuple>
 #include <vector>
+
+#include "tests/sanitized.h"
 
 using eyrie::kernels::ThreadPool;
 
@@ -39,6 +45,7 @@ class ThreadPoolTest : public QObject {
   void wakesAfterSleeping();
   void usesSeveralThreads();
   void ranksSizeAsAsked();
+  void fewerThreadsWhereTheSystemGivesNoMore();
 };
 
 void ThreadPoolTest::partsCoverEveryIndexOnce() {
@@ -111,6 +118,27 @@ void ThreadPoolTest::ranksSizeAsAsked() {
   QCOMPARE(ThreadPool(1).size(), 1);
   QCOMPARE(ThreadPool(5).size(), 5);
   QVERIFY(ThreadPool(0).size() >= 1);
+}
+
+// Every thread's stack takes megabytes of address space.
+void ThreadPoolTest::fewerThreadsWhereTheSystemGivesNoMore() {
+  if (eyrie::kSanitized) QSKIP("a sanitizer needs address space of its own");
+  std::uint64_t pages = 0;
+  std::ifstream("/proc/self/statm") >> pages;
+  QVERIFY(pages > 0);
+  rlimit before{};
+  QCOMPARE(getrlimit(RLIMIT_AS, &before), 0);
+  rlimit tight = before;
+  tight.rlim_cur = pages * static_cast<std::uint64_t>(sysconf(_SC_PAGESIZE)) + (std::uint64_t{64} << 20);
+  QCOMPARE(setrlimit(RLIMIT_AS, &tight), 0);
+  ThreadPool pool(1000);
+  QCOMPARE(setrlimit(RLIMIT_AS, &before), 0);
+  QVERIFY2(pool.size() < 1000, qPrintable(QString::number(pool.size())));
+  std::atomic<std::int64_t> sum = 0;
+  pool.parallelFor(1000, 1, [&](std::int64_t begin, std::int64_t end, int) {
+    for (std::int64_t i = begin; i < end; ++i) sum += i;
+  });
+  QCOMPARE(sum.load(), std::int64_t{499500});
 }
 
 QTEST_APPLESS_MAIN(ThreadPoolTest)
