@@ -97,6 +97,14 @@ struct Outcome {
 
   double changeOver(std::size_t from, std::size_t to) const { return std::expm1(mean(change, from, to)); }
   double klOver(std::size_t from, std::size_t to) const { return mean(divergence, from, to); }
+  // As tests/bench/RESULTS.md has it.
+  QString byEighths() const {
+    QString text = "change of perplexity in %, and KL in thousandths, by eighths:";
+    for (const double nats : change) text += QString(" %1").arg(100 * std::expm1(nats), 0, 'f', 2);
+    text += ",";
+    for (const double nats : divergence) text += QString(" %1").arg(1000 * nats, 0, 'g', 3);
+    return text;
+  }
 
  private:
   static double mean(const std::array<double, 8>& values, std::size_t from, std::size_t to) {
@@ -140,7 +148,7 @@ void CliPrecisionTest::initTestCase() {
     }
     documents_ << cli_.write(QString("tokens%1.json").arg(document), list + "]");
   }
-  for (const char* name : {"griffin", "hawk"}) {
+  for (const char* name : {"griffin", "hawk", "mqa"}) {
     models_[name] = std::make_unique<UnroundedModel>(name);
     QVERIFY2(models_[name]->whole(), "the f32 weights must be those that bf16 rounds to the stored ones");
   }
@@ -174,10 +182,13 @@ void CliPrecisionTest::trap38_lowerPrecisionCostsLittleAndNoMoreLateThanEarly_da
   QTest::addColumn<QString>("model");
   QTest::addColumn<QString>("dtype");
   QTest::addColumn<double>("most");  // change of perplexity
-  for (const char* model : {"griffin", "hawk"}) {
-    QTest::addRow("%s bf16", model) << QString(model) << QString("bf16") << 0.005;
-    QTest::addRow("%s int8", model) << QString(model) << QString("int8") << 0.01;
-    QTest::addRow("%s int4", model) << QString(model) << QString("int4") << 0.04;
+  QTest::addColumn<bool>("steady");  // as good at the end as at the beginning
+  for (const char* model : {"griffin", "hawk", "mqa"}) {
+    // Global attention falls apart beyond the length it was trained at, in whatever precision.
+    const bool steady = QByteArray(model) != "mqa";
+    QTest::addRow("%s bf16", model) << QString(model) << QString("bf16") << 0.005 << steady;
+    QTest::addRow("%s int8", model) << QString(model) << QString("int8") << 0.01 << steady;
+    QTest::addRow("%s int4", model) << QString(model) << QString("int4") << 0.04 << steady;
   }
 }
 
@@ -185,6 +196,7 @@ void CliPrecisionTest::trap38_lowerPrecisionCostsLittleAndNoMoreLateThanEarly() 
   QFETCH(QString, model);
   QFETCH(QString, dtype);
   QFETCH(double, most);
+  QFETCH(bool, steady);
   const QString f32 = models_[model]->folder();
   const Outcome outcome = outcomeOf(f32, {f32, "--against-dtype", dtype});
   const double change = outcome.changeOver(0, 8);
@@ -201,12 +213,12 @@ void CliPrecisionTest::trap38_lowerPrecisionCostsLittleAndNoMoreLateThanEarly() 
                             .arg(outcome.klOver(0, 8))
                             .arg(earlyKl)
                             .arg(lateKl);
-  qInfo("%s", qPrintable(found));
+  qInfo("%s; %s", qPrintable(found), qPrintable(outcome.byEighths()));
   QVERIFY2(earlyKl > 0, "the two must differ, or nothing is shown");
   QVERIFY2(change <= most, qPrintable(found));
   // Where errors piled up in the state, the later half would show it: in KL, which chance moves least, and in
   // perplexity.
-  QVERIFY2(lateKl <= 1.2 * earlyKl, qPrintable(found));
+  QVERIFY2(!steady || lateKl <= 1.2 * earlyKl, qPrintable(found));
   QVERIFY2(late <= most && late - early <= most, qPrintable(found));
 }
 
