@@ -27,7 +27,9 @@ void softCapRange(const SoftCapArgs& args, std::int64_t begin, std::int64_t end)
     const std::int64_t count = std::min(lanes, end - i);
     const FloatVec scaled = hn::Div(loadUpTo(args.logits + i, count), cap);
     const FloatVec clamped = hn::Min(hn::Max(scaled, hn::Neg(limit)), limit);
-    storeUpTo(hn::Mul(cap, hn::Tanh(d, clamped)), args.logits + i, count);
+    // A NaN stays one, so that a damaged model shows: Min and Max may drop it.
+    const FloatVec kept = hn::IfThenElse(hn::IsNaN(scaled), scaled, clamped);
+    storeUpTo(hn::Mul(cap, hn::Tanh(d, kept)), args.logits + i, count);
   }
 }
 

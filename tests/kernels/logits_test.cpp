@@ -37,6 +37,7 @@ class LogitsTest : public QObject {
 
  private slots:
   void trap27SoftCapMatchesDoubleAtEveryTail();
+  void softCapKeepsNaN();
   void trap28NoCapLeavesLogitsAlone();
   void statsMatchDouble();
   void statsOfMaskedLogits();
@@ -57,6 +58,17 @@ void LogitsTest::trap27SoftCapMatchesDoubleAtEveryTail() {
       for (const float value : fast.values()) QVERIFY(std::abs(value) <= 30.0F);
       if (n > 0) EYRIE_VERIFY_REJECTS(x, capped(x, 30.0), toleranceFor("softCap", 1), "no cap");
     }
+  });
+}
+
+// A damaged model must show: the sampler refuses NaN, and would draw from a row of caps.
+void LogitsTest::softCapKeepsNaN() {
+  forEachSetup([](ThreadPool& pool, const std::string& setup) {
+    std::vector<float> x = randomVector(45, 101, 40.0F);
+    x[3] = x[44] = NAN;
+    cpu::softCap({x.data(), 45, 30.0F}, pool);
+    for (std::size_t i = 0; i < x.size(); ++i)
+      QVERIFY2(std::isnan(x[i]) == (i == 3 || i == 44), setup.c_str());
   });
 }
 
