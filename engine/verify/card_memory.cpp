@@ -82,7 +82,7 @@ PackedTwin CardMemory::packed(std::int64_t rows, std::int64_t cols, DType dtype)
   const kernels::MatrixView view{host->data(), dtype, rows, cols};
   std::vector<std::byte> codes(sized(rows * cuda::packedRowBytes(dtype, cols)));
   std::vector<std::uint16_t> scales(sized(rows * cuda::packedRowGroups(dtype, cols)));
-  cuda::toRows(view, codes.data(), scales.data());
+  cuda::toRows(view, codes.data(), scales.data(), pool);
   return {view, {put(std::move(codes)).card, put(std::move(scales)).card, dtype, rows, cols}};
 }
 
