@@ -29,15 +29,6 @@ std::int64_t stepCols() {
   return kVecs<Stored> * laneCount();
 }
 
-// Else GCC loads it again for every product.
-HWY_INLINE void keepInRegister(FloatVec& value) {
-#if HWY_ARCH_X86 && HWY_TARGET != HWY_SCALAR && HWY_TARGET != HWY_EMU128
-  asm("" : "+x"(value.raw));
-#else
-  (void)value;
-#endif
-}
-
 // a b + sum, written over the sum: GCC writes some of them over a factor, and moves others to memory and
 // back.
 HWY_INLINE FloatVec addProduct(FloatVec sum, FloatVec a, FloatVec b) {
