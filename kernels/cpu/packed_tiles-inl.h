@@ -99,7 +99,7 @@ HWY_INLINE Pairs nibbles(Pairs words) {
 }
 // sum + the products of each row's two columns.
 HWY_INLINE IntVec addProducts(IntVec sum, Pairs weights, Pairs x) {
-#if HWY_ARCH_X86
+#if HWY_ARCH_X86 && HWY_TARGET != HWY_EMU128
   IntVec unused = hn::Zero(IntTag());
   IntVec added = hn::ReorderWidenMulAccumulate(IntTag(), weights, x, sum, unused);
   // Else GCC computes the products of later columns first, and runs out of registers.
