@@ -51,11 +51,6 @@ Plan planOf(Weights& weights, DType to) {
   return plan;
 }
 
-// Where a matrix was read its file's pages are not needed any more.
-void letGo(const Checkpoint& checkpoint, const MatrixView& matrix) {
-  checkpoint.dropPages(matrix.data, static_cast<std::uint64_t>(kernels::matrixBytes(matrix)));
-}
-
 // Backwards: the last, the head, is by far the largest, and there is most room for its pages in the
 // beginning.
 void fill(const Plan& plan, const Conversion& conversion, const Checkpoint& checkpoint, std::byte* memory,

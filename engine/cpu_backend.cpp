@@ -6,8 +6,6 @@
 
 #include <algorithm>
 
-#include "kernels/packed_matrix.h"
-
 namespace eyrie::engine {
 namespace {
 
@@ -129,7 +127,7 @@ void CpuBackend::forgetRows() {
   const kernels::MatrixView& table = weights_->embedding;
   rowsRead_ += T_;
   if (rowsRead_ < kRows || table.data == mover_.head().data) return;
-  weights_->checkpoint->dropPages(table.data, static_cast<std::uint64_t>(kernels::matrixBytes(table)));
+  letGo(*weights_->checkpoint, table);
   rowsRead_ = 0;
 }
 

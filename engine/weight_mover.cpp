@@ -83,7 +83,7 @@ void WeightMover::run(const std::stop_token& stop) {
 void WeightMover::letGo(std::size_t layerIdx) const {
   LayerWeights views = weights_->layers[layerIdx];
   for (const kernels::MatrixView* matrix : largeMatrices(views)) {
-    weights_->checkpoint->dropPages(matrix->data, static_cast<std::uint64_t>(kernels::matrixBytes(*matrix)));
+    engine::letGo(*weights_->checkpoint, *matrix);
   }
 }
 

@@ -196,6 +196,10 @@ std::vector<kernels::MatrixView*> convertibleMatrices(Weights& weights) {
   return matrices;
 }
 
+void letGo(const Checkpoint& checkpoint, const kernels::MatrixView& matrix) {
+  checkpoint.dropPages(matrix.data, static_cast<std::uint64_t>(kernels::matrixBytes(matrix)));
+}
+
 std::uint64_t stepBytes(const Weights& weights) {
   std::uint64_t bytes = 0;
   const auto addVectors = [&bytes](std::initializer_list<const std::vector<float>*> vectors) {

@@ -74,6 +74,8 @@ std::vector<kernels::MatrixView*> largeMatrices(LayerWeights& layer);
 // The matrices that may be stored in fewer bits, in the order in which a step reads them: all but the
 // embedding, of which a step reads one row, and the gates (traps 37, 38).
 std::vector<kernels::MatrixView*> convertibleMatrices(Weights& weights);
+// These bytes are not needed in memory for now, if they lie in a mapped file (Checkpoint::dropPages).
+void letGo(const Checkpoint& checkpoint, const kernels::MatrixView& matrix);
 // What one step reads of the weights: everything but the embedding table.
 std::uint64_t stepBytes(const Weights& weights);
 
