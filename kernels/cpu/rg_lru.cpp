@@ -40,16 +40,6 @@ HWY_INLINE void store(FloatVec value, float* to, std::int64_t count) {
   }
 }
 
-constexpr float kLog2E = 1.44269504F;
-constexpr float kRound = 0x1.8p23F;  // Adding it rounds to a whole number and leaves that in the low bits.
-
-// value 2^n, of the sum of a whole number n and kRound.
-HWY_INLINE FloatVec timesPower(FloatVec value, FloatVec shifted) {
-  const FloatTag d;
-  const hn::RebindToSigned<FloatTag> dInt;
-  return hn::BitCast(d, hn::Add(hn::BitCast(dInt, value), hn::ShiftLeft<23>(hn::BitCast(dInt, shifted))));
-}
-
 // e^-|x| = 2^n 2^f, f within half of 0; |x| counts up to 87. Within 4 ulp for |x| <= 20, where the gate is a
 // billionth; 1.2e-6 in the end. (x86's Max returns its second argument where one is NaN: it stays.)
 HWY_INLINE FloatVec expOfNegativeAbs(FloatVec x) {
@@ -63,26 +53,6 @@ HWY_INLINE FloatVec expOfNegativeAbs(FloatVec x) {
     power = hn::MulAdd(power, f, hn::Set(d, c));
   }
   return timesPower(power, shifted);
-}
-
-// 2^x = scale (1 + rest), rest within 2 ulp of 2^f - 1 for f within half of 0, also where that is tiny; x <=
-// 0 counts down to -126.
-struct Power {
-  FloatVec scale;
-  FloatVec rest;
-};
-
-HWY_INLINE Power powerOf(FloatVec x) {
-  const FloatTag d;
-  x = hn::Max(hn::Set(d, -126.0F), x);
-  const FloatVec shifted = hn::Add(x, hn::Set(d, kRound));
-  const FloatVec f = hn::Sub(x, hn::Sub(shifted, hn::Set(d, kRound)));
-  // Of least error relative to 2^f - 1, 1e-8.
-  FloatVec slope = hn::MulAdd(f, hn::Set(d, 0x1.4308fap-13F), hn::Set(d, 0x1.5f07b8p-10F));
-  for (const float c : {0x1.3b2bap-7F, 0x1.c6af6ep-5F, 0x1.ebfbdep-3F, 0x1.62e43p-1F}) {
-    slope = hn::MulAdd(slope, f, hn::Set(d, c));
-  }
-  return {timesPower(hn::Set(d, 1.0F), shifted), hn::Mul(slope, f)};
 }
 
 // One step of some channels of row t. All of a vector's worth if kWhole, else the last may be fewer.
@@ -136,20 +106,16 @@ struct Step {
     }
   }
 
-  // Accurate near a = 1 (trap 7), like decayOf() of simd-inl.h. Test: trap7DecayIsAccurateNearOne.
   HWY_INLINE void states() const {
     const FloatTag d;
-    const FloatVec one = hn::Set(d, 1.0F);
     const bool reset = args.startsSequence && t == 0;
     for (std::int64_t i = 0; i < count; i += laneCount()) {
       const FloatVec logDecay = hn::Neg(hn::Load(d, strip.recurrence + i));
-      const Power power = powerOf(hn::Mul(logDecay, hn::Set(d, kLog2E)));
-      const FloatVec decay = hn::MulAdd(power.scale, power.rest, power.scale);
+      const auto [decay, multiplier] = decayOf(logDecay);
       FloatVec write = hn::Load(d, strip.input + i);
       FloatVec before = hn::Zero(d);
       if (!reset) {
-        const FloatVec lost = hn::NegMulAdd(power.scale, power.rest, hn::Sub(one, power.scale));
-        write = hn::Mul(hn::Sqrt(hn::Mul(lost, hn::Add(one, decay))), write);
+        write = hn::Mul(multiplier, write);
         before = load<kWhole>(args.state + r + i, count - i);
       }
       // One explicit multiply-add: left to the compiler, taps would decide whether it fuses, and change bits.

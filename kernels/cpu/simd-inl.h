@@ -114,51 +114,68 @@ EYRIE_SIMD_MATH Vec expOfNonPositive(Vec x) {
   return hn::Exp(d, hn::Max(x, hn::Set(d, -120.0F)));
 }
 
-// e^x = scale (1 + rest), rest within 2 ulp of e^f - 1 for the reduced f, also where that is tiny: of both
-// e^x and e^x - 1 follow with one more step each. x is clamped to [-87, 88].
-struct Exponential {
-  FloatVec scale;
-  FloatVec rest;
-};
+constexpr float kLog2E = 1.44269504F;
+constexpr float kRound = 0x1.8p23F;  // Adding it rounds to a whole number and leaves that in the low bits.
 
-// (x86's Min and Max return their second argument where one is NaN: it stays.)
-EYRIE_SIMD_MATH Exponential exponentialOf(Vec x) {
+// value 2^n, of the sum of a whole number n and kRound.
+HWY_INLINE FloatVec timesPower(FloatVec value, FloatVec shifted) {
   const FloatTag d;
   const hn::RebindToSigned<FloatTag> dInt;
+  return hn::BitCast(d, hn::Add(hn::BitCast(dInt, value), hn::ShiftLeft<23>(hn::BitCast(dInt, shifted))));
+}
+
+// e^x, within 2 ulp for -87 <= x <= 88; beyond that its value at the bound.
+// (x86's Min and Max return their second argument where one is NaN: it stays.)
+EYRIE_SIMD_MATH Vec expOf(Vec x) {
+  const FloatTag d;
   const FloatVec within = hn::Min(hn::Set(d, 88.0F), hn::Max(hn::Set(d, -87.0F), x));
-  // Adding 1.5 * 2^23 rounds to a whole number and leaves it in the low bits.
-  const FloatVec magic = hn::Set(d, 0x1.8p23F);
-  const FloatVec shifted = hn::MulAdd(within, hn::Set(d, 1.44269504F), magic);
-  const FloatVec whole = hn::Sub(shifted, magic);
+  const FloatVec shifted = hn::MulAdd(within, hn::Set(d, kLog2E), hn::Set(d, kRound));
+  const FloatVec whole = hn::Sub(shifted, hn::Set(d, kRound));
   FloatVec f = hn::NegMulAdd(whole, hn::Set(d, 0x1.62e4p-1F), within);  // ln 2 in two parts
   f = hn::NegMulAdd(whole, hn::Set(d, 0x1.7f7d1cp-20F), f);
   FloatVec series = hn::Set(d, 1.0F / 5040.0F);  // f^8/8! is below a tenth of an ulp
   for (const float c : {1.0F / 720.0F, 1.0F / 120.0F, 1.0F / 24.0F, 1.0F / 6.0F, 0.5F}) {
     series = hn::MulAdd(series, f, hn::Set(d, c));
   }
-  const auto exponent = hn::ShiftLeft<23>(hn::BitCast(dInt, shifted));
-  const FloatVec scale = hn::BitCast(d, hn::Add(hn::BitCast(dInt, hn::Set(d, 1.0F)), exponent));
-  return {scale, hn::MulAdd(hn::Mul(f, f), series, f)};
+  const FloatVec rest = hn::MulAdd(hn::Mul(f, f), series, f);
+  const FloatVec scale = timesPower(hn::Set(d, 1.0F), shifted);
+  return hn::MulAdd(scale, rest, scale);
 }
 
-// e^x, within 2 ulp for -87 <= x <= 88; beyond that its value at the bound.
-EYRIE_SIMD_MATH Vec expOf(Vec x) {
-  const Exponential e = exponentialOf(x);
-  return hn::MulAdd(e.scale, e.rest, e.scale);
+// 2^x = scale (1 + rest), rest within 2 ulp of 2^f - 1 for f within half of 0, also where that is tiny; x <=
+// 0 counts down to -126.
+struct Power {
+  FloatVec scale;
+  FloatVec rest;
+};
+
+EYRIE_SIMD_MATH Power powerOf(Vec x) {
+  const FloatTag d;
+  x = hn::Max(hn::Set(d, -126.0F), x);
+  const FloatVec shifted = hn::Add(x, hn::Set(d, kRound));
+  const FloatVec f = hn::Sub(x, hn::Sub(shifted, hn::Set(d, kRound)));
+  // Of least error relative to 2^f - 1, 1e-8.
+  FloatVec slope = hn::MulAdd(f, hn::Set(d, 0x1.4308fap-13F), hn::Set(d, 0x1.5f07b8p-10F));
+  for (const float c : {0x1.3b2bap-7F, 0x1.c6af6ep-5F, 0x1.ebfbdep-3F, 0x1.62e43p-1F}) {
+    slope = hn::MulAdd(slope, f, hn::Set(d, c));
+  }
+  return {timesPower(hn::Set(d, 1.0F), shifted), hn::Mul(slope, f)};
 }
 
-// a = e^log_a and the RG-LRU's m = sqrt(1 - a^2) from one exponential. Accurate near a = 1 (trap 7): 1 - a^2
-// = (1 - a)(1 + a), and 1 - a = -(e^log_a - 1) is right to a few ulp of itself. Test: decayIsAccurateNearOne.
+// a = e^log_a and the RG-LRU's m = sqrt(1 - a^2) from one power; log_a <= 0. Accurate near a = 1 (trap 7):
+// 1 - a^2 = (1 - a)(1 + a), and 1 - a = -(2^x - 1) is right to a few ulp of itself. Tests:
+// trap7DecayIsAccurateNearOne, decayIsAccurateNearOne.
 struct Decay {
   FloatVec a;
   FloatVec multiplier;
 };
 
 EYRIE_SIMD_MATH Decay decayOf(Vec logDecay) {
-  const FloatVec one = hn::Set(FloatTag(), 1.0F);
-  const Exponential e = exponentialOf(logDecay);
-  const FloatVec a = hn::MulAdd(e.scale, e.rest, e.scale);
-  const FloatVec lost = hn::NegMulAdd(e.scale, e.rest, hn::Sub(one, e.scale));  // 1 - a
+  const FloatTag d;
+  const FloatVec one = hn::Set(d, 1.0F);
+  const Power power = powerOf(hn::Mul(logDecay, hn::Set(d, kLog2E)));
+  const FloatVec a = hn::MulAdd(power.scale, power.rest, power.scale);
+  const FloatVec lost = hn::NegMulAdd(power.scale, power.rest, hn::Sub(one, power.scale));  // 1 - a
   return {a, hn::Sqrt(hn::Mul(lost, hn::Add(one, a)))};
 }
 
