@@ -305,9 +305,8 @@ BenchGoals::Figures BenchGoals::scan() {
     const double sum = runs_.timeSumInPlace(options_.scan);
     const auto share = [&](double seconds) { return 100 * result.bytes / seconds / result.ceiling(); };
     figure.note = fmt::format(
-        "its arithmetic alone, on data in the first cache, {:.1f} ms, as fast as {:.0f} % of {}; merely "
-        "adding "
-        "two such arrays to the third {:.1f} ms, {:.0f} %",
+        "its arithmetic alone, on data in the first cache, {:.1f} ms, as fast as {:.0f} % of {}; "
+        "merely adding two such arrays to the third {:.1f} ms, {:.0f} %",
         1e3 * inCache, share(inCache), nameOf(result.limit), 1e3 * sum, share(sum));
   }
   return {figure};

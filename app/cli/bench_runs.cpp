@@ -252,7 +252,6 @@ BenchResult BenchRuns::scan(std::int64_t tokens) {
   const std::vector<float> rate(static_cast<std::size_t>(C), kernels::decayRateOf(-4.0F));
   const std::vector<float> angle = noise(C, 0.3F);
   std::vector<float> h(static_cast<std::size_t>(config_.R));
-  float* const out = x.data();  // in place, as the engine does it
   if (config_.rgLru == engine::RgLru::complex) {
     kernels::ComplexRgLruArgs args;
     args.x = x.data();
@@ -263,7 +262,7 @@ BenchResult BenchRuns::scan(std::int64_t tokens) {
     args.state = h.data();
     args.T = tokens;
     args.C = C;
-    args.out = out;
+    args.out = x.data();  // in place, as the engine does it
     return timedScan(tokens, kernels::opCost(args), [&] { kernels::cpu::complexRgLru(args, pool_); });
   }
   kernels::RgLruArgs args;
@@ -274,7 +273,7 @@ BenchResult BenchRuns::scan(std::int64_t tokens) {
   args.state = h.data();
   args.T = tokens;
   args.R = config_.R;
-  args.out = out;
+  args.out = x.data();
   return timedScan(tokens, kernels::opCost(args), [&] { kernels::cpu::rgLru(args, pool_); });
 }
 
@@ -300,12 +299,7 @@ double BenchRuns::timeScanInCache(std::int64_t tokens) {
     args.out = out.data();
     for (std::int64_t i = 0; i < calls; ++i) kernels::cpu::rgLru(args, alone);
   };
-  std::vector<double> seconds;
-  for (int i = 0; i < repeats_; ++i) {
-    checkStop();
-    seconds.push_back(secondsOf([&] { pool_.parallelFor(threads, 1, work); }));
-  }
-  return spreadOf(seconds).median;
+  return medianSeconds([&] { pool_.parallelFor(threads, 1, work); });
 }
 
 double BenchRuns::timeSumInPlace(std::int64_t tokens) {
@@ -321,10 +315,14 @@ double BenchRuns::timeSumInPlace(std::int64_t tokens) {
       }
     }
   };
+  return medianSeconds([&] { pool_.parallelFor(R, (R + pool_.size() - 1) / pool_.size(), work); });
+}
+
+double BenchRuns::medianSeconds(const std::function<void()>& work) const {
   std::vector<double> seconds;
   for (int i = 0; i < repeats_; ++i) {
     checkStop();
-    seconds.push_back(secondsOf([&] { pool_.parallelFor(R, (R + pool_.size() - 1) / pool_.size(), work); }));
+    seconds.push_back(secondsOf(work));
   }
   return spreadOf(seconds).median;
 }

@@ -88,6 +88,7 @@ class BenchRuns {
   // seconds of one run of results[kind].
   void takeTurns(std::vector<BenchResult>& results, const std::function<double(std::size_t kind)>& once);
   void addCeilings(std::vector<BenchResult>& results);
+  double medianSeconds(const std::function<void()>& work) const;  // as often as asked
   // The time of `work`, once for nothing and then as often as asked.
   BenchResult measured(BenchResult result, const std::function<void()>& work);
   BenchResult scanOnCard(std::int64_t tokens);
