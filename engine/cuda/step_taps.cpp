@@ -30,9 +30,6 @@ bool StepTaps::reserve(std::int64_t sequences, std::vector<std::int64_t> spans) 
   N_ = sequences;
   spans_ = std::move(spans);
   layerFloats_ = N_ * (5 * config_->channels() + 2 * config_->R);
-  const auto isRecurrent = [&](int layerIdx) {
-    return config_->blocks[at(layerIdx)] == BlockKind::recurrent;
-  };
   summaries_.assign(at(layers), 0);
   blocks_.assign(at(layers), 0);
   floats_ = 0;
@@ -51,14 +48,27 @@ bool StepTaps::reserve(std::int64_t sequences, std::vector<std::int64_t> spans) 
     return N_ * cuda::kTapSummary;
   });
   place(false, summaries_, [&](int) { return 2 * N_ * config_->H; });
-  firstBlock_ = firstRecurrent_ = floats_;
-  place(true, blocks_, [&](int) { return layerFloats_; });
-  place(false, blocks_, [&](int layerIdx) { return N_ * config_->H * span(layerIdx); });
+  firstBlock_ = floats_;
+  for (const bool recurrent : {true, false})
+    place(recurrent, blocks_, [&](int layerIdx) { return blockFloats(layerIdx); });
   if (onCard_.bytes() >= floatBytes(floats_)) return true;
   onCard_ = {};
   onCard_ = cuda::DeviceMemory(floatBytes(floats_));
   onHost_ = cuda::PinnedMemory(floatBytes(floats_));
   return true;
+}
+
+bool StepTaps::isRecurrent(int layerIdx) const {
+  return config_->blocks[at(layerIdx)] == BlockKind::recurrent;
+}
+
+std::int64_t StepTaps::blockFloats(int layerIdx) const {
+  return isRecurrent(layerIdx) ? layerFloats_ : N_ * config_->H * span(layerIdx);
+}
+
+float* StepTaps::state(int layerIdx) {
+  const std::int64_t recLayerIdx = (blocks_[at(layerIdx)] - firstBlock_) / layerFloats_;
+  return states_.data() + recLayerIdx * N_ * config_->R;
 }
 
 StepTaps::Gates StepTaps::gatesIn(std::byte* base, int layerIdx) const {
@@ -94,7 +104,6 @@ RecurrentView StepTaps::recurrent(int layerIdx, Observe observe) {
   if (observe != Observe::full) return view;
   const Gates g = gatesIn(onHost_.data(), layerIdx);
   states_.resize(static_cast<std::size_t>(recurrentLayers_ * N_ * config_->R));
-  const std::int64_t recLayerIdx = (blocks_[at(layerIdx)] - firstRecurrent_) / layerFloats_;
   view.recurrenceGate = g.recurrence;
   view.inputGate = g.input;
   view.logDecay = g.logDecay;
@@ -102,7 +111,7 @@ RecurrentView StepTaps::recurrent(int layerIdx, Observe observe) {
   view.angle = config_->rgLru == RgLru::complex ? g.angle : nullptr;
   view.write = g.write;
   view.keep = g.keep;
-  view.state = states_.data() + recLayerIdx * N_ * config_->R;
+  view.state = state(layerIdx);
   return view;
 }
 
@@ -136,14 +145,13 @@ void StepTaps::send(cuda::Stream stream) {
   std::int64_t end = firstBlock_;
   for (const bool recurrent : {true, false}) {
     for (int layerIdx = 0; layerIdx < static_cast<int>(config_->L); ++layerIdx) {
-      if ((config_->blocks[at(layerIdx)] == BlockKind::recurrent) != recurrent) continue;
-      if (asked_[at(layerIdx)] != Observe::full) continue;
+      if (isRecurrent(layerIdx) != recurrent || asked_[at(layerIdx)] != Observe::full) continue;
       const std::int64_t next = blocks_[at(layerIdx)];
       if (next != end) {
         copy(begin, end);
         begin = next;
       }
-      end = next + (recurrent ? layerFloats_ : N_ * config_->H * span(layerIdx));
+      end = next + blockFloats(layerIdx);
     }
   }
   copy(begin, end);
@@ -153,12 +161,10 @@ void StepTaps::send(cuda::Stream stream) {
 void StepTaps::finish() {
   sent_.wait();
   for (int layerIdx = 0; layerIdx < static_cast<int>(config_->L); ++layerIdx) {
-    const bool recurrent = config_->blocks[at(layerIdx)] == BlockKind::recurrent;
-    if (!recurrent || asked_[at(layerIdx)] != Observe::full) continue;
+    if (!isRecurrent(layerIdx) || asked_[at(layerIdx)] != Observe::full) continue;
     const Gates g = gatesIn(onHost_.data(), layerIdx);
-    const std::int64_t n = N_ * config_->R;
-    float* const state = states_.data() + (blocks_[at(layerIdx)] - firstRecurrent_) / layerFloats_ * n;
-    for (std::int64_t i = 0; i < n; ++i) state[i] = g.keep[i] + g.write[i];
+    float* const sum = state(layerIdx);
+    for (std::int64_t i = 0; i < N_ * config_->R; ++i) sum[i] = g.keep[i] + g.write[i];
   }
 }
 

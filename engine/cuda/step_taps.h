@@ -44,7 +44,10 @@ class StepTaps {
     float *recurrence, *input, *logDecay, *decay, *angle;  // (N, C)
     float *write, *keep;                                   // (N, R)
   };
+  bool isRecurrent(int layerIdx) const;
+  std::int64_t blockFloats(int layerIdx) const;
   Gates gatesIn(std::byte* base, int layerIdx) const;
+  float* state(int layerIdx);  // in states_
   float* in(std::byte* base, std::int64_t offset) const { return reinterpret_cast<float*>(base) + offset; }
   void copy(std::int64_t begin, std::int64_t end) const;
   void sumUp() const;
@@ -58,8 +61,7 @@ class StepTaps {
   std::int64_t N_ = 0;
   std::int64_t recurrentLayers_ = 0;
   std::int64_t layerFloats_ = 0;  // of a recurrent layer
-  std::int64_t firstRecurrent_ = 0;
-  std::int64_t firstBlock_ = 0;  // where summaries end
+  std::int64_t firstBlock_ = 0;   // where summaries end; of a recurrent layer, if there is one
   std::int64_t floats_ = 0;
 
   kernels::cuda::DeviceMemory onCard_;
