@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 
 #include "kernels/rg_lru.h"
@@ -18,18 +17,6 @@ constexpr std::int64_t kDrawn = 65536;
 
 std::size_t sized(std::int64_t n) {
   return static_cast<std::size_t>(n);
-}
-
-std::vector<std::byte> stored(const Values& values, DType dtype) {
-  const std::size_t size = kernels::dtypeSize(dtype);
-  std::vector<std::byte> bytes(values.size() * size);
-  for (std::size_t i = 0; i < values.size(); ++i) {
-    const std::uint16_t half =
-        dtype == DType::f16 ? kernels::floatToF16(values[i]) : kernels::floatToBf16(values[i]);
-    const void* from = dtype == DType::f32 ? static_cast<const void*>(&values[i]) : &half;
-    std::memcpy(bytes.data() + i * size, from, size);
-  }
-  return bytes;
 }
 
 // `tile` again and again, `n` elements in all.

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <functional>
 
 #include "engine/cpu_ops.h"
@@ -35,19 +34,9 @@ struct StoredMatrix {
 std::shared_ptr<StoredMatrix> randomMatrix(TestRandom& random, std::int64_t rows, std::int64_t cols,
                                            DType dtype) {
   auto matrix = std::make_shared<StoredMatrix>();
-  const auto count = static_cast<std::size_t>(rows * cols);
-  matrix->bytes.resize(count * kernels::dtypeSize(dtype));
-  for (std::size_t i = 0; i < count; ++i) {
-    const float value = random.normal() / std::sqrt(static_cast<float>(cols));
-    std::byte* to = matrix->bytes.data() + i * kernels::dtypeSize(dtype);
-    const std::uint16_t half =
-        dtype == DType::bf16 ? kernels::floatToBf16(value) : kernels::floatToF16(value);
-    if (dtype == DType::f32) {
-      std::memcpy(to, &value, sizeof value);
-    } else {
-      std::memcpy(to, &half, sizeof half);
-    }
-  }
+  Values values(static_cast<std::size_t>(rows * cols));
+  for (float& value : values) value = random.normal() / std::sqrt(static_cast<float>(cols));
+  matrix->bytes = stored(values, dtype);
   matrix->view = {matrix->bytes.data(), dtype, rows, cols};
   return matrix;
 }

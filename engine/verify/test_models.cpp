@@ -1,6 +1,7 @@
 #include "engine/verify/test_models.h"
 
 #include <cmath>
+#include <cstring>
 #include <deque>
 #include <utility>
 #include <vector>
@@ -222,6 +223,18 @@ std::shared_ptr<const Checkpoint> editedCheckpoint(
   auto edited = std::make_shared<EditedCheckpoint>(std::move(base));
   edited->edit(edit);
   return edited;
+}
+
+std::vector<std::byte> stored(const std::vector<float>& values, kernels::DType dtype) {
+  const std::size_t size = kernels::dtypeSize(dtype);
+  std::vector<std::byte> bytes(values.size() * size);
+  for (std::size_t i = 0; i < values.size(); ++i) {
+    const std::uint16_t half =
+        dtype == kernels::DType::f16 ? kernels::floatToF16(values[i]) : kernels::floatToBf16(values[i]);
+    const void* from = dtype == kernels::DType::f32 ? static_cast<const void*>(&values[i]) : &half;
+    std::memcpy(bytes.data() + i * size, from, size);
+  }
+  return bytes;
 }
 
 }  // namespace eyrie::engine::verify

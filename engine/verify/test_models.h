@@ -45,4 +45,7 @@ class TestRandom {
   std::uint64_t state_;
 };
 
+// The values as a tensor of `dtype` (f32, f16 or bf16) holds them.
+std::vector<std::byte> stored(const std::vector<float>& values, kernels::DType dtype);
+
 }  // namespace eyrie::engine::verify
