@@ -43,6 +43,8 @@ std::vector<MakeCase> cardChunkCases(bool all, bool tensorCores);
 
 // ---- what cases are made of ----
 
+inline constexpr float kNormEps = 1e-6F;
+
 inline std::size_t asSize(std::int64_t n) {
   return static_cast<std::size_t>(n);
 }

@@ -14,13 +14,11 @@ namespace reference = kernels::reference;
 using cuda::Stream;
 using kernels::DType;
 
-constexpr float kEps = 1e-6F;
-
 CardCase rmsNormCase(CardMemory& m, const CardShape& s, bool broken) {
   const auto x = m.normals(s.T * s.D, 1e-3F);
   const auto weight = m.normals(s.D, 0.1F);
   const auto out = m.room(x.count);
-  const kernels::RmsNormArgs args{x.card, weight.card, broken ? 1e-5F : kEps, s.T, s.D, out.card};
+  const kernels::RmsNormArgs args{x.card, weight.card, broken ? 1e-5F : kNormEps, s.T, s.D, out.card};
   return {"norm (trap 16)",
           kOpSum,
           [=](Stream stream) { cuda::rmsNorm(args, stream); },

@@ -37,17 +37,17 @@ class BothWays {
 
   void few(std::int64_t rows, cuda::Stream stream) const {
     if (kernels::isPacked(dtype_)) {
-      cuda::PackedProjectionArgs args{x_.card, norm_.card, kEps, rows, {}, false};
+      cuda::PackedProjectionArgs args{x_.card, norm_.card, kNormEps, rows, {}, false};
       args.outputs[0] = {packed_, nullptr, out_.card};
       return cuda::packedProjections(args, stream);
     }
-    cuda::ProjectionArgs args{x_.card, norm_.card, kEps, rows, {}, false};
+    cuda::ProjectionArgs args{x_.card, norm_.card, kNormEps, rows, {}, false};
     args.outputs[0] = {plain_, nullptr, out_.card};
     cuda::projections(args, stream);
   }
 
   void many(std::int64_t rows, cuda::Stream stream) const {
-    cuda::operand({x_.card, norm_.card, kEps, rows, D_, cuda::operandType(dtype_), operand_}, stream);
+    cuda::operand({x_.card, norm_.card, kNormEps, rows, D_, cuda::operandType(dtype_), operand_}, stream);
     if (kernels::isPacked(dtype_)) {
       cuda::PackedMatmulArgs args{operand_, packed_, nullptr, rows, out_.card};
       args.workspace = workspace_;
@@ -59,8 +59,6 @@ class BothWays {
   bool hasBlas() const { return blas_ != nullptr; }
 
  private:
-  static constexpr float kEps = 1e-6F;
-
   DType dtype_;
   std::int64_t D_, E_;
   cuda::Blas* blas_;

@@ -14,7 +14,7 @@ using kernels::DType;
 
 Values normed(const Twin<float>& x, const Twin<float>& weight, std::int64_t T) {
   Values all(asSize(x.count));
-  kernels::reference::rmsNorm({x.host, weight.host, 1e-6F, T, x.count / T, all.data()});
+  kernels::reference::rmsNorm({x.host, weight.host, kNormEps, T, x.count / T, all.data()});
   return all;
 }
 
@@ -103,7 +103,6 @@ constexpr CardShape kSmall{.T = 35,
                            .older = 8,
                            .position = 21};
 
-// RecurrentGemma 9B.
 std::vector<MakeCase> allCases(bool all, const cuda::DeviceFacts& card) {
   std::vector<MakeCase> cases = cardProductCases(all);
   for (const auto& more : {cardStepCases(all), cardChunkCases(all, card.capability >= kTensorCapability)})

@@ -1,6 +1,8 @@
 // Products with weights: of a few rows at once, and of many.
 #include <fmt/core.h>
 
+#include <type_traits>
+
 #include "engine/verify/card_cases.h"
 #include "kernels/cuda/matmul.h"
 
@@ -12,7 +14,9 @@ namespace reference = kernels::reference;
 using cuda::Stream;
 using kernels::DType;
 
-constexpr float kEps = 1e-6F;
+kernels::OpCost costOf(const kernels::MatrixView& weight, const Twin<float>& bias, std::int64_t T) {
+  return opCost(kernels::LinearArgs{nullptr, weight, bias.host, T, nullptr});
+}
 
 // Two matrices that read the same normed rows, added to what was there.
 CardCase projectionsCase(CardMemory& m, const CardShape& s, DType dtype, bool broken) {
@@ -24,7 +28,7 @@ CardCase projectionsCase(CardMemory& m, const CardShape& s, DType dtype, bool br
   const auto biasB = m.normals(s.E);
   const auto outA = m.normals(s.N * s.R);
   const auto outB = m.normals(s.N * s.E);
-  cuda::ProjectionArgs args{x.card, norm.card, kEps, s.N, {}, true};
+  cuda::ProjectionArgs args{x.card, norm.card, kNormEps, s.N, {}, true};
   args.outputs[0] = {a.card, broken ? nullptr : biasA.card, outA.card};
   args.outputs[1] = {b.card, biasB.card, outB.card};
   const auto expected = [=] {
@@ -40,43 +44,62 @@ CardCase projectionsCase(CardMemory& m, const CardShape& s, DType dtype, bool br
           [=](Stream stream) { cuda::projections(args, stream); },
           reader({outA, outB}),
           expected,
-          sum({opCost(kernels::LinearArgs{nullptr, a.host, biasA.host, s.N, nullptr}),
-               opCost(kernels::LinearArgs{nullptr, b.host, biasB.host, s.N, nullptr})})};
+          sum({costOf(a.host, biasA, s.N), costOf(b.host, biasB, s.N)})};
 }
 
-CardCase gatedProjectionCase(CardMemory& m, const CardShape& s, DType dtype, bool broken) {
-  const auto x = m.normals(s.N * s.D, 5);
-  const auto norm = m.normals(s.D, 0.3F);
-  const MatrixTwin gate = m.matrix(s.E, s.D, dtype);
-  const MatrixTwin up = m.matrix(s.E, s.D, dtype);
+// `Weight`: MatrixTwin or PackedTwin, of which `launch` takes what is on the card. Without a norm `norm` is
+// empty.
+template <class Weight, class Args>
+CardCase gatedCase(CardMemory& m, const CardShape& s, DType dtype, void (*launch)(const Args&, Stream),
+                   const Twin<float>& x, const Twin<float>& norm, bool broken) {
+  const auto weight = [&] {
+    if constexpr (std::is_same_v<Weight, PackedTwin>) {
+      return m.packed(s.E, s.D, dtype);
+    } else {
+      return m.matrix(s.E, s.D, dtype);
+    }
+  };
+  const Weight gate = weight();
+  const Weight up = weight();
   const auto gateBias = m.normals(s.E);
   const auto upBias = m.normals(s.E);
   const auto out = m.room(s.N * s.E);
-  const cuda::GatedProjectionArgs args{x.card,
-                                       norm.card,
-                                       kEps,
-                                       s.N,
-                                       broken ? up.card : gate.card,
-                                       broken ? gate.card : up.card,
-                                       gateBias.card,
-                                       upBias.card,
-                                       kernels::Activation::geluTanh,
-                                       out.card};
+  const Args args{x.card,
+                  norm.card,
+                  kNormEps,
+                  s.N,
+                  broken ? up.card : gate.card,
+                  broken ? gate.card : up.card,
+                  gateBias.card,
+                  upBias.card,
+                  kernels::Activation::geluTanh,
+                  out.card};
   const auto expected = [=] {
-    const Values in = normed(x, norm, s.N);
+    const Values in = norm.count == 0 ? Values(x.host, x.host + x.count) : normed(x, norm, s.N);
     const Values gated = product(in.data(), gate.host, gateBias.host, s.N);
     Values result = product(in.data(), up.host, upBias.host, s.N);
     reference::gatedActivation(
         {gated.data(), result.data(), out.count, kernels::Activation::geluTanh, result.data()});
     return result;
   };
-  return {fmt::format("norm, gate, up, GeGLU, {} (trap 14)", kernels::dtypeName(dtype)),
-          kOpSum,
-          [=](Stream stream) { cuda::gatedProjection(args, stream); },
+  return {fmt::format("gate, up, GeGLU, {}", kernels::dtypeName(dtype)),
+          kernels::isPacked(dtype) ? kOpPacked : kOpSum,
+          [=](Stream stream) { launch(args, stream); },
           reader({out}),
           expected,
-          sum({opCost(kernels::LinearArgs{nullptr, gate.host, gateBias.host, s.N, nullptr}),
-               opCost(kernels::LinearArgs{nullptr, up.host, upBias.host, s.N, nullptr})})};
+          sum({costOf(gate.host, gateBias, s.N), costOf(up.host, upBias, s.N)})};
+}
+
+CardCase gatedProjectionCase(CardMemory& m, const CardShape& s, DType dtype, bool broken) {
+  const auto x = m.normals(s.N * s.D, 5);
+  const auto norm = m.normals(s.D, 0.3F);
+  CardCase made = gatedCase<MatrixTwin>(m, s, dtype, cuda::gatedProjection, x, norm, broken);
+  made.name = "norm, " + made.name + " (trap 14)";
+  return made;
+}
+
+CardCase packedGatedCase(CardMemory& m, const CardShape& s, DType dtype, bool broken) {
+  return gatedCase<PackedTwin>(m, s, dtype, cuda::packedGatedProjection, m.normals(s.N * s.D), {}, broken);
 }
 
 CardCase packedProjectionsCase(CardMemory& m, const CardShape& s, DType dtype, bool broken) {
@@ -85,7 +108,7 @@ CardCase packedProjectionsCase(CardMemory& m, const CardShape& s, DType dtype, b
   const PackedTwin weight = m.packed(s.E, s.D, dtype);
   const auto bias = m.normals(s.E);
   const auto out = m.room(s.N * s.E);
-  cuda::PackedProjectionArgs args{x.card, norm.card, kEps, s.N, {}, false};
+  cuda::PackedProjectionArgs args{x.card, norm.card, kNormEps, s.N, {}, false};
   args.outputs[0] = {weight.card, broken ? nullptr : bias.card, out.card};
   const auto expected = [=] { return product(normed(x, norm, s.N).data(), weight.host, bias.host, s.N); };
   return {fmt::format("norm, projections, {}", kernels::dtypeName(dtype)),
@@ -93,40 +116,7 @@ CardCase packedProjectionsCase(CardMemory& m, const CardShape& s, DType dtype, b
           [=](Stream stream) { cuda::packedProjections(args, stream); },
           reader({out}),
           expected,
-          opCost(kernels::LinearArgs{nullptr, weight.host, bias.host, s.N, nullptr})};
-}
-
-CardCase packedGatedCase(CardMemory& m, const CardShape& s, DType dtype, bool broken) {
-  const auto x = m.normals(s.N * s.D);
-  const PackedTwin gate = m.packed(s.E, s.D, dtype);
-  const PackedTwin up = m.packed(s.E, s.D, dtype);
-  const auto gateBias = m.normals(s.E);
-  const auto upBias = m.normals(s.E);
-  const auto out = m.room(s.N * s.E);
-  const cuda::PackedGatedProjectionArgs args{x.card,
-                                             nullptr,
-                                             kEps,
-                                             s.N,
-                                             broken ? up.card : gate.card,
-                                             broken ? gate.card : up.card,
-                                             gateBias.card,
-                                             upBias.card,
-                                             kernels::Activation::geluTanh,
-                                             out.card};
-  const auto expected = [=] {
-    const Values gated = product(x.host, gate.host, gateBias.host, s.N);
-    Values result = product(x.host, up.host, upBias.host, s.N);
-    reference::gatedActivation(
-        {gated.data(), result.data(), out.count, kernels::Activation::geluTanh, result.data()});
-    return result;
-  };
-  return {fmt::format("gate, up, GeGLU, {}", kernels::dtypeName(dtype)),
-          kOpPacked,
-          [=](Stream stream) { cuda::packedGatedProjection(args, stream); },
-          reader({out}),
-          expected,
-          sum({opCost(kernels::LinearArgs{nullptr, gate.host, gateBias.host, s.N, nullptr}),
-               opCost(kernels::LinearArgs{nullptr, up.host, upBias.host, s.N, nullptr})})};
+          costOf(weight.host, bias, s.N)};
 }
 
 CardCase blockLinearCase(CardMemory& m, const CardShape& s, DType dtype, bool broken) {
@@ -155,13 +145,14 @@ CardCase operandCase(CardMemory& m, const CardShape& s, bool broken) {
   const auto x = m.normals(s.T * s.D, 5);
   const auto weight = m.normals(s.D, 0.3F);
   const auto out = m.room(x.count);
-  const cuda::OperandArgs args{x.card, broken ? nullptr : weight.card, kEps, s.T, s.D, DType::f32, out.card};
+  const cuda::OperandArgs args{x.card,  broken ? nullptr : weight.card, kNormEps, s.T, s.D, DType::f32,
+                               out.card};
   return {"norm as an operand",
           kOpSum,
           [=](Stream stream) { cuda::operand(args, stream); },
           reader({out}),
           [=] { return normed(x, weight, s.T); },
-          opCost(kernels::RmsNormArgs{nullptr, nullptr, kEps, s.T, s.D, nullptr})};
+          opCost(kernels::RmsNormArgs{nullptr, nullptr, kNormEps, s.T, s.D, nullptr})};
 }
 
 CardCase gatedOperandCase(CardMemory& m, const CardShape& s, bool broken) {
@@ -226,7 +217,7 @@ CardCase addedProductCase(CardMemory& m, const CardShape& s, DType dtype, cuda::
       [=](Stream stream) { cuda::matmul(args, blas, stream); },
       reader({out}),
       expected,
-      opCost(kernels::LinearArgs{nullptr, weight.host, bias.host, s.T, nullptr})};
+      costOf(weight.host, bias, s.T)};
 }
 
 CardCase matmulCase(CardMemory& m, const CardShape& s, DType dtype, bool broken) {
@@ -274,7 +265,7 @@ CardCase packedMatmulCase(CardMemory& m, const CardShape& s, DType dtype, bool b
           [=](Stream stream) { cuda::packedMatmul(args, blas, stream); },
           reader({out}),
           expected,
-          opCost(kernels::LinearArgs{nullptr, weight.host, bias.host, s.T, nullptr})};
+          costOf(weight.host, bias, s.T)};
 }
 
 }  // namespace

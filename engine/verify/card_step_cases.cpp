@@ -95,6 +95,23 @@ struct RecurrentTwins {
     return b;
   }
 
+  // Outputs of all sequences, then their states; scan(n, before, h, out) is the recurrence by the reference.
+  template <class Scan>
+  Values expected(const Scan& scan) const {
+    Values outs;
+    Values hs;
+    for (std::int64_t n = 0; n < s.N; ++n) {
+      Values h(states.host + n * s.R, states.host + (n + 1) * s.R);
+      Values row(asSize(s.R));
+      scan(n, before(n), h, row);
+      reference::gatedActivation(
+          {y.host + n * s.R, row.data(), s.R, kernels::Activation::geluTanh, row.data()});
+      outs = joined({outs, row});
+      hs = joined({hs, h});
+    }
+    return joined({outs, hs});
+  }
+
   kernels::OpCost cost() const {
     const kernels::BlockLinearArgs gates{nullptr, input.host, inputBias.host, s.N, s.G, s.R / s.G, nullptr};
     const double moved = 4.0 * static_cast<double>(s.N * s.R * (s.K + 4));
@@ -108,26 +125,18 @@ CardCase recurrentStepCase(CardMemory& m, const CardShape& s, DType dtype, bool 
   cuda::RecurrentStepArgs args = t.args(broken);
   args.taps.keep = keep.card;
   const auto expected = [t, s] {
-    Values outs;
-    Values states;
     Values keeps;
-    for (std::int64_t n = 0; n < s.N; ++n) {
-      const RecurrentTwins::Before b = t.before(n);
-      Values h(t.states.host + n * s.R, t.states.host + (n + 1) * s.R);
-      Values out(asSize(s.R));
+    const Values all = t.expected([&](std::int64_t n, const RecurrentTwins::Before& b, Values& h,
+                                      Values& out) {
       Values kept(asSize(s.R));
       kernels::RgLruArgs scan{
           b.c.data(), b.recurrence.data(), b.input.data(), t.rate.host, h.data(), n == 0, 1, s.R, out.data(),
           {}};
       scan.taps.keep = kept.data();
       reference::rgLru(scan);
-      reference::gatedActivation(
-          {t.y.host + n * s.R, out.data(), s.R, kernels::Activation::geluTanh, out.data()});
-      outs = joined({outs, out});
-      states = joined({states, h});
       keeps = joined({keeps, kept});
-    }
-    return joined({outs, states, keeps});
+    });
+    return joined({all, keeps});
   };
   return {fmt::format("convolution, gates, RG-LRU, output gate, {} (traps 3, 5)", kernels::dtypeName(dtype)),
           kOpScan,
@@ -141,13 +150,8 @@ CardCase complexStepCase(CardMemory& m, const CardShape& s, DType dtype, bool br
   const RecurrentTwins t(m, s, dtype, s.R / 2);
   const auto angle = m.normals(s.R / 2);
   const cuda::ComplexRecurrentStepArgs args{t.args(broken), angle.card, {}};
-  const auto expected = [t, s, angle] {
-    Values outs;
-    Values states;
-    for (std::int64_t n = 0; n < s.N; ++n) {
-      const RecurrentTwins::Before b = t.before(n);
-      Values h(t.states.host + n * s.R, t.states.host + (n + 1) * s.R);
-      Values out(asSize(s.R));
+  const auto expected = [t, angle] {
+    return t.expected([&](std::int64_t n, const RecurrentTwins::Before& b, Values& h, Values& out) {
       kernels::ComplexRgLruArgs scan;
       scan.x = b.c.data();
       scan.recurrencePre = b.recurrence.data();
@@ -160,12 +164,7 @@ CardCase complexStepCase(CardMemory& m, const CardShape& s, DType dtype, bool br
       scan.C = t.C;
       scan.out = out.data();
       reference::complexRgLru(scan);
-      reference::gatedActivation(
-          {t.y.host + n * s.R, out.data(), s.R, kernels::Activation::geluTanh, out.data()});
-      outs = joined({outs, out});
-      states = joined({states, h});
-    }
-    return joined({outs, states});
+    });
   };
   return {fmt::format("the same with complex states, {}", kernels::dtypeName(dtype)),
           kOpScan,
