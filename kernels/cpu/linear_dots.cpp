@@ -254,9 +254,15 @@ void oneToken(const LinearArgs& args, const Arranged& in, std::int64_t begin, st
 constexpr std::int64_t kPartRows = 24;
 
 struct TokenTile {
+  std::int64_t index;
   std::int64_t t;  // the first token
   const float* x;
-  std::int64_t fetchFrom;
+};
+
+// Rows of the next part to bring into the cache, counted from those that are multiplied.
+struct FetchedRows {
+  std::int64_t first = 0;
+  int count = 0;
 };
 
 // One part of w and all tokens.
@@ -274,21 +280,21 @@ struct DotPart {
 
   // The next part of the weights lies behind this one in the same rows.
   template <int kTokens, int kRows>
-  HWY_INLINE float* tile(const TokenTile& tile, std::int64_t r, int fetched, float* sums) const {
+  HWY_INLINE float* tile(const TokenTile& tokens, std::int64_t r, FetchedRows fetched, float* sums) const {
     const std::int64_t cols = args.weight.cols;
     const std::int64_t n = to - from - tail;
     const Stored* w = static_cast<const Stored*>(args.weight.data) + (row + r) * cols + from;
-    const Stored* next = w + (to < cols ? to - from : kPartRows * cols - from) + tile.fetchFrom * cols;
+    const Stored* next = w + (to < cols ? to - from : kPartRows * cols - from) + fetched.first * cols;
     Dots<kTokens, kRows, Stored> dots;
     if (from == 0) {
       dots.clear();
     } else {
       dots.load(sums);
     }
-    dots.add(tile.x, w, cols, n, next, fetched);
-    dots.addTail(tile.x + kTokens * n, w + n, cols, tail);
+    dots.add(tokens.x, w, cols, n, next, fetched.count);
+    dots.addTail(tokens.x + kTokens * n, w + n, cols, tail);
     if (to == cols) {
-      dots.finish(args, tile.t, row + r);
+      dots.finish(args, tokens.t, row + r);
     } else {
       dots.store(sums);
     }
@@ -297,31 +303,32 @@ struct DotPart {
 
   // Each tile of tokens fetches some of the next part's rows, so that memory is kept busy evenly.
   template <int kTokens, int kRows>
-  HWY_INLINE float* allRows(TokenTile tileOf, std::int64_t tileIdx, float* sums) const {
-    tileOf.fetchFrom = kRows * tileIdx / tiles.count;
-    const int fetched = static_cast<int>(kRows * (tileIdx + 1) / tiles.count - tileOf.fetchFrom);
+  HWY_INLINE float* allRows(const TokenTile& tokens, float* sums) const {
+    const std::int64_t first = kRows * tokens.index / tiles.count;
+    const std::int64_t last = kRows * (tokens.index + 1) / tiles.count;
+    const FetchedRows fetched{first, static_cast<int>(last - first)};
     std::int64_t r = 0;
-    for (; r + kRows <= rows; r += kRows) sums = tile<kTokens, kRows>(tileOf, r, fetched, sums);
-    for (; r < rows; ++r) sums = tile<kTokens, 1>(tileOf, r, 0, sums);
+    for (; r + kRows <= rows; r += kRows) sums = tile<kTokens, kRows>(tokens, r, fetched, sums);
+    for (; r < rows; ++r) sums = tile<kTokens, 1>(tokens, r, {}, sums);
     return sums;
   }
 
   HWY_INLINE float* oneTile(std::int64_t tileIdx, float* sums) const {
     const std::int64_t t = tiles.begin(tileIdx);
-    const TokenTile tile{t, in.tile(t, from, end), 0};
+    const TokenTile tokens{tileIdx, t, in.tile(t, from, end)};
     switch (tiles.begin(tileIdx + 1) - t) {
       case 1:
-        return allRows<1, 8>(tile, tileIdx, sums);
+        return allRows<1, 8>(tokens, sums);
       case 2:
-        return allRows<2, 4>(tile, tileIdx, sums);
+        return allRows<2, 4>(tokens, sums);
       case 3:
-        return allRows<3, 3>(tile, tileIdx, sums);
+        return allRows<3, 3>(tokens, sums);
       case 4:
-        return allRows<4, 2>(tile, tileIdx, sums);
+        return allRows<4, 2>(tokens, sums);
       case 5:
-        return allRows<5, 2>(tile, tileIdx, sums);
+        return allRows<5, 2>(tokens, sums);
       default:
-        return allRows<6, 2>(tile, tileIdx, sums);
+        return allRows<6, 2>(tokens, sums);
     }
   }
 
