@@ -14,6 +14,7 @@ namespace eyrie::engine {
 namespace {
 
 namespace cuda = kernels::cuda;
+using cuda::floatBytes;
 
 constexpr std::int64_t kMostRows = 4096;  // of a chunk
 constexpr std::int64_t kLeastRows = 128;  // and of the most sequences a step has
@@ -22,10 +23,6 @@ constexpr std::int64_t kSmallestRing = 64;  // keys of global attention
 
 std::size_t count(std::int64_t n) {
   return static_cast<std::size_t>(n);
-}
-
-std::size_t floatBytes(std::int64_t n) {
-  return count(n) * sizeof(float);
 }
 
 // What grows by one with every token gets room for twice as much, not a place of its own each time.

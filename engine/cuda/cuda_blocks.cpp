@@ -7,6 +7,7 @@ namespace eyrie::engine {
 namespace {
 
 namespace cuda = kernels::cuda;
+using cuda::floatBytes;
 
 // From so many queries on, whole tiles of tensor cores pay.
 constexpr std::int64_t kTensorQueries = 16;
@@ -14,10 +15,6 @@ constexpr int kTensorCapability = 80;
 
 std::size_t count(std::int64_t n) {
   return static_cast<std::size_t>(n);
-}
-
-std::size_t floatBytes(std::int64_t n) {
-  return count(n) * sizeof(float);
 }
 
 }  // namespace

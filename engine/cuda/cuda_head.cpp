@@ -9,13 +9,10 @@ namespace eyrie::engine {
 namespace {
 
 namespace cuda = kernels::cuda;
+using cuda::floatBytes;
 
 // As many as a sampler shows; nearly every draw is made among them.
 constexpr std::int64_t kRanked = 256;
-
-std::size_t floatBytes(std::int64_t n) {
-  return static_cast<std::size_t>(n) * sizeof(float);
-}
 
 // What comes back from the card, and behind it the workspaces.
 struct Ranking {

@@ -8,6 +8,7 @@ namespace eyrie::engine {
 namespace {
 
 namespace cuda = kernels::cuda;
+using cuda::floatBytes;
 
 std::size_t count(std::int64_t n) {
   return static_cast<std::size_t>(n);
@@ -30,10 +31,6 @@ void forEachStretch(std::int64_t first, std::int64_t n, std::int64_t capacity, c
     use(done, slot, rows);
     done += rows;
   }
-}
-
-std::size_t floatBytes(std::int64_t n) {
-  return count(n) * sizeof(float);
 }
 
 cuda::DeviceMemory floats(std::size_t n) {

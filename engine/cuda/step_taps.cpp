@@ -8,15 +8,12 @@ namespace eyrie::engine {
 namespace {
 
 namespace cuda = kernels::cuda;
+using cuda::floatBytes;
 
 static_assert(cuda::kTapSummary == kRecurrentSummary);
 
 std::size_t at(int layerIdx) {
   return static_cast<std::size_t>(layerIdx);
-}
-
-std::size_t floatBytes(std::int64_t n) {
-  return static_cast<std::size_t>(n) * sizeof(float);
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <string>
 #include <utility>
@@ -15,6 +16,10 @@ struct CUevent_st;
 struct CUgraphExec_st;
 
 namespace eyrie::kernels::cuda {
+
+constexpr std::size_t floatBytes(std::int64_t n) {
+  return static_cast<std::size_t>(n) * sizeof(float);
+}
 
 // A CudaError with the numbers that an "out of memory" needs.
 class OutOfDeviceMemory : public CudaError {
