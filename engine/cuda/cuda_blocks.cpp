@@ -11,7 +11,6 @@ using cuda::floatBytes;
 
 // From so many queries on, whole tiles of tensor cores pay.
 constexpr std::int64_t kTensorQueries = 16;
-constexpr int kTensorCapability = 80;
 
 std::size_t count(std::int64_t n) {
   return static_cast<std::size_t>(n);
@@ -231,8 +230,8 @@ void CudaBackend::chunkRecurrent(int layerIdx, bool observed) {
 }
 
 bool CudaBackend::onTensorCores(const Part& part, int layerIdx) const {
-  return weights_.layer(layerIdx).q.dtype != kernels::DType::f32 && device_.capability >= kTensorCapability &&
-         part.T >= kTensorQueries;
+  return weights_.layer(layerIdx).q.dtype != kernels::DType::f32 &&
+         device_.capability >= cuda::kTensorAttentionCapability && part.T >= kTensorQueries;
 }
 
 // In: a queries, b keys, c values, all after RoPE. Out: d, or bf16 in `operand` where all parts are computed

@@ -87,8 +87,6 @@ double secondsOnCard(const std::function<void(cuda::Stream)>& enqueue) {
 
 namespace {
 
-constexpr int kTensorCapability = 80;
-
 // Odd, so that every op has a rest.
 constexpr CardShape kSmall{.T = 35,
                            .N = 3,
@@ -105,7 +103,8 @@ constexpr CardShape kSmall{.T = 35,
 
 std::vector<MakeCase> allCases(bool all, const cuda::DeviceFacts& card) {
   std::vector<MakeCase> cases = cardProductCases(all);
-  for (const auto& more : {cardStepCases(all), cardChunkCases(all, card.capability >= kTensorCapability)})
+  for (const auto& more :
+       {cardStepCases(all), cardChunkCases(all, card.capability >= cuda::kTensorAttentionCapability)})
     cases.insert(cases.end(), more.begin(), more.end());
   return cases;
 }

@@ -6,16 +6,14 @@
 //   EYRIE_DYNAMIC_SHARED(float, rows);       float* rows: the launch's sharedBytes, 128-byte aligned
 //   copyAsync16, commitCopies, waitForCopies<groupsLeft>   16 bytes global to shared memory without registers
 //   syncGrid()                               barrier of all blocks of a cooperative launch
-//   letNextBegin(), waitForPrior()           between kernels of a stream: the next one's blocks may begin (if
-//   it
-//                                            is launched `early`) where this one's leave room; and what the
-//                                            kernels before have written is there. Before waitForPrior() a
-//                                            kernel launched early may read what nobody writes (weights), no
-//                                            more; some thread of it must come there, so that it cannot end
-//                                            before those it did not wait for
-//   loadMatrices, multiplyMatrices           ldmatrix and mma.m16n8k16; tests/cuda_emulator/matrices.h says
-//   which
-//                                            lane has which element
+//   letNextBegin(), waitForPrior()           between kernels of a stream, see below
+//   loadMatrices, multiplyMatrices           ldmatrix and mma.m16n8k16; which lane has which element:
+//                                            tests/cuda_emulator/matrices.h
+//
+// letNextBegin(): blocks of the next kernel, if it is launched `early` (launch.h), may begin where this one's
+// leave room. waitForPrior(): what the kernels before have written is there. Until then a kernel launched
+// early may read only what nobody writes (weights); some thread of it must come there, so that it cannot end
+// before those it did not wait for.
 #pragma once
 
 #ifdef EYRIE_CUDA_EMULATOR

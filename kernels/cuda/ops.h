@@ -195,9 +195,10 @@ void ringAppend(const RingAppendArgs& args, Stream stream);
 // before sm_80.
 void attention(const AttentionArgs& args, float* statistics, Stream stream);
 
-// The same on tensor cores, for models with weights of other types on cards from sm_80 on: queries, keys,
-// values and weights are rounded to bf16 for the products; sums, scores and softmax are f32. Results are off
-// by some 0.2 % of their size.
+// The same on tensor cores, for models with weights of other types on cards from this capability (sm_80) on:
+// queries, keys, values and weights are rounded to bf16 for the products; sums, scores and softmax are f32.
+// Results are off by some 0.2 % of their size.
+inline constexpr int kTensorAttentionCapability = 80;
 struct TensorAttentionArgs {
   AttentionArgs attention;      // `out` may be null where `operand` is not
   void* operand = nullptr;      // (T, H, Dh) bf16 or null: `out` as the operand of a product (matmul.h)
@@ -245,8 +246,8 @@ struct DecodeAttentionArgs {
   float* out = nullptr;        // (N, H, Dh)
   float* weights = nullptr;    // as in AttentionArgs, (N, H, span), or null
   std::int64_t span = 0;
-  float* summary =
-      nullptr;  // (N, H, 2): entropy in nats, weight of the first visible key; null, or with weights
+  // (N, H, 2): entropy in nats, weight of the first visible key; null, or with weights.
+  float* summary = nullptr;
 };
 constexpr std::int64_t decodeAttentionWorkspace(std::int64_t N, std::int64_t H, std::int64_t Dh,
                                                 std::int64_t splits) {
