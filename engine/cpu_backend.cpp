@@ -51,11 +51,11 @@ std::int64_t CpuBackend::maxChunk() const {
 }
 
 std::unique_ptr<BackendState> CpuBackend::newState() const {
-  return std::make_unique<CpuState>(config_);
+  return std::make_unique<CpuState>(config_, pool_.size());
 }
 
 std::unique_ptr<BackendState> CpuBackend::restoreState(const HostState& state) const {
-  auto restored = std::make_unique<CpuState>(config_);
+  auto restored = std::make_unique<CpuState>(config_, pool_.size());
   restored->restore(state);
   return restored;
 }

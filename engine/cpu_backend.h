@@ -10,6 +10,7 @@
 #include "engine/intervention_plan.h"
 #include "engine/weight_mover.h"
 #include "engine/weights.h"
+#include "kernels/pages.h"
 
 namespace eyrie::engine {
 
@@ -19,15 +20,16 @@ namespace eyrie::engine {
 struct CpuLayerState {
   std::vector<float> h;
   std::vector<float> tail;
-  std::vector<float> keys;
-  std::vector<float> values;
+  std::vector<float, kernels::HugePageAllocator<float>> keys;
+  std::vector<float, kernels::HugePageAllocator<float>> values;
   std::int64_t capacity = 0;  // slots
 };
 
 class CpuState final : public BackendState {
  public:
-  explicit CpuState(const ModelConfig& config);
+  CpuState(const ModelConfig& config, int threads);
 
+  // Of large states one half is copied by a second thread, if there are several.
   std::unique_ptr<BackendState> clone() const override;
   HostState download(std::int64_t newestKeys) const override;
   std::uint64_t bytes() const override;
@@ -41,6 +43,7 @@ class CpuState final : public BackendState {
 
  private:
   std::shared_ptr<const ModelConfig> config_;
+  int threads_;
   std::vector<CpuLayerState> layers_;
   std::int64_t position_ = 0;
 };

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <future>
 
 #include "engine/cpu_backend.h"
 
@@ -6,6 +7,8 @@ namespace eyrie::engine {
 namespace {
 
 constexpr std::int64_t kSmallestRing = 64;
+// To start a thread takes as long as to copy some hundred kilobytes.
+constexpr std::uint64_t kWorthThreads = 8U << 20U;
 
 std::size_t count(std::int64_t n) {
   return static_cast<std::size_t>(n);
@@ -22,8 +25,8 @@ void copyRow(const float* from, std::int64_t fromRow, float* to, std::int64_t to
 
 }  // namespace
 
-CpuState::CpuState(const ModelConfig& config)
-    : config_(std::make_shared<const ModelConfig>(config)), layers_(count(config.L)) {
+CpuState::CpuState(const ModelConfig& config, int threads)
+    : config_(std::make_shared<const ModelConfig>(config)), threads_(threads), layers_(count(config.L)) {
   for (std::int64_t layerIdx = 0; layerIdx < config.L; ++layerIdx) {
     if (config.blocks[count(layerIdx)] != BlockKind::recurrent) continue;
     layers_[count(layerIdx)].h.assign(count(config.R), 0.0F);
@@ -32,7 +35,17 @@ CpuState::CpuState(const ModelConfig& config)
 }
 
 std::unique_ptr<BackendState> CpuState::clone() const {
-  return std::make_unique<CpuState>(*this);
+  if (threads_ == 1 || bytes() < kWorthThreads) return std::make_unique<CpuState>(*this);
+  auto copy = std::make_unique<CpuState>(*config_, threads_);
+  copy->position_ = position_;
+  const auto copyEveryOther = [&](std::size_t first) {
+    for (std::size_t i = first; i < layers_.size(); i += 2) copy->layers_[i] = layers_[i];
+  };
+  // Deferred where the system gives no thread.
+  auto others = std::async(std::launch::async | std::launch::deferred, copyEveryOther, 1);
+  copyEveryOther(0);
+  others.get();
+  return copy;
 }
 
 HostState CpuState::download(std::int64_t newestKeys) const {

@@ -6,7 +6,9 @@
 #include <QtTest>
 #include <cstring>
 
+#include "engine/cpu_backend.h"
 #include "engine/error.h"
+#include "engine/make_model.h"
 #include "engine/verify/model_run.h"
 #include "engine/verify/test_models.h"
 #include "engine/weights.h"
@@ -57,6 +59,7 @@ class SequenceStateTest : public QObject {
   void absurdSizesAllocateNothing();
   void wrongShapesAreNamed();
   void cloneIsIndependent();
+  void clonesOfLargeStatesAreWhole();
   void ringGrowsWithTheText();
   void duplicateHeadIsNotHeldTwice();
   void longPromptNeedsNoLogitsOfEveryPosition();
@@ -151,6 +154,34 @@ void SequenceStateTest::cloneIsIndependent() {
   QVERIFY(sameBits(state.download(), before));
   model->step(state, 3);
   QVERIFY(sameBits(state.download(), copy.download()));
+}
+
+void SequenceStateTest::clonesOfLargeStatesAreWhole() {
+  const ModelConfig config = presetConfig("recurrentgemma-2b");
+  TestRandom random(1);
+  HostState state;
+  state.position = 5000;
+  for (std::int64_t layerIdx = 0; layerIdx < config.L; ++layerIdx) {
+    LayerState& layer = state.layers.emplace_back();
+    if (config.blocks[static_cast<std::size_t>(layerIdx)] == BlockKind::recurrent) {
+      layer.h = random.normals(config.R);
+      layer.tail = random.normals((config.K - 1) * config.R);
+    } else {
+      const std::int64_t floats =
+          rememberedKeys(config, layerIdx, state.position) * config.kvHeads * config.Dh;
+      layer.keys = random.normals(floats);
+      layer.values = random.normals(floats);
+    }
+  }
+  for (const int threads : {1, 2}) {
+    std::unique_ptr<BackendState> copy;
+    {
+      CpuState original(config, threads);
+      original.restore(state);
+      copy = original.clone();
+    }
+    QVERIFY2(sameBits(copy->download(INT64_MAX), state), qPrintable(QString("%1 threads").arg(threads)));
+  }
 }
 
 void SequenceStateTest::ringGrowsWithTheText() {
