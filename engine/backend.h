@@ -58,7 +58,8 @@ struct ChunkPart {
 // What a chunk will be asked for, so that its memory can be had beforehand.
 struct ChunkPlan {
   Observe observe = Observe::nothing;  // the most any of its blocks will be asked to show
-  std::int64_t headRows = 0;           // the most rows one call of head() will have
+  std::int64_t headRows = 0;           // the most rows one call of head() will have; 0: none will come
+  float rankedAt = 0;                  // the temperature of the ranked() that will come; 0: none will
 };
 
 // One chunk at a time: begin, every layer's blocks in order, end, head as often as wanted. A chunk is T rows
@@ -93,11 +94,10 @@ class Backend {
   // Logits (rows, V) of rows firstRow.. of the chunk, soft-capped; host memory, valid until the next
   // call.
   virtual std::span<const float> head(std::int64_t firstRow, std::int64_t rows) = 0;
-  // The same of one row, whose logits stay where they are; valid until the next call. temperature > 0.
+  // The same of one row at the plan's temperature; its logits stay where they are; valid until the next call.
   // Nothing where the backend's logits are in host memory anyway.
-  virtual std::optional<RankedLogits> ranked(std::int64_t row, float temperature) {
+  virtual std::optional<RankedLogits> ranked(std::int64_t row) {
     (void)row;
-    (void)temperature;
     return std::nullopt;
   }
 };

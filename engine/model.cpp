@@ -57,7 +57,8 @@ class LoadedModel final : public Model {
  private:
   // A step; what it returns, its logits, is made by `head` before its frames are.
   template <typename Head>
-  auto advance(std::span<const SequenceStep> steps, const FrameLayout* trace, const Head& head);
+  auto advance(std::span<const SequenceStep> steps, float rankedAt, const FrameLayout* trace,
+               const Head& head);
   std::int64_t chunkRows(std::int64_t position, std::int64_t wanted, const FrameLayout* trace) const;
   void checkToken(std::size_t index, std::int32_t token) const;
   void checkSteps(std::span<const SequenceStep> steps) const;
@@ -66,7 +67,7 @@ class LoadedModel final : public Model {
   // The layer loop. No builders: taps are off. afterLayer(layers done) says whether to go on; false: given
   // up, with states half advanced.
   template <typename AfterLayer>
-  bool runChunk(std::span<const ChunkPart> parts, std::int64_t headRows, std::span<FrameBuilder> builders,
+  bool runChunk(std::span<const ChunkPart> parts, ChunkPlan plan, std::span<FrameBuilder> builders,
                 const AfterLayer& afterLayer);
   void runLayer(int layerIdx, std::span<FrameBuilder> builders);
   // Frames of what the backend shows late.
@@ -174,10 +175,11 @@ void LoadedModel::buildLate(std::span<FrameBuilder> builders) {
 }
 
 template <typename AfterLayer>
-bool LoadedModel::runChunk(std::span<const ChunkPart> parts, std::int64_t headRows,
-                           std::span<FrameBuilder> builders, const AfterLayer& afterLayer) {
+bool LoadedModel::runChunk(std::span<const ChunkPart> parts, ChunkPlan plan, std::span<FrameBuilder> builders,
+                           const AfterLayer& afterLayer) {
   late_.assign(static_cast<std::size_t>(config_.L), {});
-  backend_->begin(parts, {builders.empty() ? Observe::nothing : Observe::full, headRows});
+  if (!builders.empty()) plan.observe = Observe::full;
+  backend_->begin(parts, plan);
   for (int layerIdx = 0; layerIdx < static_cast<int>(config_.L); ++layerIdx) {
     runLayer(layerIdx, builders);
     const bool goOn = afterLayer(layerIdx + 1);
@@ -198,7 +200,7 @@ bool LoadedModel::readChunk(SequenceState& state, std::span<const std::int32_t> 
                        edits_[0].at(state.interventions(), state.position())};
   std::vector<FrameBuilder> builders;
   if (!frames.empty()) builders.emplace_back(config_, *trace, part, 0, frames);
-  if (!runChunk(std::span(&part, 1), headRows, builders, afterLayer)) {
+  if (!runChunk(std::span(&part, 1), {.headRows = headRows}, builders, afterLayer)) {
     state.takeBack(std::move(*before));
     return false;
   }
@@ -236,7 +238,8 @@ std::vector<float> LoadedModel::prefill(SequenceState& state, std::span<const st
     const std::int64_t alike = rowsAlike(state, std::min(left, wanted));
     const std::int64_t n = chunkRows(position, alike, tracing ? trace : nullptr);
     if (tracing) frames.resize(static_cast<std::size_t>(n));
-    const std::int64_t headRows = reported == LogitRows::all ? std::min(n, headSlice()) : 1;
+    const bool last = rows != LogitRows::none && done + static_cast<std::size_t>(n) == tokens.size();
+    const std::int64_t headRows = reported == LogitRows::all ? std::min(n, headSlice()) : last ? 1 : 0;
     const auto afterLayer = [&](int layers) {
       const double share = static_cast<double>(layers) / static_cast<double>(config_.L);
       if (observer != nullptr) observer->onWork(static_cast<double>(done) + share * static_cast<double>(n));
@@ -248,15 +251,16 @@ std::vector<float> LoadedModel::prefill(SequenceState& state, std::span<const st
     }
     done += static_cast<std::size_t>(n);
     if (tracing || reported == LogitRows::all) report(position, n, reported, frames, observer);
-    if (rows == LogitRows::none || done < tokens.size()) continue;
-    const std::span<const float> last = backend_->head(n - 1, 1);
-    return {last.begin(), last.end()};
+    if (!last) continue;
+    const std::span<const float> logits = backend_->head(n - 1, 1);
+    return {logits.begin(), logits.end()};
   }
   return {};
 }
 
 template <typename Head>
-auto LoadedModel::advance(std::span<const SequenceStep> steps, const FrameLayout* trace, const Head& head) {
+auto LoadedModel::advance(std::span<const SequenceStep> steps, float rankedAt, const FrameLayout* trace,
+                          const Head& head) {
   checkSteps(steps);
   if (edits_.size() < steps.size()) edits_.resize(steps.size());
   const bool tracing = trace != nullptr && trace->frameSize() > 0;
@@ -270,7 +274,7 @@ auto LoadedModel::advance(std::span<const SequenceStep> steps, const FrameLayout
     builders.emplace_back(config_, *trace, parts.back(), static_cast<std::int64_t>(i),
                           std::span(steps[i].frame, 1));
   }
-  runChunk(parts, std::ssize(steps), builders, [](int) { return true; });
+  runChunk(parts, {.headRows = std::ssize(steps), .rankedAt = rankedAt}, builders, [](int) { return true; });
   for (const SequenceStep& step : steps) step.state->advance(std::span(&step.token, 1));
   const auto logits = head();
   buildLate(builders);
@@ -278,14 +282,14 @@ auto LoadedModel::advance(std::span<const SequenceStep> steps, const FrameLayout
 }
 
 std::span<const float> LoadedModel::step(std::span<const SequenceStep> steps, const FrameLayout* trace) {
-  return advance(steps, trace, [&] { return backend_->head(0, std::ssize(steps)); });
+  return advance(steps, 0, trace, [&] { return backend_->head(0, std::ssize(steps)); });
 }
 
 Prediction LoadedModel::predict(SequenceState& state, std::int32_t token, float temperature,
                                 TraceFrame* frame, const FrameLayout* trace) {
   const SequenceStep one{&state, token, frame};
-  return advance(std::span(&one, 1), trace, [&]() -> Prediction {
-    if (const auto ranked = backend_->ranked(0, temperature > 0 ? temperature : 1.0F)) return {{}, ranked};
+  return advance(std::span(&one, 1), temperature > 0 ? temperature : 1.0F, trace, [&]() -> Prediction {
+    if (const auto ranked = backend_->ranked(0)) return {{}, ranked};
     return {backend_->head(0, 1), std::nullopt};
   });
 }

@@ -155,7 +155,7 @@ void CudaBackend::reserve(const ChunkPlan& plan) {
 
 std::size_t CudaBackend::inputBytes() const {
   const std::size_t pointers = 2 * count(config_->L) * parts_.size() * sizeof(float*);
-  return pointers + count(T_) * (sizeof(std::int64_t) + sizeof(std::int32_t));
+  return pointers + count(T_) * (sizeof(std::int64_t) + sizeof(std::int32_t)) + sizeof(float);
 }
 
 void CudaBackend::placeInputs(std::byte* base, Inputs& inputs) const {
@@ -164,13 +164,15 @@ void CudaBackend::placeInputs(std::byte* base, Inputs& inputs) const {
   inputs.second = inputs.first + pointers;
   inputs.positions = reinterpret_cast<std::int64_t*>(inputs.second + pointers);
   inputs.tokens = reinterpret_cast<std::int32_t*>(inputs.positions + T_);
+  inputs.inverseTemperature = reinterpret_cast<float*>(inputs.tokens + T_);
 }
 
-void CudaBackend::upload(std::span<const ChunkPart> parts) {
+void CudaBackend::upload(std::span<const ChunkPart> parts, float rankedAt) {
   inputsSent_.wait();  // the last chunk's copy
   if (inputsHost_.bytes() < inputBytes()) inputsHost_ = cuda::PinnedMemory(2 * inputBytes());
   Inputs host;
   placeInputs(inputsHost_.data(), host);
+  *host.inverseTemperature = rankedAt > 0 ? 1.0F / rankedAt : 1.0F;
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     const Part& part = parts_[i];
     std::copy(parts[i].tokens.begin(), parts[i].tokens.end(), host.tokens + part.firstRow);
@@ -208,9 +210,12 @@ void CudaBackend::begin(std::span<const ChunkPart> parts, const ChunkPlan& plan)
     std::int64_t capacity = kSmallestRing;
     while (capacity < keys) capacity *= 2;
     for (const Part& part : parts_) part.state->growTo(capacity);
+    stepHead_ = StepHead::none;
+    if (deferred_ && !observed_ && plan.headRows == T_)
+      stepHead_ = plan.rankedAt > 0 && T_ == 1 ? StepHead::ranking : StepHead::logits;
     stepTaps_.holdBack(*stream_);
     reserve(plan);
-    upload(parts);
+    upload(parts, plan.rankedAt);
     if (!deferred_) embed();
   });
 }
@@ -267,12 +272,14 @@ void CudaBackend::enqueueStep() {
     mlpBlock(layerIdx);
   }
   deferred_ = true;
+  if (stepHead_ != StepHead::none) enqueueLogits(0, T_);
+  if (stepHead_ == StepHead::ranking) enqueueRanking();
 }
 
 // The first step of a kind is run as it is: cuBLAS loads what it needs. The second is captured.
 void CudaBackend::runStep() {
   if (graphs_.size() > kMostGraphs) graphs_.clear();
-  const StepKind kind{std::ssize(parts_), parts_.front().state->globalCapacity(), observed_};
+  const StepKind kind{std::ssize(parts_), parts_.front().state->globalCapacity(), observed_, stepHead_};
   const auto [found, isNew] = graphs_.try_emplace(kind);
   if (isNew) return enqueueStep();
   if (!found->second) found->second = std::make_unique<cuda::Graph>(*stream_, [&] { enqueueStep(); });

@@ -1,6 +1,7 @@
 // Backend on one card. Chunks of many rows go through tensor cores (kernels/cuda/matmul.h); steps of single
-// tokens through fused kernels, captured as a graph for each number of sequences (shown or not: step_taps.h),
-// in which everything that changes (tokens, positions, where states lie) is read from the card's memory.
+// tokens through fused kernels, captured with their head as a graph for each number of sequences (shown or
+// not: step_taps.h), in which everything that changes (tokens, positions, where states lie, the temperature) is
+// read from the card's memory.
 //
 // A chunk and single steps agree within the tolerances of the weights' type; so do steps of more sequences
 // than the products' crossover and each of them alone. The last differs from the CPU backend, where they are
@@ -57,7 +58,7 @@ class CudaBackend final : public Backend {
   bool viewsComeLate() const override { return deferred_ && observed_; }
   void showViews() override;
   std::span<const float> head(std::int64_t firstRow, std::int64_t rows) override;
-  std::optional<RankedLogits> ranked(std::int64_t row, float temperature) override;
+  std::optional<RankedLogits> ranked(std::int64_t row) override;
 
  private:
   // One sequence's rows of the current chunk.
@@ -81,10 +82,11 @@ class CudaBackend final : public Backend {
   };
   // What the card reads anew for every chunk.
   struct Inputs {
-    std::int32_t* tokens = nullptr;     // (T)
-    std::int64_t* positions = nullptr;  // (T)
-    float** first = nullptr;            // (L, parts): convolution's ring, or keys
-    float** second = nullptr;           // (L, parts): h, or values
+    std::int32_t* tokens = nullptr;       // (T)
+    std::int64_t* positions = nullptr;    // (T)
+    float** first = nullptr;              // (L, parts): convolution's ring, or keys
+    float** second = nullptr;             // (L, parts): h, or values
+    float* inverseTemperature = nullptr;  // of ranked()
   };
   struct Scratch {
     CudaBuffer hidden, out;  // (T, D)
@@ -104,7 +106,7 @@ class CudaBackend final : public Backend {
 
   // Beginning a chunk.
   void reserve(const ChunkPlan& plan);
-  void upload(std::span<const ChunkPart> parts);
+  void upload(std::span<const ChunkPart> parts, float rankedAt);
   void placeInputs(std::byte* base, Inputs& inputs) const;
   std::size_t inputBytes() const;
   void embed();
@@ -143,6 +145,7 @@ class CudaBackend final : public Backend {
   // The head (cuda_head.cpp).
   std::size_t rankingBytes() const;
   void enqueueLogits(std::int64_t firstRow, std::int64_t rows);
+  void enqueueRanking();
 
   // Interventions.
   const LayerEdits* editsOf(const Part& part, int layerIdx) const;
@@ -187,8 +190,12 @@ class CudaBackend final : public Backend {
   std::int64_t T_ = 0;       // its rows
   bool deferred_ = false;    // all parts are single tokens, none edited: done by end()
   bool observed_ = false;    // some block will be asked to show something
+  // What the step itself computes of the head: all its rows' logits, and their ranking. Nothing where it
+  // shows something, which travels while the head is computed.
+  enum class StepHead { none, logits, ranking };
+  StepHead stepHead_ = StepHead::none;
   // By sequences, keys of global attention, and whether the step shows anything.
-  using StepKind = std::tuple<std::int64_t, std::int64_t, bool>;
+  using StepKind = std::tuple<std::int64_t, std::int64_t, bool, StepHead>;
   std::map<StepKind, std::unique_ptr<kernels::cuda::Graph>> graphs_;  // null: this kind was run once
 };
 

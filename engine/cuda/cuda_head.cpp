@@ -43,37 +43,47 @@ void CudaBackend::enqueueLogits(std::int64_t firstRow, std::int64_t rows) {
   cuda::softCap({logits, rows * config_->V, config_->logitsSoftCap}, *stream_);
 }
 
+// Of the first row of the logits.
+void CudaBackend::enqueueRanking() {
+  const std::int64_t V = config_->V;
+  const std::int64_t k = rankedOf(*config_);
+  const float* const logits = scratch_.logits.as<float>();
+  auto* const onCard = scratch_.ranking.as<Ranking>();
+  auto* const candidates = reinterpret_cast<std::uint64_t*>(onCard + 1);
+  auto* const sums = reinterpret_cast<float*>(candidates + cuda::topKWorkspace(V, k));
+  cuda::topK({logits, V, k, onCard->tokens, onCard->logits}, candidates, *stream_);
+  cuda::logitStats(logits, V, sums, &onCard->stats, *stream_);
+  cuda::logitStats(logits, V, sums, &onCard->scaled, *stream_, inputs_.inverseTemperature);
+}
+
 std::span<const float> CudaBackend::head(std::int64_t firstRow, std::int64_t rows) {
   return guarded([&] {
-    enqueueLogits(firstRow, rows);
-    const std::int64_t n = rows * config_->V;
-    if (logitsHost_.bytes() < floatBytes(n)) logitsHost_ = cuda::PinnedMemory(floatBytes(n));
-    cuda::copyToHost(logitsHost_.data(), scratch_.logits.as<float>(), floatBytes(n), *stream_);
+    const bool there = stepHead_ != StepHead::none;
+    if (!there) enqueueLogits(firstRow, rows);
+    const std::size_t n = static_cast<std::size_t>(rows * config_->V);
+    const std::size_t bytes = n * sizeof(float);
+    if (logitsHost_.bytes() < bytes) logitsHost_ = cuda::PinnedMemory(bytes);
+    cuda::copyToHost(logitsHost_.data(), row(scratch_.logits, there ? firstRow : 0, config_->V), bytes,
+                     *stream_);
     stream_->wait();
-    return std::span<const float>(reinterpret_cast<const float*>(logitsHost_.data()),
-                                  static_cast<std::size_t>(n));
+    return std::span<const float>(reinterpret_cast<const float*>(logitsHost_.data()), n);
   });
 }
 
-std::optional<RankedLogits> CudaBackend::ranked(std::int64_t row, float temperature) {
+std::optional<RankedLogits> CudaBackend::ranked(std::int64_t row) {
   return guarded([&] {
-    const std::int64_t V = config_->V;
-    const std::int64_t k = rankedOf(*config_);
-    enqueueLogits(row, 1);
-    const float* const logits = scratch_.logits.as<float>();
-    auto* const onCard = scratch_.ranking.as<Ranking>();
-    auto* const candidates = reinterpret_cast<std::uint64_t*>(onCard + 1);
-    auto* const sums = reinterpret_cast<float*>(candidates + cuda::topKWorkspace(V, k));
-    cuda::topK({logits, V, k, onCard->tokens, onCard->logits}, candidates, *stream_);
-    cuda::logitStats(logits, V, sums, &onCard->stats, *stream_);
-    cuda::logitStats(logits, V, sums, &onCard->scaled, *stream_, 1.0F / temperature);
+    if (stepHead_ != StepHead::ranking) {
+      stepHead_ = StepHead::none;  // other rows' logits go
+      enqueueLogits(row, 1);
+      enqueueRanking();
+    }
     if (rankingHost_.bytes() == 0) rankingHost_ = cuda::PinnedMemory(sizeof(Ranking));
-    cuda::copyToHost(rankingHost_.data(), onCard, sizeof(Ranking), *stream_);
+    cuda::copyToHost(rankingHost_.data(), scratch_.ranking.as<Ranking>(), sizeof(Ranking), *stream_);
     stream_->wait();
     const auto& found = *reinterpret_cast<const Ranking*>(rankingHost_.data());
-    const auto n = static_cast<std::size_t>(k);
+    const auto n = static_cast<std::size_t>(rankedOf(*config_));
     const double mass = std::exp(double{found.scaled.logSumExp} - double{found.scaled.max});
-    return std::optional(RankedLogits{found.stats, mass, V, {found.tokens, n}, {found.logits, n}});
+    return std::optional(RankedLogits{found.stats, mass, config_->V, {found.tokens, n}, {found.logits, n}});
   });
 }
 

@@ -29,10 +29,11 @@ __device__ __forceinline__ Sums seenFrom(float largest, const Sums& sums) {
 }
 
 __global__ void __launch_bounds__(kThreads)
-    logit_sums_kernel(const float* logits, std::int64_t V, float scale, Sums* parts) {
+    logit_sums_kernel(const float* logits, std::int64_t V, const float* scaling, Sums* parts) {
   EYRIE_SHARED(float, partials, [kThreads / kWarp]);
   const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * kPart;
   const std::int64_t end = begin + kPart < V ? begin + kPart : V;
+  const float scale = scaling == nullptr ? 1.0F : *scaling;
   float largest = -INFINITY;
   for (std::int64_t v = begin + threadIdx.x; v < end; v += kThreads)
     largest = fmaxf(largest, scale * logits[v]);
@@ -88,7 +89,7 @@ std::int64_t logitStatsWorkspace(std::int64_t V) {
 }
 
 void logitStats(const float* logits, std::int64_t V, float* workspace, LogitStats* out, Stream stream,
-                float scale) {
+                const float* scale) {
   auto* parts = reinterpret_cast<Sums*>(workspace);
   launch(logit_sums_kernel, {dim3(static_cast<unsigned>(partsOf(V))), dim3(kThreads)}, stream, logits, V,
          scale, parts);

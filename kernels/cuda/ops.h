@@ -282,9 +282,9 @@ void softCap(const SoftCapArgs& args, Stream stream);
 
 // Floats of workspace of logitStats.
 std::int64_t logitStatsWorkspace(std::int64_t V);
-// Of `scale` times the logits; `out` is on the card.
+// Of `scale` times the logits, or of the logits where it is null; `scale` and `out` are on the card.
 void logitStats(const float* logits, std::int64_t V, float* workspace, LogitStats* out, Stream stream,
-                float scale = 1.0F);
+                const float* scale = nullptr);
 
 inline constexpr std::int64_t kMaxTopK = 1024;
 // 64-bit words of workspace of topK.

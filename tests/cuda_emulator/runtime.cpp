@@ -45,6 +45,7 @@ namespace {
 std::vector<CUstream_st*> streams;
 std::size_t limit = SIZE_MAX;
 std::size_t inUse = 0;
+std::uint64_t givenToAll = 0;
 bool lost = false;
 
 void checkDevice(const char* what) {
@@ -62,6 +63,11 @@ void enqueue(kernels::cuda::Stream stream, Work work) {
   }
   stream->pending.push_back(std::move(work));
   ++stream->given;
+  ++givenToAll;
+}
+
+std::uint64_t given() {
+  return givenToAll;
 }
 
 void finishAll() {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 
 #include "kernels/cuda/stream.h"
@@ -11,6 +12,8 @@
 namespace eyrie::emulator {
 
 void enqueue(kernels::cuda::Stream stream, std::function<void()> work);
+// Pieces of work given to streams so far: a kernel, a copy, a graph.
+std::uint64_t given();
 // All work of all streams, as far as it depends on nothing that was not given.
 void finishAll();
 

@@ -8,6 +8,7 @@
 #include "engine/verify/test_models.h"
 #include "kernels/sample.h"
 #include "tests/cuda_emulator/scheduler.h"
+#include "tests/cuda_emulator/streams.h"
 
 using namespace eyrie;
 using namespace eyrie::engine;
@@ -58,7 +59,9 @@ class CudaOutputsTest : public QObject {
   void tracesAreThoseOfTheCpu_data();
   void tracesAreThoseOfTheCpu();
   void sequencesTogetherShowWhatEachShows();
+  void stepsWithTheirHeadsAreOneGraph();
   void observedStepsAreOneGraphToo();
+  void modelsOfOneCardDoNotMeet();
 };
 
 // Of a vocabulary larger than what is ranked.
@@ -227,6 +230,27 @@ void CudaOutputsTest::sequencesTogetherShowWhatEachShows() {
   }
 }
 
+// The first step of a kind runs as it is, the second is captured.
+void CudaOutputsTest::stepsWithTheirHeadsAreOneGraph() {
+  const auto card = Model::load(randomCheckpoint(tinyConfig("RRA", 3), 5), on(BackendKind::cuda));
+  SequenceState one = card->newState();
+  SequenceState other = card->newState();
+  const auto piecesOf = [](const std::function<void()>& step) {
+    for (int i = 0; i < 2; ++i) step();
+    const std::uint64_t before = emulator::given();
+    step();
+    return emulator::given() - before;
+  };
+  // Its inputs, the graph, what comes back.
+  QCOMPARE(piecesOf([&] { card->predict(one, 1, 0.8F); }), 3U);
+  QCOMPARE(piecesOf([&] { card->step(one, 1); }), 3U);
+  const SequenceStep both[] = {{&one, 1, nullptr}, {&other, 2, nullptr}};
+  QCOMPARE(piecesOf([&] { card->step(both); }), 3U);
+  // Whose predictions nobody wants.
+  const std::int32_t token = 1;
+  QCOMPARE(piecesOf([&] { card->prefill(one, std::span(&token, 1), LogitRows::none); }), 2U);
+}
+
 void CudaOutputsTest::observedStepsAreOneGraphToo() {
   const auto card = Model::load(randomCheckpoint(tinyConfig("RRA", 6), 5), on(BackendKind::cuda));
   const FrameLayout layout(card->config(), {TraceLevel::summary, {}, 40});
@@ -239,6 +263,41 @@ void CudaOutputsTest::observedStepsAreOneGraphToo() {
   };
   launchesOf(nullptr);
   QCOMPARE(launchesOf(&frame), launchesOf(nullptr) + 1);  // the summary
+}
+
+// Compare has two at once. Each goes through chunks, first steps, captured ones and replays between those of
+// the others.
+void CudaOutputsTest::modelsOfOneCardDoNotMeet() {
+  struct Resident {
+    std::shared_ptr<Model> card;
+    SequenceState state;
+    std::vector<std::vector<float>> rows;
+  };
+  const std::shared_ptr<const Checkpoint> checkpoints[] = {randomCheckpoint(tinyConfig("RRA", 3), 5),
+                                                           randomCheckpoint(tinyConfig("R", 2), 6),
+                                                           randomCheckpoint(tinyConfig("RG", 3), 7)};
+  const auto text = TestRandom(1).tokens(20, tinyConfig("R", 2).V);
+  const auto next = TestRandom(2).tokens(6, tinyConfig("R", 2).V);
+  const auto load = [&](std::size_t i) {
+    const std::shared_ptr<Model> card = Model::load(checkpoints[i], on(BackendKind::cuda));
+    return Resident{card, card->newState(), {}};
+  };
+  const auto step = [](Resident& resident, std::int32_t token) {
+    const auto logits = resident.card->step(resident.state, token);
+    resident.rows.emplace_back(logits.begin(), logits.end());
+  };
+  std::vector<Resident> together;
+  for (std::size_t i = 0; i < 3; ++i) together.push_back(load(i));
+  for (Resident& resident : together) resident.card->prefill(resident.state, text, LogitRows::none);
+  for (const std::int32_t token : next) {
+    for (Resident& resident : together) step(resident, token);
+  }
+  for (std::size_t i = 0; i < 3; ++i) {
+    Resident alone = load(i);
+    alone.card->prefill(alone.state, text, LogitRows::none);
+    for (const std::int32_t token : next) step(alone, token);
+    QVERIFY2(together[i].rows == alone.rows, qPrintable(QString("model %1").arg(i)));
+  }
 }
 
 QTEST_GUILESS_MAIN(CudaOutputsTest)

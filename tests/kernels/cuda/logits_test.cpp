@@ -13,7 +13,7 @@ std::vector<float> onTheCard(const std::vector<float>& logits, float scale = 1.0
   const auto V = static_cast<std::int64_t>(logits.size());
   std::vector<float> workspace(asSize(cuda::logitStatsWorkspace(V)), NAN);
   LogitStats stats;
-  cuda::logitStats(logits.data(), V, workspace.data(), &stats, nullptr, scale);
+  cuda::logitStats(logits.data(), V, workspace.data(), &stats, nullptr, scale == 1.0F ? nullptr : &scale);
   return statsOf(stats);
 }
 
