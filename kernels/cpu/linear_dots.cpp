@@ -229,6 +229,9 @@ struct Dots {
   }
 };
 
+// Rows ahead of those multiplied that are asked for.
+constexpr std::int64_t kRowsAhead = 8;
+
 template <int kRows, class Stored>
 HWY_INLINE void rowsOfOneToken(const LinearArgs& args, const Arranged& in, std::int64_t row) {
   const std::int64_t cols = args.weight.cols;
@@ -236,15 +239,19 @@ HWY_INLINE void rowsOfOneToken(const LinearArgs& args, const Arranged& in, std::
   const Stored* w = static_cast<const Stored*>(args.weight.data) + row * cols;
   Dots<1, kRows, Stored> dots;
   dots.clear();
-  // The next rows lie behind these.
-  dots.add(in.x, w, cols, cols - tail, w + kRows * cols, kRows);
+  dots.add(in.x, w, cols, cols - tail, w + kRowsAhead * cols, kRows);
   dots.addTail(in.x + cols - tail, w + cols - tail, cols, tail);
   dots.finish(args, 0, row);
 }
 
+// Short rows come from a cache and want as many sums as hide the latency of a multiply-add. Long ones come
+// from memory, which answers sooner where fewer of them are read at a time.
 template <class Stored>
 void oneToken(const LinearArgs& args, const Arranged& in, std::int64_t begin, std::int64_t end) {
+  constexpr std::int64_t kLongRow = 4096;  // bytes
+  const bool areLong = args.weight.cols * static_cast<std::int64_t>(sizeof(Stored)) >= kLongRow;
   std::int64_t row = begin;
+  for (; areLong && row + 4 <= end; row += 4) rowsOfOneToken<4, Stored>(args, in, row);
   for (; row + 8 <= end; row += 8) rowsOfOneToken<8, Stored>(args, in, row);
   for (; row < end; ++row) rowsOfOneToken<1, Stored>(args, in, row);
 }
