@@ -221,9 +221,11 @@ constexpr const char* kFooter =
     "goals "
     "early.\n"
     "A result: name, tokens, batch, context, dtype, ms (the median), ms_least, ms_most, ms_runs, runs,\n"
-    "tokens_per_s, gb_per_s, gflops, ceiling, percent_of_ceiling.\n"
+    "tokens_per_s, gb_per_s, gflops, ceiling, percent_of_ceiling (each run against what was measured before\n"
+    "and after it; the median), percent_least, percent_most.\n"
     "A goal: part, figure, dtype, unit, median, least, most, runs, tokens_per_s, rate, rate_unit, ceiling,\n"
-    "ceiling_name, percent_of_ceiling, goal, met (null: not measured, or no goal), note.";
+    "ceiling_least, ceiling_most, ceiling_name, percent_of_ceiling, percent_least, percent_most, goal,\n"
+    "met (null: not measured, or no goal), note.";
 
 constexpr std::uint64_t kMostTokens = 10'000'000;
 constexpr std::uint64_t kMostSequences = 512;

@@ -55,7 +55,12 @@ void atLeast(Figure& figure, double bound) {
 void atLeastPercent(Figure& figure, double bound) {
   if (std::isnan(bound)) return;
   figure.goal = fmt::format("≥ {} % of {}", bound, nameOf(figure.limit));
-  if (!std::isnan(figure.percentOfCeiling())) figure.met = figure.percentOfCeiling() >= bound;
+  if (figure.shares.empty()) return;
+  figure.met = spreadOf(figure.shares).median >= bound;
+  if (*figure.met) return;
+  figure.note =
+      fmt::format("{} {:.1f} to {:.1f} {} around its runs", nameOf(figure.limit),
+                  figure.ceilings.least / kGiga, figure.ceilings.most / kGiga, unitOf(figure.limit));
 }
 
 Figure unmeasured(std::string part, std::string name, std::string unit, std::string note) {
@@ -82,7 +87,8 @@ Figure figureOf(const std::string& part, std::string name, const BenchResult& re
                 .values = scaled(result.seconds, 1e3),
                 .limit = result.limit,
                 .rate = result.rate(),
-                .ceiling = result.ceiling()};
+                .ceilings = spreadOf(result.ceilings),
+                .shares = result.shares()};
   if (result.tokens > 0) figure.tokensPerSecond = result.tokensPerSecond();
   return figure;
 }
@@ -190,11 +196,13 @@ BenchGoals::Figures BenchGoals::load(const std::vector<double>& seconds) {
       .part = "load", .name = "weights on their way to the card", .unit = "GB/s", .limit = Limit::cardBus};
   ceilings_.measureUpload();  // pages, threads
   for (int i = 0; i < options_.repeats; ++i) {
-    ceilings_.measure(Limit::cardBus);
-    upload.values.push_back(ceilings_.measureUpload() / kGiga);
+    const double bus = ceilings_.measure(Limit::cardBus);
+    const double rate = ceilings_.measureUpload();
+    upload.values.push_back(rate / kGiga);
+    upload.shares.push_back(100 * rate / bus);
   }
   upload.rate = kGiga * upload.spread().median;
-  upload.ceiling = ceilings_.spread(Limit::cardBus).median;
+  upload.ceilings = ceilings_.spread(Limit::cardBus);
   atLeastPercent(upload, bounds_.upload);
   return {figure, upload};
 }
@@ -215,7 +223,7 @@ BenchGoals::Figures BenchGoals::prefill() {
   for (const std::int64_t tokens : options_.prefill) {
     Figure figure = figureOf("prefill", fmt::format("prefill {}", tokens), runs_.prefill(tokens, 0));
     if (!runs_.quantised()) atLeastPercent(figure, bounds_.prefill);
-    if (std::isnan(figure.ceiling)) {
+    if (figure.shares.empty()) {
       figure.note = fmt::format("{} not measured: {}", nameOf(figure.limit), ceilings_.whyNot(figure.limit));
     }
     figures.push_back(std::move(figure));
@@ -304,7 +312,8 @@ BenchGoals::Figures BenchGoals::scan() {
     const double inCache = runs_.timeScanInCache(options_.scan);
     const double sum = runs_.timeSumInPlace(options_.scan);
     const auto share = [&](double seconds) { return 100 * result.bytes / seconds / result.ceiling(); };
-    figure.note = fmt::format(
+    if (!figure.note.empty()) figure.note += "; ";
+    figure.note += fmt::format(
         "its arithmetic alone, on data in the first cache, {:.1f} ms, as fast as {:.0f} % of {}; "
         "merely adding two such arrays to the third {:.1f} ms, {:.0f} %",
         1e3 * inCache, share(inCache), nameOf(result.limit), 1e3 * sum, share(sum));

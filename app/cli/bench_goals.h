@@ -50,13 +50,13 @@ struct Figure {
   double tokensPerSecond = std::nan("");
   Limit limit = Limit::none;
   double rate = std::nan("");
-  double ceiling = std::nan("");
-  std::string goal = {};         // "≥ 90 %"; empty: none
-  std::optional<bool> met = {};  // nothing where there is no goal, or no figure to hold against it
+  Spread ceilings = spreadOf({});
+  std::vector<double> shares = {};  // percent of the ceiling, of each run
+  std::string goal = {};            // "≥ 90 %"; empty: none
+  std::optional<bool> met = {};     // nothing where there is no goal, or no figure to hold against it
   std::string note = {};
 
   Spread spread() const { return spreadOf(values); }
-  double percentOfCeiling() const { return 100 * rate / ceiling; }
 };
 
 class BenchGoals {

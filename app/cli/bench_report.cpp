@@ -19,6 +19,15 @@ Json spreadJson(const Spread& spread, double unit) {
           {"runs", spread.runs}};
 }
 
+// Empty where nothing was measured against a ceiling.
+std::string shareOf(const std::vector<double>& shares, Limit limit) {
+  const Spread spread = spreadOf(shares);
+  if (spread.runs == 0) return {};
+  if (spread.runs == 1) return fmt::format("{:.1f} % of {}", spread.median, nameOf(limit));
+  return fmt::format("{:.1f} % ({:.1f} to {:.1f}) of {}", spread.median, spread.least, spread.most,
+                     nameOf(limit));
+}
+
 // A line of a Markdown table.
 void printRow(std::string_view figure, std::string_view value, std::string_view rate, std::string_view goal,
               std::string_view verdict) {
@@ -29,6 +38,7 @@ void printRow(std::string_view figure, std::string_view value, std::string_view 
 
 Json resultJson(const BenchResult& result, const std::string& dtype) {
   const Spread spread = spreadOf(result.seconds);
+  const Spread shares = spreadOf(result.shares());
   Json runs = Json::array();
   for (const double seconds : result.seconds) runs.push_back(number(1e3 * seconds));
   return {{"name", result.name},
@@ -45,11 +55,14 @@ Json resultJson(const BenchResult& result, const std::string& dtype) {
           {"gb_per_s", number(result.bytes / spread.median / kGiga)},
           {"gflops", number(result.flops / spread.median / kGiga)},
           {"ceiling", result.limit == Limit::none ? Json() : Json(nameOf(result.limit))},
-          {"percent_of_ceiling", number(result.percentOfCeiling())}};
+          {"percent_of_ceiling", number(shares.median)},
+          {"percent_least", number(shares.least)},
+          {"percent_most", number(shares.most)}};
 }
 
 Json figureJson(const Figure& figure, const std::string& dtype) {
   const Spread spread = figure.spread();
+  const Spread shares = spreadOf(figure.shares);
   const bool limited = figure.limit != Limit::none;
   return {{"part", figure.part},
           {"figure", figure.name},
@@ -62,9 +75,13 @@ Json figureJson(const Figure& figure, const std::string& dtype) {
           {"tokens_per_s", number(figure.tokensPerSecond)},
           {"rate", number(figure.rate / kGiga)},
           {"rate_unit", limited ? Json(unitOf(figure.limit)) : Json()},
-          {"ceiling", number(figure.ceiling / kGiga)},
+          {"ceiling", number(figure.ceilings.median / kGiga)},
+          {"ceiling_least", number(figure.ceilings.least / kGiga)},
+          {"ceiling_most", number(figure.ceilings.most / kGiga)},
           {"ceiling_name", limited ? Json(nameOf(figure.limit)) : Json()},
-          {"percent_of_ceiling", number(figure.percentOfCeiling())},
+          {"percent_of_ceiling", number(shares.median)},
+          {"percent_least", number(shares.least)},
+          {"percent_most", number(shares.most)},
           {"goal", figure.goal.empty() ? Json() : Json(figure.goal)},
           {"met", figure.met ? Json(*figure.met) : Json()},
           {"note", figure.note.empty() ? Json() : Json(figure.note)}};
@@ -125,9 +142,8 @@ void printResult(const BenchResult& result) {
   if (result.tokens > 0) line += fmt::format(" {:>10.2f} tokens/s", result.tokensPerSecond());
   line += fmt::format(" {:>8.2f} GB/s {:>8.1f} GFLOP/s", result.bytes / spread.median / kGiga,
                       result.flops / spread.median / kGiga);
-  if (!std::isnan(result.percentOfCeiling())) {
-    line += fmt::format(" {:>6.1f} % of {}", result.percentOfCeiling(), nameOf(result.limit));
-  }
+  const std::string share = shareOf(result.shares(), result.limit);
+  if (!share.empty()) line += "  " + share;
   print(line + "\n");
   flushOutput();
 }
@@ -152,9 +168,8 @@ void printFigure(const Figure& figure) {
   if (!std::isnan(figure.rate)) {
     add(fmt::format("{:.4g} {}", figure.rate / kGiga, unitOf(figure.limit)));
   }
-  if (!std::isnan(figure.percentOfCeiling())) {
-    add(fmt::format("{:.1f} % of {}", figure.percentOfCeiling(), nameOf(figure.limit)));
-  }
+  const std::string share = shareOf(figure.shares, figure.limit);
+  if (!share.empty()) add(share);
   const char* verdict = figure.goal.empty() ? ""
                         : !figure.met       ? "not measured"
                         : *figure.met       ? "met"

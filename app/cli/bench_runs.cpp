@@ -38,9 +38,21 @@ std::int32_t tokenAt(std::int64_t position, std::int64_t V) {
 
 }  // namespace
 
-double BenchResult::rate() const {
+double BenchResult::amount() const {
   if (limit == Limit::none) return std::nan("");
-  return (limit == Limit::bandwidth || limit == Limit::cardCopy ? bytes : flops) / median();
+  return limit == Limit::bandwidth || limit == Limit::cardCopy ? bytes : flops;
+}
+
+double BenchResult::rate() const {
+  return amount() / median();
+}
+
+std::vector<double> BenchResult::shares() const {
+  if (std::isnan(ceiling())) return {};
+  std::vector<double> shares;
+  for (std::size_t i = 0; i < seconds.size(); ++i)
+    shares.push_back(100 * amount() / seconds[i] / ((ceilings[i] + ceilings[i + 1]) / 2));
+  return shares;
 }
 
 BenchRuns::BenchRuns(const LoadedModel& loaded, kernels::ThreadPool& pool, Ceilings& ceilings, int repeats,

@@ -31,7 +31,12 @@ struct BenchResult {
   // Bytes or operations a second, whichever `limit` limits; NaN for none.
   double rate() const;
   double ceiling() const { return spreadOf(ceilings).median; }
-  double percentOfCeiling() const { return 100 * rate() / ceiling(); }
+  // Percent that each run reached of the mean of the ceilings right before and after it, which what disturbs
+  // the machine for seconds disturbs as well. Empty where there is none.
+  std::vector<double> shares() const;
+
+ private:
+  double amount() const;  // bytes or operations, whichever `limit` limits
 };
 
 // Single steps: so many, from a position that was never read, its window filled.
