@@ -201,7 +201,7 @@ bool LoadedModel::readChunk(SequenceState& state, std::span<const std::int32_t> 
   std::vector<FrameBuilder> builders;
   if (!frames.empty()) builders.emplace_back(config_, *trace, part, 0, frames);
   if (!runChunk(std::span(&part, 1), {.headRows = headRows}, builders, afterLayer)) {
-    state.takeBack(std::move(*before));
+    if (before) state.takeBack(std::move(*before));  // always: nothing else gives up
     return false;
   }
   buildLate(builders);

@@ -1,7 +1,7 @@
 // Backend on one card. Chunks of many rows go through tensor cores (kernels/cuda/matmul.h); steps of single
 // tokens through fused kernels, captured with their head as a graph for each number of sequences (shown or
-// not: step_taps.h), in which everything that changes (tokens, positions, where states lie, the temperature) is
-// read from the card's memory.
+// not: step_taps.h), in which everything that changes (tokens, positions, where states lie, the temperature)
+// is read from the card's memory.
 //
 // A chunk and single steps agree within the tolerances of the weights' type; so do steps of more sequences
 // than the products' crossover and each of them alone. The last differs from the CPU backend, where they are
