@@ -73,7 +73,7 @@ void CudaOutputsTest::predictionsAreThoseOfAllLogits() {
   for (const float temperature : {0.0F, 0.5F, 1.0F, 2.0F}) {
     const Prediction prediction = card->predict(state, 7, temperature);
     QVERIFY(prediction.ranked && prediction.logits.empty());
-    const RankedLogits& ranked = *prediction.ranked;
+    const RankedLogits ranked = prediction.ranked.value_or(RankedLogits{});
     QCOMPARE(ranked.V, 5000);
     QCOMPARE(ranked.tokens.size(), std::size_t{256});
     TokenRecord record = emptyRecord(state.position(), ranked.tokens[9]);
