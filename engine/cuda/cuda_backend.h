@@ -194,7 +194,7 @@ class CudaBackend final : public Backend {
   // shows something, which travels while the head is computed.
   enum class StepHead { none, logits, ranking };
   StepHead stepHead_ = StepHead::none;
-  // By sequences, keys of global attention, and whether the step shows anything.
+  // By sequences, keys of global attention, whether the step shows anything, and its head.
   using StepKind = std::tuple<std::int64_t, std::int64_t, bool, StepHead>;
   std::map<StepKind, std::unique_ptr<kernels::cuda::Graph>> graphs_;  // null: this kind was run once
 };

@@ -60,13 +60,13 @@ std::span<const float> CudaBackend::head(std::int64_t firstRow, std::int64_t row
   return guarded([&] {
     const bool there = stepHead_ != StepHead::none;
     if (!there) enqueueLogits(firstRow, rows);
-    const std::size_t n = static_cast<std::size_t>(rows * config_->V);
-    const std::size_t bytes = n * sizeof(float);
-    if (logitsHost_.bytes() < bytes) logitsHost_ = cuda::PinnedMemory(bytes);
-    cuda::copyToHost(logitsHost_.data(), row(scratch_.logits, there ? firstRow : 0, config_->V), bytes,
-                     *stream_);
+    const std::int64_t n = rows * config_->V;
+    if (logitsHost_.bytes() < floatBytes(n)) logitsHost_ = cuda::PinnedMemory(floatBytes(n));
+    cuda::copyToHost(logitsHost_.data(), row(scratch_.logits, there ? firstRow : 0, config_->V),
+                     floatBytes(n), *stream_);
     stream_->wait();
-    return std::span<const float>(reinterpret_cast<const float*>(logitsHost_.data()), n);
+    return std::span<const float>(reinterpret_cast<const float*>(logitsHost_.data()),
+                                  static_cast<std::size_t>(n));
   });
 }
 
