@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "engine/backend.h"
+#include "engine/cuda/cuda_buffer.h"
 #include "engine/cuda/cuda_state.h"
 #include "engine/cuda/cuda_weights.h"
 #include "engine/cuda/step_taps.h"
@@ -27,23 +28,10 @@
 
 namespace eyrie::engine {
 
-// Device memory that is grown and never shrunk.
-class CudaBuffer {
- public:
-  // Whether it lies elsewhere now. What it held is lost.
-  bool atLeast(std::size_t bytes);
-  template <class T = float>
-  T* as() const {
-    return reinterpret_cast<T*>(memory_.data());
-  }
-
- private:
-  kernels::cuda::DeviceMemory memory_;
-};
-
 class CudaBackend final : public Backend {
  public:
-  // Throws CudaError; makeCudaBackend makes an Error of it.
+  // Asks for all its memory before it uploads anything. Throws CudaError, OutOfDeviceMemory; makeCudaBackend
+  // makes an Error of it.
   explicit CudaBackend(const Weights& weights);
 
   std::string name() const override;
@@ -68,6 +56,14 @@ class CudaBackend final : public Backend {
     std::int64_t firstRow;
     std::int64_t T;
     const ChunkEdits* edits;
+  };
+  // What decides how much memory a chunk takes.
+  struct ChunkShape {
+    std::int64_t T = 0;
+    std::int64_t sequences = 0;
+    std::int64_t keys = 0;            // of the longest of them, this chunk's among them
+    std::int64_t globalCapacity = 0;  // of rings of global attention
+    std::int64_t headRows = 0;
   };
   // x, RMS-normed first where there is a weight.
   struct Source {
@@ -104,11 +100,22 @@ class CudaBackend final : public Backend {
   };
   using Columns = std::vector<ColumnEdit> LayerEdits::*;
 
+  // Memory (cuda_memory.cpp).
+  void takeMemory(const Weights& weights);
+  void reserve();
+  template <typename Use>
+  void forEachBuffer(const ChunkShape& chunk, const Use& use);
+  ChunkShape longestChunk(std::int64_t rows) const;
+  std::size_t scratchBytes(std::int64_t rows);  // of a longest chunk
+  std::size_t workspaceBytes(const ChunkShape& chunk) const;
+  std::size_t inputBytes(const ChunkShape& chunk) const;
+  std::int64_t ringCapacity(const ChunkShape& chunk, int layerIdx) const;
+  std::int64_t splitsOf(const ChunkShape& chunk, int layerIdx) const;
+
   // Beginning a chunk.
-  void reserve(const ChunkPlan& plan);
+  void takeParts(std::span<const ChunkPart> parts);
   void upload(std::span<const ChunkPart> parts, float rankedAt);
   void placeInputs(std::byte* base, Inputs& inputs) const;
-  std::size_t inputBytes() const;
   void embed();
   std::int64_t visibleSpan(int layerIdx) const;
 
@@ -161,8 +168,6 @@ class CudaBackend final : public Backend {
 
   bool isComplex() const { return config_->rgLru == RgLru::complex; }
   std::int64_t width() const { return config_->H * config_->Dh; }
-  std::int64_t splitsOf(int layerIdx) const;
-  std::int64_t capacityOf(int layerIdx) const { return parts_.front().state->layer(layerIdx).ring.capacity; }
   float* row(const CudaBuffer& buffer, std::int64_t row, std::int64_t width) const {
     return buffer.as<float>() + row * width;
   }
@@ -171,8 +176,9 @@ class CudaBackend final : public Backend {
   std::shared_ptr<const ModelConfig> config_;
   std::shared_ptr<const kernels::cuda::OwnedStream> stream_;
   kernels::cuda::DeviceFacts device_;
+  kernels::cuda::DeviceArena arena_;
   CudaWeights weights_;
-  kernels::cuda::DeviceMemory blasWorkspace_;
+  std::byte* blasWorkspace_ = nullptr;
   std::unique_ptr<kernels::cuda::Blas> blas_;  // null: there is no cuBLAS
   kernels::cuda::MatmulCrossover crossover_;
   std::int64_t maxChunk_ = 0;
@@ -187,9 +193,9 @@ class CudaBackend final : public Backend {
   std::vector<kernels::cuda::PinnedMemory> tapsHost_;
 
   std::vector<Part> parts_;  // of the current chunk
-  std::int64_t T_ = 0;       // its rows
-  bool deferred_ = false;    // all parts are single tokens, none edited: done by end()
-  bool observed_ = false;    // some block will be asked to show something
+  ChunkShape chunk_;
+  bool deferred_ = false;  // all parts are single tokens, none edited: done by end()
+  bool observed_ = false;  // some block will be asked to show something
   // What the step itself computes of the head: all its rows' logits, and their ranking. Nothing where it
   // shows something, which travels while the head is computed.
   enum class StepHead { none, logits, ranking };

@@ -22,7 +22,8 @@ void CudaBackend::stepRecurrent(int layerIdx) {
   const CudaLayerWeights& w = weights_.layer(layerIdx);
   Scratch& s = scratch_;
   multiply({s.hidden.as<float>(), w.temporalNorm},
-           {{w.linearY, w.linearYBias, s.a.as<float>()}, {w.linearX, w.linearXBias, s.b.as<float>()}}, T_);
+           {{w.linearY, w.linearYBias, s.a.as<float>()}, {w.linearX, w.linearXBias, s.b.as<float>()}},
+           chunk_.T);
   cuda::RecurrentStepArgs args;
   args.x = s.b.as<float>();
   args.y = s.a.as<float>();
@@ -34,10 +35,10 @@ void CudaBackend::stepRecurrent(int layerIdx) {
   args.recurrenceGateBias = w.recurrenceGateBias;
   args.decayRate = w.decayRate;
   args.activation = config_->activation;
-  args.convRings = inputs_.first + layerIdx * std::ssize(parts_);
-  args.states = inputs_.second + layerIdx * std::ssize(parts_);
+  args.convRings = inputs_.first + layerIdx * chunk_.sequences;
+  args.states = inputs_.second + layerIdx * chunk_.sequences;
   args.positions = inputs_.positions;
-  args.N = T_;
+  args.N = chunk_.T;
   args.R = config_->R;
   args.G = config_->gateBlocks;
   args.K = config_->K;
@@ -49,7 +50,7 @@ void CudaBackend::stepRecurrent(int layerIdx) {
     if (observed_) args.taps = stepTaps_.real(layerIdx);
     cuda::recurrentStep(args, *stream_);
   }
-  multiply({s.c.as<float>()}, {{w.linearOut, w.linearOutBias, s.hidden.as<float>(), true}}, T_);
+  multiply({s.c.as<float>()}, {{w.linearOut, w.linearOutBias, s.hidden.as<float>(), true}}, chunk_.T);
 }
 
 void CudaBackend::stepAttention(int layerIdx) {
@@ -59,22 +60,22 @@ void CudaBackend::stepAttention(int layerIdx) {
   multiply(
       {s.hidden.as<float>(), w.temporalNorm},
       {{w.q, nullptr, s.a.as<float>()}, {w.k, nullptr, s.b.as<float>()}, {w.v, nullptr, s.c.as<float>()}},
-      T_);
-  const cuda::KvRings rings{inputs_.first + layerIdx * std::ssize(parts_),
-                            inputs_.second + layerIdx * std::ssize(parts_), capacityOf(layerIdx),
+      chunk_.T);
+  const cuda::KvRings rings{inputs_.first + layerIdx * chunk_.sequences,
+                            inputs_.second + layerIdx * chunk_.sequences, ringCapacity(chunk_, layerIdx),
                             inputs_.positions};
-  cuda::ropeAppend({s.a.as<float>(), s.b.as<float>(), s.c.as<float>(), s.angles.as<float>(), rings, T_, c.H,
-                    c.kvHeads, c.Dh, c.rotary},
+  cuda::ropeAppend({s.a.as<float>(), s.b.as<float>(), s.c.as<float>(), s.angles.as<float>(), rings, chunk_.T,
+                    c.H, c.kvHeads, c.Dh, c.rotary},
                    *stream_);
   cuda::DecodeAttentionArgs args;
   args.q = s.a.as<float>();
   args.rings = rings;
   args.older = olderKeys(c, layerIdx, nullptr);
-  args.N = T_;
+  args.N = chunk_.T;
   args.H = c.H;
   args.kvHeads = c.kvHeads;
   args.Dh = c.Dh;
-  args.splits = splitsOf(layerIdx);
+  args.splits = splitsOf(chunk_, layerIdx);
   args.workspace = s.workspace.as<float>();
   args.out = s.d.as<float>();
   if (observed_) {
@@ -83,7 +84,7 @@ void CudaBackend::stepAttention(int layerIdx) {
     args.summary = stepTaps_.attentionSummary(layerIdx);
   }
   cuda::decodeAttention(args, *stream_);
-  multiply({s.d.as<float>()}, {{w.o, w.oBias, s.hidden.as<float>(), true}}, T_);
+  multiply({s.d.as<float>()}, {{w.o, w.oBias, s.hidden.as<float>(), true}}, chunk_.T);
 }
 
 // In: c the convolution's output. Out: d and b the gates' sums, input and recurrence.
@@ -96,20 +97,20 @@ void CudaBackend::gates(const CudaLayerWeights& w) {
   float* const outs[] = {s.d.as<float>(), s.b.as<float>()};
   for (int i = 0; i < 2; ++i) {
     const auto& [weight, bias] = both[i];
-    if (few(*weight, T_)) {
-      cuda::blockLinear({s.c.as<float>(), weight->view, bias, T_, G, B, outs[i]}, *stream_);
+    if (few(*weight, chunk_.T)) {
+      cuda::blockLinear({s.c.as<float>(), weight->view, bias, chunk_.T, G, B, outs[i]}, *stream_);
       continue;
     }
     // The same operand for both, where they are of one type.
-    const bool made = i == 1 && w.inputGate.dtype == weight->dtype && !few(w.inputGate, T_);
+    const bool made = i == 1 && w.inputGate.dtype == weight->dtype && !few(w.inputGate, chunk_.T);
     const bool plain = weight->dtype == kernels::DType::f32;
     if (!made && !plain) {
-      cuda::operand(
-          {s.c.as<float>(), nullptr, config_->normEps, T_, config_->R, weight->dtype, s.operand.as<void>()},
-          *stream_);
+      cuda::operand({s.c.as<float>(), nullptr, config_->normEps, chunk_.T, config_->R, weight->dtype,
+                     s.operand.as<void>()},
+                    *stream_);
     }
     const void* x = plain ? s.c.as<void>() : s.operand.as<void>();
-    cuda::blockMatmul({x, weight->view, bias, T_, G, B, outs[i]}, blas_.get(), *stream_);
+    cuda::blockMatmul({x, weight->view, bias, chunk_.T, G, B, outs[i]}, blas_.get(), *stream_);
   }
 }
 
@@ -205,7 +206,8 @@ void CudaBackend::chunkRecurrent(int layerIdx, bool observed) {
   Scratch& s = scratch_;
   const std::int64_t R = config_->R;
   multiply({s.hidden.as<float>(), w.temporalNorm},
-           {{w.linearY, w.linearYBias, s.a.as<float>()}, {w.linearX, w.linearXBias, s.b.as<float>()}}, T_);
+           {{w.linearY, w.linearYBias, s.a.as<float>()}, {w.linearX, w.linearXBias, s.b.as<float>()}},
+           chunk_.T);
   for (const Part& part : parts_) {
     cuda::conv1d({row(s.b, part.firstRow, R), part.state->layer(layerIdx).conv, w.convWeight, w.convBias,
                   part.position, part.T, R, config_->K, row(s.c, part.firstRow, R)},
@@ -214,17 +216,17 @@ void CudaBackend::chunkRecurrent(int layerIdx, bool observed) {
   edit(layerIdx, &LayerEdits::conv, s.c.as<float>(), R);
   gates(w);
   std::optional<kernels::DType> operandType;  // the output gate within the scan
-  if (!isComplex() && !few(w.linearOut, T_)) operandType = cuda::operandType(w.linearOut.dtype);
+  if (!isComplex() && !few(w.linearOut, chunk_.T)) operandType = cuda::operandType(w.linearOut.dtype);
   for (const Part& part : parts_) {
     isComplex() ? complexScanPart(part, layerIdx, observed) : scanPart(part, layerIdx, observed, operandType);
   }
   const Target out = residual(layerIdx, &LayerEdits::temporal, w.linearOut, w.linearOutBias);
   if (operandType) {
-    multiplyOperand(s.operand.as<void>(), out, T_);
+    multiplyOperand(s.operand.as<void>(), out, chunk_.T);
   } else {
     // Not in place where the state is shown.
-    cuda::copyOnDevice(s.d.as<float>(), s.c.as<float>(), floatBytes(T_ * R), *stream_);
-    multiplyGated(s.a.as<float>(), s.d.as<float>(), out, T_);
+    cuda::copyOnDevice(s.d.as<float>(), s.c.as<float>(), floatBytes(chunk_.T * R), *stream_);
+    multiplyGated(s.a.as<float>(), s.d.as<float>(), out, chunk_.T);
   }
   addEdited(layerIdx, &LayerEdits::temporal);
 }
@@ -277,20 +279,20 @@ void CudaBackend::chunkAttention(int layerIdx, const AttentionView& view) {
   multiply(
       {s.hidden.as<float>(), w.temporalNorm},
       {{w.q, nullptr, s.a.as<float>()}, {w.k, nullptr, s.b.as<float>()}, {w.v, nullptr, s.c.as<float>()}},
-      T_);
-  cuda::rope({s.a.as<float>(), s.angles.as<float>(), T_, c.H, c.Dh, c.rotary}, *stream_);
-  cuda::rope({s.b.as<float>(), s.angles.as<float>(), T_, c.kvHeads, c.Dh, c.rotary}, *stream_);
-  const bool asOperand = cuda::operandType(w.o.dtype) == kernels::DType::bf16 && !few(w.o, T_) &&
+      chunk_.T);
+  cuda::rope({s.a.as<float>(), s.angles.as<float>(), chunk_.T, c.H, c.Dh, c.rotary}, *stream_);
+  cuda::rope({s.b.as<float>(), s.angles.as<float>(), chunk_.T, c.kvHeads, c.Dh, c.rotary}, *stream_);
+  const bool asOperand = cuda::operandType(w.o.dtype) == kernels::DType::bf16 && !few(w.o, chunk_.T) &&
                          !isEdited(layerIdx, &LayerEdits::heads) &&
                          std::all_of(parts_.begin(), parts_.end(),
                                      [&](const Part& part) { return onTensorCores(part, layerIdx); });
   for (const Part& part : parts_) attendPart(part, layerIdx, view, asOperand);
   const Target out = residual(layerIdx, &LayerEdits::temporal, w.o, w.oBias);
   if (asOperand) {
-    multiplyOperand(s.operand.as<void>(), out, T_);
+    multiplyOperand(s.operand.as<void>(), out, chunk_.T);
   } else {
     edit(layerIdx, &LayerEdits::heads, s.d.as<float>(), width());
-    multiply({s.d.as<float>()}, {out}, T_);
+    multiply({s.d.as<float>()}, {out}, chunk_.T);
   }
   addEdited(layerIdx, &LayerEdits::temporal);
 }
@@ -325,7 +327,7 @@ void CudaBackend::edit(int layerIdx, Columns columns, float* rows, std::int64_t 
   cuda::copyToDevice(onCard.data(), all.data(), bytes, *stream_);
   cuda::copyToDevice(onCard.data() + bytes, &n, sizeof n, *stream_);
   cuda::editColumns({rows, reinterpret_cast<const cuda::ColumnEdit*>(onCard.data()),
-                     reinterpret_cast<const std::int64_t*>(onCard.data() + bytes), T_, width},
+                     reinterpret_cast<const std::int64_t*>(onCard.data() + bytes), chunk_.T, width},
                     *stream_);
   stream_->wait();  // before the rules' memory goes
 }
@@ -339,7 +341,7 @@ CudaBackend::Target CudaBackend::residual(int layerIdx, Columns columns, const C
 void CudaBackend::addEdited(int layerIdx, Columns columns) {
   if (!isEdited(layerIdx, columns)) return;
   edit(layerIdx, columns, scratch_.out.as<float>(), config_->D);
-  cuda::addTo({scratch_.hidden.as<float>(), scratch_.out.as<float>(), T_ * config_->D}, *stream_);
+  cuda::addTo({scratch_.hidden.as<float>(), scratch_.out.as<float>(), chunk_.T * config_->D}, *stream_);
 }
 
 // ---- observation ----
@@ -355,8 +357,8 @@ const float* CudaBackend::toHost(std::size_t slot, const float* from, std::int64
 
 // The state lies in c.
 RecurrentView CudaBackend::recurrentView(Observe observe) {
-  const std::int64_t n = T_ * config_->R;
-  const std::int64_t gates = T_ * config_->channels();
+  const std::int64_t n = chunk_.T * config_->R;
+  const std::int64_t gates = chunk_.T * config_->channels();
   const auto shown = [&](std::size_t i) {
     return toHost(i, scratch_.taps[i].as<float>(), i == 4 || i == 5 ? n : gates);
   };

@@ -47,24 +47,29 @@ std::int64_t recurrentFloats(const ModelConfig& config) {
 CudaState::CudaState(std::shared_ptr<const ModelConfig> config,
                      std::shared_ptr<const cuda::OwnedStream> stream)
     : config_(std::move(config)), stream_(std::move(stream)), layers_(config_->blocks.size()) {
-  fixed_ = floats(sizes().fixed);
+  fixed_ = floats(sizesOf(*config_).fixed);
   cuda::fillWithZeros(fixed_.data(), fixed_.bytes(), *stream_);
   layOut();
 }
 
-CudaState::Sizes CudaState::sizes() const {
-  const std::int64_t row = config_->kvHeads * config_->Dh;
+CudaState::Sizes CudaState::sizesOf(const ModelConfig& config) {
+  const std::int64_t row = config.kvHeads * config.Dh;
   Sizes sizes;
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    if (isRecurrent(*config_, i)) {
-      sizes.fixed += count(recurrentFloats(*config_));
-    } else if (isGlobal(*config_, i)) {
+  for (std::size_t i = 0; i < config.blocks.size(); ++i) {
+    if (isRecurrent(config, i)) {
+      sizes.fixed += count(recurrentFloats(config));
+    } else if (isGlobal(config, i)) {
       sizes.global += count(2 * row);
     } else {
-      sizes.fixed += count(2 * (config_->olderKeys() + 1) * row);
+      sizes.fixed += count(2 * (config.olderKeys() + 1) * row);
     }
   }
   return sizes;
+}
+
+std::size_t CudaState::bytesAtFirst(const ModelConfig& config) {
+  const Sizes sizes = sizesOf(config);
+  return (sizes.fixed + sizes.global * count(kSmallestRing)) * sizeof(float);
 }
 
 void CudaState::layOut() {
@@ -97,8 +102,8 @@ std::unique_ptr<BackendState> CudaState::clone() const {
 }
 
 void CudaState::growTo(std::int64_t capacity) {
-  if (sizes().global == 0 || capacity <= globalCapacity_) return;
-  cuda::DeviceMemory larger = floats(sizes().global * count(capacity));
+  if (sizesOf(*config_).global == 0 || capacity <= globalCapacity_) return;
+  cuda::DeviceMemory larger = floats(sizesOf(*config_).global * count(capacity));
   std::swap(global_, larger);
   const std::int64_t before = globalCapacity_;
   const std::vector<CudaLayerState> old = layers_;

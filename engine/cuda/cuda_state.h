@@ -24,6 +24,11 @@ struct CudaLayerState {
 // Everything is done on `stream`, in order with the backend's work.
 class CudaState final : public BackendState {
  public:
+  static constexpr std::int64_t kSmallestRing = 64;  // keys of global attention
+
+  // Of a sequence that has read next to nothing.
+  static std::size_t bytesAtFirst(const ModelConfig& config);
+
   CudaState(std::shared_ptr<const ModelConfig> config,
             std::shared_ptr<const kernels::cuda::OwnedStream> stream);
 
@@ -43,7 +48,7 @@ class CudaState final : public BackendState {
     std::size_t fixed = 0;   // floats of recurrent layers and windows
     std::size_t global = 0;  // floats of global attention, for each key
   };
-  Sizes sizes() const;
+  static Sizes sizesOf(const ModelConfig& config);
   void layOut();
   template <typename Use>
   void forEachTail(const CudaLayerState& layer, const Use& use) const;

@@ -9,15 +9,13 @@ namespace {
 
 namespace cuda = kernels::cuda;
 
-constexpr std::size_t kAlignment = 256;
-
 }  // namespace
 
 // Hands out the arena piece by piece. Without memory it only counts.
 class CudaWeights::Placer {
  public:
-  explicit Placer(std::byte* arena = nullptr, cuda::Uploader* uploader = nullptr)
-      : arena_(arena), uploader_(uploader) {}
+  Placer() = default;
+  Placer(cuda::DeviceArena& arena, cuda::Uploader& uploader) : arena_(&arena), uploader_(&uploader) {}
 
   std::size_t bytes() const { return bytes_; }
 
@@ -41,9 +39,10 @@ class CudaWeights::Placer {
 
  private:
   const std::byte* bytesOf(const void* from, std::size_t bytes) {
-    std::byte* const to = arena_ + bytes_;
-    bytes_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
-    if (uploader_ != nullptr) uploader_->copy(to, from, bytes);
+    bytes_ += cuda::DeviceArena::taken(bytes);
+    if (arena_ == nullptr) return nullptr;
+    std::byte* const to = arena_->take(bytes);
+    uploader_->copy(to, from, bytes);
     return to;
   }
 
@@ -58,8 +57,8 @@ class CudaWeights::Placer {
     return {onCard, reinterpret_cast<const std::uint16_t*>(scalesOnCard), from.dtype, from.rows, from.cols};
   }
 
-  std::byte* arena_;
-  cuda::Uploader* uploader_;
+  cuda::DeviceArena* arena_ = nullptr;
+  cuda::Uploader* uploader_ = nullptr;
   std::size_t bytes_ = 0;
   std::vector<std::byte> codes_;
   std::vector<std::uint16_t> scales_;
@@ -109,20 +108,20 @@ void CudaWeights::place(Placer& placer, const Weights& weights) {
   for (std::size_t i = 0; i < layers_.size(); ++i) placeLayer(placer, weights.layers[i], layers_[i]);
   finalNorm_ = placer.vector(weights.finalNorm);
   head_ = weights.head.data == weights.embedding.data ? embedding_ : placer.matrix(weights.head);
+  bytes_ = placer.bytes();
   if (!kernels::isPacked(head_.dtype)) return;
   widestRow_ = std::max(widestRow_, head_.cols);
   mostRows_ = std::max(mostRows_, head_.rows);
 }
 
-std::uint64_t cudaBytes(const Weights& weights) {
-  CudaWeights::Placer placer;
-  CudaWeights(placer, weights);
-  return placer.bytes();
+CudaWeights::CudaWeights(const Weights& weights) {
+  Placer placer;
+  place(placer, weights);
 }
 
-CudaWeights::CudaWeights(const Weights& weights) : arena_(cudaBytes(weights)) {
+CudaWeights::CudaWeights(const Weights& weights, cuda::DeviceArena& arena) {
   cuda::Uploader uploader;
-  Placer placer(arena_.data(), &uploader);
+  Placer placer(arena, uploader);
   place(placer, weights);
   uploader.finish();
 }

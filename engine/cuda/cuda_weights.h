@@ -1,4 +1,4 @@
-// A model's weights in one piece of device memory, laid out as engine/weights.h has them.
+// A model's weights in the backend's piece of device memory, laid out as engine/weights.h has them.
 #pragma once
 
 #include <cstdint>
@@ -41,14 +41,16 @@ struct CudaLayerWeights {
   const float* downBias = nullptr;
 };
 
-// What they take on the card, before anything is allocated.
-std::uint64_t cudaBytes(const Weights& weights);
-
 class CudaWeights {
  public:
-  // Uploads through pinned memory (kernels/cuda/uploader.h). Throws CudaError, OutOfDeviceMemory.
+  CudaWeights() = default;
+  // Their sizes alone, before anything is allocated; they lie nowhere.
   explicit CudaWeights(const Weights& weights);
+  // Uploads through pinned memory (kernels/cuda/uploader.h) to bytes() of `arena`. Throws CudaError,
+  // OutOfDeviceMemory.
+  CudaWeights(const Weights& weights, kernels::cuda::DeviceArena& arena);
 
+  std::size_t bytes() const { return bytes_; }
   const CudaMatrix& embedding() const { return embedding_; }
   const CudaMatrix& head() const { return head_; }
   const float* finalNorm() const { return finalNorm_; }
@@ -57,13 +59,11 @@ class CudaWeights {
   std::int64_t mostRows() const { return mostRows_; }    // rows of the tallest one; 0: none is quantised
 
  private:
-  friend std::uint64_t cudaBytes(const Weights& weights);
   class Placer;
-  explicit CudaWeights(Placer& placer, const Weights& weights) { place(placer, weights); }
   void place(Placer& placer, const Weights& weights);
   void placeLayer(Placer& placer, const LayerWeights& from, CudaLayerWeights& to);
 
-  kernels::cuda::DeviceMemory arena_;
+  std::size_t bytes_ = 0;
   CudaMatrix embedding_, head_;
   const float* finalNorm_ = nullptr;
   std::vector<CudaLayerWeights> layers_;

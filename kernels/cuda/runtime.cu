@@ -45,6 +45,18 @@ DeviceMemory::~DeviceMemory() {
   if (data_ != nullptr) cudaFree(data_);
 }
 
+DeviceArena::DeviceArena(std::size_t bytes) : left_(bytes) {
+  memory_.emplace_back(bytes);
+}
+
+std::byte* DeviceArena::take(std::size_t bytes) {
+  if (bytes == 0) return nullptr;
+  if (taken(bytes) > left_) throw OutOfDeviceMemory(bytes, left_);
+  std::byte* const piece = memory_.front().data() + (memory_.front().bytes() - left_);
+  left_ -= taken(bytes);
+  return piece;
+}
+
 PinnedMemory::PinnedMemory(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   void* data = nullptr;

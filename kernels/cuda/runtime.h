@@ -9,6 +9,7 @@
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "kernels/cuda/stream.h"
 
@@ -68,6 +69,22 @@ class DeviceMemory {
 
   std::byte* data_ = nullptr;
   std::size_t bytes_ = 0;
+};
+
+// Device memory asked for once and handed out in pieces, which live as long as it does.
+class DeviceArena {
+ public:
+  DeviceArena() = default;
+  explicit DeviceArena(std::size_t bytes);  // throws OutOfDeviceMemory
+
+  // What a piece of `bytes` takes of it.
+  static constexpr std::size_t taken(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
+  // 256-byte aligned; 0 bytes: null. Throws OutOfDeviceMemory where so much is not left.
+  std::byte* take(std::size_t bytes);
+
+ private:
+  std::vector<DeviceMemory> memory_;  // one; on the emulator one for each piece, whose ends asan then guards
+  std::size_t left_ = 0;
 };
 
 // Host memory that the card copies from and to by itself.

@@ -148,6 +148,17 @@ DeviceMemory::~DeviceMemory() {
   emulator::inUse -= bytes_;
 }
 
+DeviceArena::DeviceArena(std::size_t bytes) : left_(bytes) {
+  if (bytes > freeDeviceMemory()) throw OutOfDeviceMemory(bytes, freeDeviceMemory());
+}
+
+std::byte* DeviceArena::take(std::size_t bytes) {
+  if (bytes == 0) return nullptr;
+  if (taken(bytes) > left_) throw OutOfDeviceMemory(bytes, left_);
+  left_ -= taken(bytes);
+  return memory_.emplace_back(bytes).data();
+}
+
 PinnedMemory::PinnedMemory(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   checkDevice("allocating pinned memory");

@@ -88,6 +88,7 @@ class CudaBackendTest : public QObject {
   void statesTravelBetweenBackends();
   void ringsCanBeReadSixteenBytesAtATime();
   void memoryThatRunsOutIsAnErrorWithItsNumbers();
+  void aLoadedModelHasTheMemoryItsSequenceNeeds();
   void aLostCardIsAnError();
   void aConversationGoesOnWithoutTheCard();
 };
@@ -246,13 +247,14 @@ void CudaBackendTest::ringsCanBeReadSixteenBytesAtATime() {
 void CudaBackendTest::memoryThatRunsOutIsAnErrorWithItsNumbers() {
   const auto checkpoint = randomCheckpoint(tinyConfig("RRA", 3), 5);
   emulator::limitMemory(emulator::memoryInUse() + 1000);
+  // Before anything is uploaded, and with all it will need.
   const Error error = errorOf([&] { Model::load(checkpoint, on(BackendKind::cuda)); });
   QCOMPARE(error.code(), ErrorCode::outOfMemory);
   QVERIFY2(QString(error.what()).contains("GiB free; use --backend cpu"), error.what());
   // Nobody insisted: the CPU then.
   QVERIFY(Model::load(checkpoint, on(BackendKind::automatic))->backendName().starts_with("cpu"));
   emulator::limitMemory(SIZE_MAX);
-  // A chunk without room leaves its sequence as it was.
+  // A chunk without room leaves its sequence as it was: here all its tokens' logits find none.
   const auto card = Model::load(checkpoint, on(BackendKind::cuda));
   SequenceState state = card->newState();
   const auto text = TestRandom(1).tokens(20, card->config().V);
@@ -260,11 +262,25 @@ void CudaBackendTest::memoryThatRunsOutIsAnErrorWithItsNumbers() {
   const HostState before = state.download();
   emulator::limitMemory(emulator::memoryInUse());
   const auto longer = TestRandom(1).tokens(300, card->config().V);
-  QCOMPARE(errorOf([&] { card->prefill(state, longer, LogitRows::none); }).code(), ErrorCode::outOfMemory);
+  PrefillObserver nobody;
+  const auto read = [&] { card->prefill(state, longer, LogitRows::all, &nobody); };
+  QCOMPARE(errorOf(read).code(), ErrorCode::outOfMemory);
   emulator::limitMemory(SIZE_MAX);
   QVERIFY(sameBits(state.download(), before));
-  card->prefill(state, longer, LogitRows::none);
+  read();
   QCOMPARE(state.position(), 320);
+}
+
+void CudaBackendTest::aLoadedModelHasTheMemoryItsSequenceNeeds() {
+  for (const auto weights : {kernels::DType::f32, kernels::DType::bf16, kernels::DType::int8}) {
+    const auto card = Model::load(randomCheckpoint(tinyConfig("RRA", 3), 5), on(BackendKind::cuda, weights));
+    SequenceState state = card->newState();
+    emulator::limitMemory(emulator::memoryInUse());
+    card->prefill(state, TestRandom(1).tokens(1000, card->config().V), LogitRows::last);
+    for (int i = 0; i < 3; ++i) card->step(state, 1);
+    emulator::limitMemory(SIZE_MAX);
+    QCOMPARE(state.position(), 1003);
+  }
 }
 
 void CudaBackendTest::aLostCardIsAnError() {
