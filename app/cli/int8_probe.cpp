@@ -2,6 +2,7 @@
 
 #include <dlfcn.h>
 #include <dnnl.h>
+#include <dnnl_version.h>
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -60,14 +61,15 @@ std::unique_ptr<Int8Probe> openInt8Probe(int threads, std::vector<GemmShape> sha
   // Read when its OpenMP starts. Passive: its threads must not spin beside what is measured next.
   setenv("OMP_NUM_THREADS", std::to_string(threads).c_str(), 1);
   setenv("OMP_WAIT_POLICY", "passive", 1);
-  void* library = dlopen(EYRIE_ONEDNN, RTLD_NOW | RTLD_LOCAL);  // for good: its threads outlive any call
+  const std::string name = fmt::format("libdnnl.so.{}", DNNL_VERSION_MAJOR);
+  void* library = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL);  // for good: its threads outlive any call
   if (library == nullptr) {
-    whyNot = fmt::format("{} cannot be opened", EYRIE_ONEDNN);
+    whyNot = name + " cannot be opened";
     return nullptr;
   }
   const auto gemm = reinterpret_cast<decltype(&dnnl_gemm_u8s8s32)>(dlsym(library, "dnnl_gemm_u8s8s32"));
   if (gemm == nullptr) {
-    whyNot = fmt::format("{} has no dnnl_gemm_u8s8s32", EYRIE_ONEDNN);
+    whyNot = name + " has no dnnl_gemm_u8s8s32";
     return nullptr;
   }
   auto probe = std::make_unique<OneDnnProbe>(gemm, std::move(shapes));
