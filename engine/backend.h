@@ -87,8 +87,8 @@ class Backend {
   virtual void mlpBlock(int layerIdx) = 0;
   // Every state now holds its part's tokens.
   virtual void end() = 0;
-  // Whether what the blocks of the chunk begun show is written only after head() or ranked(), by showViews():
-  // so that it travels while those compute.
+  // Whether what the blocks of the chunk begun show is written only by showViews(), after end(): it travels,
+  // and is used, while the head computes.
   virtual bool viewsComeLate() const { return false; }
   virtual void showViews() {}
   // Logits (rows, V) of rows firstRow.. of the chunk, soft-capped; host memory, valid until the next

@@ -276,9 +276,8 @@ auto LoadedModel::advance(std::span<const SequenceStep> steps, float rankedAt, c
   }
   runChunk(parts, {.headRows = std::ssize(steps), .rankedAt = rankedAt}, builders, [](int) { return true; });
   for (const SequenceStep& step : steps) step.state->advance(std::span(&step.token, 1));
-  const auto logits = head();
   buildLate(builders);
-  return logits;
+  return head();
 }
 
 std::span<const float> LoadedModel::step(std::span<const SequenceStep> steps, const FrameLayout* trace) {

@@ -123,7 +123,7 @@ void CudaBackend::begin(std::span<const ChunkPart> parts, const ChunkPlan& plan)
     observed_ = plan.observe != Observe::nothing;
     for (const Part& part : parts_) part.state->growTo(chunk_.globalCapacity);
     stepHead_ = StepHead::none;
-    if (deferred_ && !observed_ && plan.headRows == chunk_.T)
+    if (deferred_ && plan.headRows == chunk_.T)
       stepHead_ = plan.rankedAt > 0 && chunk_.T == 1 ? StepHead::ranking : StepHead::logits;
     stepTaps_.holdBack(*stream_);
     reserve();
@@ -186,6 +186,10 @@ void CudaBackend::enqueueStep() {
     mlpBlock(layerIdx);
   }
   deferred_ = true;
+  if (!observed_) enqueueStepHead();
+}
+
+void CudaBackend::enqueueStepHead() {
   if (stepHead_ != StepHead::none) enqueueLogits(0, chunk_.T);
   if (stepHead_ == StepHead::ranking) enqueueRanking();
 }
@@ -204,7 +208,9 @@ void CudaBackend::end() {
   if (deferred_) {
     guarded([&] {
       runStep();
-      if (observed_) stepTaps_.send(*stream_);
+      if (!observed_) return;
+      stepTaps_.send(*stream_);
+      enqueueStepHead();
     });
   }
   for (const Part& part : parts_) part.state->advance(part.T);

@@ -121,6 +121,7 @@ class CudaBackend final : public Backend {
 
   // Single tokens: the whole step at once.
   void enqueueStep();
+  void enqueueStepHead();
   void runStep();
   void stepRecurrent(int layerIdx);
   void stepAttention(int layerIdx);
@@ -196,8 +197,8 @@ class CudaBackend final : public Backend {
   ChunkShape chunk_;
   bool deferred_ = false;  // all parts are single tokens, none edited: done by end()
   bool observed_ = false;  // some block will be asked to show something
-  // What the step itself computes of the head: all its rows' logits, and their ranking. Nothing where it
-  // shows something, which travels while the head is computed.
+  // What end() begins to compute of a step's head: all its rows' logits, and their ranking. In the step's
+  // graph, or where the step shows something, which is on its way meanwhile, behind it.
   enum class StepHead { none, logits, ranking };
   StepHead stepHead_ = StepHead::none;
   // By sequences, keys of global attention, whether the step shows anything, and its head.

@@ -3,6 +3,7 @@
 #include <QtTest>
 #include <cmath>
 
+#include "engine/cuda/make_cuda_backend.h"
 #include "engine/generator.h"
 #include "engine/prediction.h"
 #include "engine/verify/test_models.h"
@@ -61,6 +62,7 @@ class CudaOutputsTest : public QObject {
   void sequencesTogetherShowWhatEachShows();
   void stepsWithTheirHeadsAreOneGraph();
   void observedStepsAreOneGraphToo();
+  void whatAStepShowsDoesNotWaitForItsHead();
   void modelsOfOneCardDoNotMeet();
 };
 
@@ -263,6 +265,28 @@ void CudaOutputsTest::observedStepsAreOneGraphToo() {
   };
   launchesOf(nullptr);
   QCOMPARE(launchesOf(&frame), launchesOf(nullptr) + 1);  // the summary
+}
+
+// Frames are made of it while the card computes predictions.
+void CudaOutputsTest::whatAStepShowsDoesNotWaitForItsHead() {
+  const auto checkpoint = randomCheckpoint(tinyConfig("RRA", 3), 5);
+  const auto backend = makeCudaBackend(*loadWeights(checkpoint));
+  const auto state = backend->newState();
+  const std::int32_t token = 1;
+  const ChunkPart part{state.get(), 0, std::span(&token, 1)};
+  backend->begin(std::span(&part, 1), {Observe::full, 1, 0.8F});
+  for (const int layerIdx : {0, 1, 2}) {
+    layerIdx == 2 ? void(backend->attentionBlock(layerIdx, Observe::full))
+                  : void(backend->recurrentBlock(layerIdx, Observe::full));
+    backend->mlpBlock(layerIdx);
+  }
+  backend->end();
+  const std::uint64_t before = emulator::launches();
+  backend->showViews();
+  const std::uint64_t shown = emulator::launches() - before;
+  QVERIFY(backend->ranked(0));
+  const std::uint64_t all = emulator::launches() - before;
+  QVERIFY2(shown > 0 && all >= shown + 5, qPrintable(QString("%1 of %2").arg(shown).arg(all)));
 }
 
 // Compare has two at once. Each goes through chunks, first steps, captured ones and replays between those of
