@@ -4,7 +4,7 @@
 
 #include <QtTest/QtTest>
 #include <algorithm>
-#include <regex>
+#include <cstring>
 
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/error.h"
@@ -326,10 +326,10 @@ void DeepMindNamesTest::trap13_everyTensorIsAccountedFor() {
         "griffin.safetensors");
     const std::string message = test::errorOf([&] { open(less); });
     // A block without its first matrix is of no kind.
-    const std::string called = std::regex_replace(
-        name,
-        std::regex("^(blocks\\.\\d+)\\.(recurrent_block\\.linear_x|attention_block\\.proj_q)\\.weight$"),
-        "$1");
+    std::string called = name;
+    for (const char* first : {".recurrent_block.linear_x.weight", ".attention_block.proj_q.weight"}) {
+      if (called.ends_with(first)) called.resize(called.size() - std::strlen(first));
+    }
     QVERIFY2(message.find("tensor " + called + ":") != std::string::npos,
              (message + "\n  does not name: " + called).c_str());
   }
