@@ -20,12 +20,12 @@ import tempfile
 import time
 
 REPOSITORY = pathlib.Path(__file__).resolve().parents[3]
-PACKAGES = ["torch", "transformers>=5.20", "recurrentgemma", "safetensors", "numpy"]
-MODULES = ["torch", "transformers", "recurrentgemma", "safetensors"]
+# recurrentgemma cannot be imported without JAX and Flax, even for its PyTorch code, and does not bring Flax along.
+PACKAGES = ["torch", "transformers>=5.20", "recurrentgemma", "jax", "flax", "safetensors", "numpy"]
+MODULES = ["torch", "transformers", "recurrentgemma", "jax", "flax", "safetensors"]
 FEW = 2  # tokens to go on from where no prompt is asked for
 PROGRAMS = ["transformers", "deepmind", "eyrie"]  # of which there are more forms:
-FORMS = {"transformers-compiled": ["torch", "transformers", "safetensors"],
-         "deepmind-jax": ["torch", "jax", "flax", "recurrentgemma", "safetensors"]}
+FORMS = ["transformers-compiled", "deepmind-jax"]
 
 
 # ---- In the environment: one program, one turn -----------------------------------------------------------------------
@@ -250,16 +250,14 @@ def runs_of_peer(options):
 # ---- Outside: the environment, the model, the turns, the table -------------------------------------------------------
 
 
-def environment_python(folder, more):
+def environment_python(folder):
     """Of `folder`, made and filled unless it has all that is needed."""
-    modules = sorted({*MODULES, *more})
-    packages = [*PACKAGES, *(["jax", "flax"] if "jax" in modules else [])]
     python = folder / "bin" / "python"
     check = "import importlib.util as u, sys; sys.exit(any(u.find_spec(m) is None for m in sys.argv[1:]))"
-    if not python.exists() or subprocess.run([str(python), "-c", check, *modules]).returncode != 0:
-        print(f"installing {', '.join(packages)} in {folder}: some gigabytes, once", file=sys.stderr)
+    if not python.exists() or subprocess.run([str(python), "-c", check, *MODULES]).returncode != 0:
+        print(f"installing {', '.join(PACKAGES)} in {folder}: some gigabytes, once", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *packages], check=True)
+        subprocess.run([str(python), "-m", "pip", "install", "--quiet", *PACKAGES], check=True)
     return python
 
 
@@ -393,7 +391,7 @@ def measure(options, session):
     names = options.only.split(",")
     python = sys.executable
     if set(names) - {"eyrie"} and not options.here:
-        python = environment_python(options.env, sorted({module for name in names for module in FORMS.get(name, [])}))
+        python = environment_python(options.env)
     with tempfile.TemporaryDirectory(prefix="eyrie-peers-") as work:
         folder = pathlib.Path(options.model or pathlib.Path(work) / "model").resolve()
         if not options.model:
