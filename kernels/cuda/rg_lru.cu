@@ -178,8 +178,8 @@ void launchScan(const Scan& scan, std::int64_t N, Stream stream) {
 
 void rgLru(const RgLruBatchArgs& args, Stream stream) {
   const std::int64_t N = args.begins == nullptr ? 1 : args.N;
-  assert(args.rows.out != nullptr || args.y != nullptr);
   if (args.rows.T == 0 || args.rows.R == 0 || N == 0) return;
+  assert(args.rows.out != nullptr || args.y != nullptr);
   if (args.rows.overrides == nullptr) return launchScan<false>({args, {}}, N, stream);
   launchScan<true>({args, *args.rows.overrides}, N, stream);
 }
