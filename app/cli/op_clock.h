@@ -28,4 +28,14 @@ const engine::CpuOps& timedOps();
 void startOpClock();
 OpSeconds stopOpClock();
 
+// While there is one, matrices are multiplied with single tokens by merely reading them, to results of 0:
+// what such steps take is the machine's, whatever arithmetic does.
+class ReadInsteadOfMultiplying {
+ public:
+  ReadInsteadOfMultiplying();
+  ~ReadInsteadOfMultiplying();
+  ReadInsteadOfMultiplying(const ReadInsteadOfMultiplying&) = delete;
+  ReadInsteadOfMultiplying& operator=(const ReadInsteadOfMultiplying&) = delete;
+};
+
 }  // namespace eyrie::app

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <utility>
 #include <vector>
 
@@ -18,17 +19,21 @@
 HWY_BEFORE_NAMESPACE();
 namespace eyrie::kernels::cpu::HWY_NAMESPACE {
 
-// Eight independent sums: only the loads can be the limit.
-float sumWords(const float* data, std::int64_t count) {
-  constexpr int kSums = 8;
-  const std::int64_t lanes = laneCount();
-  FloatVec sums[kSums];
-  for (auto& sum : sums) sum = hn::Zero(FloatTag());
-  for (std::int64_t i = 0; i + kSums * lanes <= count; i += kSums * lanes) {
-    for (int s = 0; s < kSums; ++s) sums[s] = hn::Add(sums[s], loadWide(data + i + s * lanes));
+// Eight independent folds: only the loads can be the limit. Integers, since these may be any bytes.
+std::uint32_t foldBytes(const std::byte* data, std::int64_t count) {
+  using Tag = hn::RebindToUnsigned<FloatTag>;
+  constexpr int kFolds = 8;
+  const std::int64_t vector = laneCount() * std::int64_t{sizeof(std::uint32_t)};
+  hn::Vec<Tag> folds[kFolds];
+  for (auto& fold : folds) fold = hn::Zero(Tag());
+  for (std::int64_t i = 0; i + kFolds * vector <= count; i += kFolds * vector) {
+    for (int f = 0; f < kFolds; ++f) {
+      const auto* words = reinterpret_cast<const std::uint32_t*>(data + i + f * vector);
+      folds[f] = hn::Xor(folds[f], hn::LoadU(Tag(), words));
+    }
   }
-  for (int s = 1; s < kSums; ++s) sums[0] = hn::Add(sums[0], sums[s]);
-  return sumOf(sums[0]);
+  for (int f = 1; f < kFolds; ++f) folds[0] = hn::Xor(folds[0], folds[f]);
+  return hn::GetLane(hn::SumOfLanes(Tag(), folds[0]));
 }
 
 }  // namespace eyrie::kernels::cpu::HWY_NAMESPACE
@@ -38,9 +43,9 @@ HWY_AFTER_NAMESPACE();
 namespace eyrie::kernels::cpu {
 namespace {
 
-HWY_EXPORT(sumWords);
+HWY_EXPORT(foldBytes);
 
-constexpr std::int64_t kPageFloats = 4096;
+constexpr std::int64_t kGrain = 16384;  // bytes
 
 std::size_t count(std::int64_t n) {
   return static_cast<std::size_t>(n);
@@ -62,24 +67,26 @@ double secondsOf(const Work& work) {
 
 }  // namespace
 
+void readAll(const void* data, std::int64_t bytes, ThreadPool& pool) {
+  const auto* from = static_cast<const std::byte*>(data);
+  const auto fold = HWY_DYNAMIC_DISPATCH(foldBytes);
+  std::atomic<std::uint32_t> kept{0};  // what is folded is used, so that it is read
+  pool.parallelFor(bytes, kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    kept.store(fold(from + begin, end - begin), std::memory_order_relaxed);
+  });
+}
+
 ReadProbe::ReadProbe(ThreadPool& pool, std::int64_t bytes) : pool_(pool), pages_(count(bytes)) {
-  auto* data = reinterpret_cast<float*>(pages_.bytes().data());
-  const auto floats = static_cast<std::int64_t>(pages_.bytes().size() / sizeof(float));
-  pool_.parallelFor(floats, kPageFloats, [&](std::int64_t begin, std::int64_t end, int) {
-    std::fill(data + begin, data + end, 1.0F);  // pages that were never written are all one and the same
+  std::byte* const data = pages_.bytes().data();
+  // Pages that were never written are all one and the same.
+  pool_.parallelFor(std::ssize(pages_.bytes()), kGrain, [&](std::int64_t begin, std::int64_t end, int) {
+    std::memset(data + begin, 1, count(end - begin));
   });
 }
 
 double ReadProbe::bytesPerSecond() {
-  const auto* data = reinterpret_cast<const float*>(pages_.bytes().data());
-  const auto floats = static_cast<std::int64_t>(pages_.bytes().size() / sizeof(float));
-  const auto sum = HWY_DYNAMIC_DISPATCH(sumWords);
-  std::atomic<float> kept{0};  // the sums are used, so that they are made
-  const double seconds = secondsOf([&] {
-    pool_.parallelFor(floats, kPageFloats, [&](std::int64_t begin, std::int64_t end, int) {
-      kept.store(sum(data + begin, end - begin), std::memory_order_relaxed);
-    });
-  });
+  const double seconds =
+      secondsOf([&] { readAll(pages_.bytes().data(), std::ssize(pages_.bytes()), pool_); });
   return static_cast<double>(pages_.bytes().size()) / seconds;
 }
 

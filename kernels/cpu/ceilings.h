@@ -14,11 +14,15 @@ class ThreadPool;
 
 namespace eyrie::kernels::cpu {
 
+// Reads memory as fast as the pool's threads can, each contiguous parts of it (but for a part's last few
+// bytes).
+void readAll(const void* data, std::int64_t bytes, ThreadPool& pool);
+
 class ReadProbe {
  public:
   // Throws std::bad_alloc.
   ReadProbe(ThreadPool& pool, std::int64_t bytes);
-  // At which the pool's threads read all of the memory once, each contiguous parts of it.
+  // At which readAll() reads all of the memory once.
   double bytesPerSecond();
 
  private:
