@@ -63,6 +63,14 @@ void atLeastPercent(Figure& figure, double bound) {
                   figure.ceilings.least / kGiga, figure.ceilings.most / kGiga, unitOf(figure.limit));
 }
 
+// Of a ratio that misses its goal: how much the runs it is held against differ among themselves.
+void tellSpread(Figure& figure, const BenchResult& others) {
+  if (figure.met != false) return;
+  const Spread spread = spreadOf(others.seconds);
+  figure.note = fmt::format("the runs it is held against took {:.0f} to {:.0f} ms", 1e3 * spread.least,
+                            1e3 * spread.most);
+}
+
 Figure unmeasured(std::string part, std::string name, std::string unit, std::string note) {
   return {.part = std::move(part), .name = std::move(name), .unit = std::move(unit), .note = std::move(note)};
 }
@@ -344,6 +352,7 @@ BenchGoals::Figures BenchGoals::position() {
               .unit = "x",
               .values = ratios(results[0].seconds, results[1].seconds)};
   atMost(time, 1.03);
+  tellSpread(time, results[1]);
 
   struct Memory {
     std::uint64_t resident;
@@ -377,6 +386,7 @@ BenchGoals::Figures BenchGoals::traces() {
     }
     Figure figure{.part = "traces", .name = name, .unit = "%", .values = std::move(percent)};
     atMost(figure, bound);
+    tellSpread(figure, results[0]);
     return figure;
   };
   return {cost(1, "summary trace, more time a token", 2), cost(2, "full trace, more time a token", 10)};
