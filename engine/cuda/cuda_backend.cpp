@@ -13,7 +13,6 @@ namespace eyrie::engine {
 namespace {
 
 namespace cuda = kernels::cuda;
-using cuda::floatBytes;
 
 constexpr std::size_t kMostGraphs = 16;
 
