@@ -86,14 +86,15 @@ std::size_t CudaBackend::scratchBytes(std::int64_t rows) {
 }
 
 // Weights, cuBLAS's workspace and what chunks of one sequence need. Scratch gets at most a quarter of what
-// weights and a first sequence leave: others need the rest.
+// weights and a first sequence (with its copy, to which a chunk that is stopped goes back) leave: others need
+// the rest.
 void CudaBackend::takeMemory(const Weights& weights) {
   weights_ = CudaWeights(weights);
   const std::size_t fixed = weights_.bytes() + cuda::Blas::kWorkspaceBytes;
-  const std::size_t needed = fixed + CudaState::bytesAtFirst(*config_);
+  const std::size_t needed = fixed + 2 * CudaState::bytesAtFirst(*config_);
   const std::size_t free = cuda::freeDeviceMemory();
-  if (needed + scratchBytes(kLeastRows) > free)
-    throw cuda::OutOfDeviceMemory(needed + scratchBytes(kLeastRows), free);
+  const std::size_t least = needed + scratchBytes(kLeastRows);
+  if (least > free) throw cuda::OutOfDeviceMemory(least, free);
   const std::size_t rowBytes = scratchBytes(kMostRows) / kMostRows;
   maxChunk_ = std::clamp(static_cast<std::int64_t>((free - needed) / 4 / rowBytes), kLeastRows, kMostRows);
   arena_ = cuda::DeviceArena(fixed + scratchBytes(maxChunk_));
