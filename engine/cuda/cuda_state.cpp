@@ -102,7 +102,7 @@ std::unique_ptr<BackendState> CudaState::clone() const {
 }
 
 void CudaState::growTo(std::int64_t capacity) {
-  if (sizesOf(*config_).global == 0 || capacity <= globalCapacity_) return;
+  if (capacity <= globalCapacity_ || sizesOf(*config_).global == 0) return;
   cuda::DeviceMemory larger = floats(sizesOf(*config_).global * count(capacity));
   std::swap(global_, larger);
   const std::int64_t before = globalCapacity_;
