@@ -29,7 +29,7 @@ void startOpClock();
 OpSeconds stopOpClock();
 
 // While there is one, matrices are multiplied with single tokens by merely reading them, to results of 0:
-// what such steps take is the machine's, whatever arithmetic does.
+// what such steps take is not the products' arithmetic.
 class ReadInsteadOfMultiplying {
  public:
   ReadInsteadOfMultiplying();

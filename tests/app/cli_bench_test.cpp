@@ -155,7 +155,7 @@ void CliBenchTest::sharesAreRatesOfTheCeiling() {
   int limited = 0;
   for (const QJsonObject& row : goals(goldenFolder("griffin-tiny"), {"--only", "decode,prefill,scan"}, 1)) {
     const QString name = row["figure"].toString();
-    // What is missed says what of it is the machine's.
+    // What is missed says how long it takes without the products' arithmetic.
     if (row["part"] == "decode" && !row["met"].toBool())
       QVERIFY2(row["note"].toString().contains("merely read"), qPrintable(row["note"].toString()));
     const double rate = row["rate"].toDouble();
