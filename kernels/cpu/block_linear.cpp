@@ -17,41 +17,38 @@ HWY_BEFORE_NAMESPACE();
 namespace eyrie::kernels::cpu::HWY_NAMESPACE {
 namespace {
 
-// out[j] for kVecs vectors of columns: a walk down the block's rows, because the contraction is over the
-// first matrix index. `count` lanes of the last vector are columns.
-template <int kVecs, class Stored>
-HWY_INLINE void blockColumns(const float* x, const Stored* w, const float* bias, std::int64_t B,
-                             std::int64_t N, float* out, std::int64_t count) {
+// out (N) += x[k] times row k of w, for a few rows that follow each other. Hardware does not foresee that
+// many short rows; those after the next few are asked for on the way, in memory's order.
+template <int kRows, class Stored>
+HWY_INLINE void addRows(const float* x, const Stored* w, std::int64_t N, float* out) {
+  constexpr std::int64_t kLine = 64;
+  const std::int64_t perVector = kRows * laneCount() * std::int64_t{sizeof(Stored)};
+  const char* fetched = reinterpret_cast<const char*>(w) + 2 * kRows * N * std::int64_t{sizeof(Stored)};
   const std::int64_t lanes = laneCount();
-  FloatVec acc[kVecs];
-  for (int v = 0; v < kVecs; ++v) acc[v] = hn::Zero(FloatTag());
-  for (std::int64_t k = 0; k < B; ++k) {
-    const FloatVec in = hn::Set(FloatTag(), x[k]);
-    for (int v = 0; v < kVecs; ++v) {
-      const Stored* from = w + k * N + v * lanes;
-      acc[v] = hn::MulAdd(v + 1 < kVecs ? loadWide(from) : loadUpTo(from, count), in, acc[v]);
-    }
+  FloatVec in[kRows];
+  for (int k = 0; k < kRows; ++k) in[k] = hn::Set(FloatTag(), x[k]);
+  std::int64_t j = 0;
+  for (; j + lanes <= N; j += lanes, fetched += perVector) {
+    for (std::int64_t at = 0; at < perVector; at += kLine) __builtin_prefetch(fetched + at);
+    FloatVec sum = hn::LoadU(FloatTag(), out + j);
+    for (int k = 0; k < kRows; ++k) sum = hn::MulAdd(loadWide(w + k * N + j), in[k], sum);
+    hn::StoreU(sum, FloatTag(), out + j);
   }
-  for (int v = 0; v < kVecs; ++v) {
-    const std::int64_t here = v + 1 < kVecs ? lanes : count;
-    if (bias != nullptr) acc[v] = hn::Add(acc[v], loadUpTo(bias + v * lanes, here));
-    storeUpTo(acc[v], out + v * lanes, here);
-  }
+  if (j == N) return;
+  FloatVec sum = loadUpTo(out + j, N - j);
+  for (int k = 0; k < kRows; ++k) sum = hn::MulAdd(loadUpTo(w + k * N + j, N - j), in[k], sum);
+  storeUpTo(sum, out + j, N - j);
 }
 
 template <class Stored>
 void oneBlock(const float* x, const Stored* w, const float* bias, std::int64_t B, std::int64_t N,
               float* out) {
-  constexpr int kVecs = 8;
-  const std::int64_t lanes = laneCount();
-  const auto biasAt = [&](std::int64_t j) { return bias == nullptr ? nullptr : bias + j; };
-  std::int64_t j = 0;
-  for (; j + kVecs * lanes <= N; j += kVecs * lanes) {
-    blockColumns<kVecs>(x, w + j, biasAt(j), B, N, out + j, lanes);
-  }
-  for (; j < N; j += lanes) {
-    blockColumns<1>(x, w + j, biasAt(j), B, N, out + j, std::min(lanes, N - j));
-  }
+  constexpr int kRows = 4;
+  std::fill_n(out, N, 0.0F);
+  std::int64_t k = 0;
+  for (; k + kRows <= B; k += kRows) addRows<kRows>(x + k, w + k * N, N, out);
+  for (; k < B; ++k) addRows<1>(x + k, w + k * N, N, out);
+  for (std::int64_t j = 0; bias != nullptr && j < N; ++j) out[j] += bias[j];
 }
 
 template <class Stored>

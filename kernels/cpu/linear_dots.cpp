@@ -195,13 +195,14 @@ struct Dots {
     }
   }
   // `n` columns, whole steps, of rows of w that are `stride` apart. Meanwhile as many columns of `fetched`
-  // rows from `fetch` on are brought into the cache.
+  // rows from `fetch` on are brought into a cache, the first (kLocality 3) or the second (2).
+  template <int kLocality>
   HWY_INLINE void add(const float* in, const Stored* w, std::int64_t stride, std::int64_t n,
                       const Stored* fetch, int fetched) {
     const std::int64_t line = std::max<std::int64_t>(64 / sizeof(Stored), stepCols<Stored>());
     std::int64_t c = 0;
     for (; c + line <= n; c += line) {
-      for (int r = 0; r < fetched; ++r) __builtin_prefetch(fetch + r * stride + c, 0, 2);
+      for (int r = 0; r < fetched; ++r) __builtin_prefetch(fetch + r * stride + c, 0, kLocality);
       for (std::int64_t i = 0; i < line; i += stepCols<Stored>()) {
         addStep(in, w + c + i, stride);
         in += kTokens * stepCols<Stored>();
@@ -229,8 +230,9 @@ struct Dots {
   }
 };
 
-// Rows ahead of those multiplied that are asked for.
-constexpr std::int64_t kRowsAhead = 8;
+// So many bytes of each row are asked for ahead of those multiplied; at its end, of the rows that follow.
+// Measured: more comes too early for a first cache, and less too late.
+constexpr std::int64_t kBytesAhead = 512;
 
 template <int kRows, class Stored>
 HWY_INLINE void rowsOfOneToken(const LinearArgs& args, const Arranged& in, std::int64_t row) {
@@ -239,7 +241,10 @@ HWY_INLINE void rowsOfOneToken(const LinearArgs& args, const Arranged& in, std::
   const Stored* w = static_cast<const Stored*>(args.weight.data) + row * cols;
   Dots<1, kRows, Stored> dots;
   dots.clear();
-  dots.add(in.x, w, cols, cols - tail, w + kRowsAhead * cols, kRows);
+  const std::int64_t n = cols - tail;
+  const std::int64_t ahead = std::min(n, kBytesAhead / static_cast<std::int64_t>(sizeof(Stored)));
+  dots.template add<3>(in.x, w, cols, n - ahead, w + ahead, kRows);
+  dots.template add<3>(in.x + n - ahead, w + n - ahead, cols, ahead, w + kRows * cols, kRows);
   dots.addTail(in.x + cols - tail, w + cols - tail, cols, tail);
   dots.finish(args, 0, row);
 }
@@ -298,7 +303,7 @@ struct DotPart {
     } else {
       dots.load(sums);
     }
-    dots.add(tokens.x, w, cols, n, next, fetched.count);
+    dots.template add<2>(tokens.x, w, cols, n, next, fetched.count);
     dots.addTail(tokens.x + kTokens * n, w + n, cols, tail);
     if (to == cols) {
       dots.finish(args, tokens.t, row + r);

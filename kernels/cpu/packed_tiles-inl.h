@@ -134,11 +134,13 @@ HWY_INLINE void addNibbles(const Pairs (&words)[kVecs], const std::int16_t* x, s
   addPairs<kTokens>(pairs, x + 2 * j, stride, sums);
 }
 
-// Weights needed a little later: the processor's own look-ahead ends at each page of 4096 bytes.
-template <std::int64_t kBytes>
+// Weights of 8 columns needed a little later (how much was measured for each type): the processor's own
+// look-ahead ends at each page of 4096 bytes.
+template <DType kType>
 HWY_INLINE void prefetchAhead(const std::uint8_t* w) {
-  constexpr std::int64_t kAhead = 2048;
-  for (std::int64_t i = 0; i < kBytes; i += 64) hwy::Prefetch(w + kAhead + i);
+  constexpr std::int64_t kAhead = kType == DType::int8 ? 1024 : 2048;
+  for (std::int64_t i = 0; i < packedWeightBytes(kType, kPackedColumns); i += 64)
+    hwy::Prefetch(w + kAhead + i);
 }
 
 // sums += the products of 8 columns of 16 rows.
@@ -185,7 +187,7 @@ HWY_NOINLINE void addTile(const std::uint8_t* w, std::int64_t columns, const Tok
       for (int v = 0; v < kVecs; ++v) sums[t][v] = hn::Set(IntTag(), offset);
     }
     for (std::int64_t c = first; c < end; c += kPackedColumns) {
-      prefetchAhead<packedWeightBytes(kType, kPackedColumns)>(w);
+      prefetchAhead<kType>(w);
       addColumns<kType, kTokens>(w, x.codes + c, x.stride, sums);
       w += packedWeightBytes(kType, kPackedColumns);
     }
@@ -254,7 +256,7 @@ HWY_INLINE void addByteGroup(const std::uint8_t* group, int steps, const std::in
   Pairs lower[kVecs];
   for (int v = 0; v < kVecs; ++v) upper[v] = lower[v] = hn::Zero(dShort);
   for (int step = 0; step < steps; ++step, w += 4 * kPackedRows, x += kPackedColumns) {
-    prefetchAhead<4 * kPackedRows>(w);
+    prefetchAhead<DType::int4>(w);
     for (int v = 0; v < kVecs; ++v) {
       const Pairs words = loadWords(w + 4 * v * kLanes);
       const Bytes low = hn::And(hn::BitCast(dBytes, words), nibble);
