@@ -3,6 +3,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <numeric>
 
 #include "engine/cuda/guarded.h"
 #include "engine/cuda/make_cuda_backend.h"
@@ -66,8 +67,10 @@ void CudaBackend::placeInputs(std::byte* base, Inputs& inputs) const {
   inputs.first = reinterpret_cast<float**>(base);
   inputs.second = inputs.first + pointers;
   inputs.positions = reinterpret_cast<std::int64_t*>(inputs.second + pointers);
-  inputs.tokens = reinterpret_cast<std::int32_t*>(inputs.positions + chunk_.T);
-  inputs.inverseTemperature = reinterpret_cast<float*>(inputs.tokens + chunk_.T);
+  inputs.begins = inputs.positions + chunk_.T;
+  inputs.tokens = reinterpret_cast<std::int32_t*>(inputs.begins + chunk_.sequences + 1);
+  inputs.owners = inputs.tokens + chunk_.T;
+  inputs.inverseTemperature = reinterpret_cast<float*>(inputs.owners + chunk_.T);
 }
 
 void CudaBackend::upload(std::span<const ChunkPart> parts, float rankedAt) {
@@ -76,10 +79,13 @@ void CudaBackend::upload(std::span<const ChunkPart> parts, float rankedAt) {
   Inputs host;
   placeInputs(inputsHost_.data(), host);
   *host.inverseTemperature = rankedAt > 0 ? 1.0F / rankedAt : 1.0F;
+  host.begins[parts_.size()] = chunk_.T;
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     const Part& part = parts_[i];
     std::copy(parts[i].tokens.begin(), parts[i].tokens.end(), host.tokens + part.firstRow);
-    for (std::int64_t t = 0; t < part.T; ++t) host.positions[part.firstRow + t] = part.position + t;
+    std::iota(host.positions + part.firstRow, host.positions + part.firstRow + part.T, part.position);
+    std::fill_n(host.owners + part.firstRow, part.T, static_cast<std::int32_t>(i));
+    host.begins[i] = part.firstRow;
     for (int layerIdx = 0; layerIdx < static_cast<int>(config_->L); ++layerIdx) {
       const CudaLayerState& layer = part.state->layer(layerIdx);
       const bool recurrent = config_->blocks[count(layerIdx)] == BlockKind::recurrent;
@@ -196,7 +202,8 @@ void CudaBackend::enqueueStepHead() {
 // The first step of a kind is run as it is: cuBLAS loads what it needs. The second is captured.
 void CudaBackend::runStep() {
   if (graphs_.size() > kMostGraphs) graphs_.clear();
-  const StepKind kind{chunk_.sequences, chunk_.globalCapacity, observed_, stepHead_};
+  const StepHead head = observed_ ? StepHead::none : stepHead_;  // of the graph
+  const StepKind kind{chunk_.sequences, chunk_.globalCapacity, observed_, head};
   const auto [found, isNew] = graphs_.try_emplace(kind);
   if (isNew) return enqueueStep();
   if (!found->second) found->second = std::make_unique<cuda::Graph>(*stream_, [&] { enqueueStep(); });

@@ -80,6 +80,8 @@ class CudaBackend final : public Backend {
   struct Inputs {
     std::int32_t* tokens = nullptr;       // (T)
     std::int64_t* positions = nullptr;    // (T)
+    std::int64_t* begins = nullptr;       // (parts + 1): their first rows, then T
+    std::int32_t* owners = nullptr;       // (T): which part a row is of
     float** first = nullptr;              // (L, parts): convolution's ring, or keys
     float** second = nullptr;             // (L, parts): h, or values
     float* inverseTemperature = nullptr;  // of ranked()
@@ -116,6 +118,9 @@ class CudaBackend final : public Backend {
   void takeParts(std::span<const ChunkPart> parts);
   void upload(std::span<const ChunkPart> parts, float rankedAt);
   void placeInputs(std::byte* base, Inputs& inputs) const;
+  kernels::cuda::SequenceRows sequences() const {
+    return {inputs_.begins, inputs_.owners, inputs_.positions, chunk_.sequences};
+  }
   void embed();
   std::int64_t visibleSpan(int layerIdx) const;
 
@@ -131,7 +136,9 @@ class CudaBackend final : public Backend {
   void chunkAttention(int layerIdx, const AttentionView& view);
   bool onTensorCores(const Part& part, int layerIdx) const;
   void attendPart(const Part& part, int layerIdx, const AttentionView& view, bool asOperand);
-  void scanPart(const Part& part, int layerIdx, bool observed, std::optional<kernels::DType> operandType);
+  void scan(int layerIdx, bool observed, std::optional<kernels::DType> operandType);
+  kernels::cuda::RgLruBatchArgs scanArgs(int layerIdx, std::int64_t firstRow, std::int64_t T, bool observed,
+                                         std::optional<kernels::DType> operandType) const;
   void complexScanPart(const Part& part, int layerIdx, bool observed);
   // Where the rows from `firstRow` on are shown. Gates have C values a row, what is written and kept R.
   kernels::RgLruTaps taps(std::int64_t firstRow) const;
@@ -155,13 +162,14 @@ class CudaBackend final : public Backend {
   void enqueueLogits(std::int64_t firstRow, std::int64_t rows);
   void enqueueRanking();
 
-  // Interventions.
+  // Interventions (cuda_edits.cpp).
   const LayerEdits* editsOf(const Part& part, int layerIdx) const;
   bool isEdited(int layerIdx, Columns columns) const;
   void edit(int layerIdx, Columns columns, float* rows, std::int64_t width);
   // Where a block's product goes: to the hidden rows, or first to where it can be edited.
   Target residual(int layerIdx, Columns columns, const CudaMatrix& weight, const float* bias) const;
   void addEdited(int layerIdx, Columns columns);
+  void scanEdited(const Part& part, int layerIdx, kernels::cuda::RgLruBatchArgs batch);
 
   // Observation: to the host, complete when this returns.
   RecurrentView recurrentView(Observe observe);
@@ -201,7 +209,7 @@ class CudaBackend final : public Backend {
   // graph, or where the step shows something, which is on its way meanwhile, behind it.
   enum class StepHead { none, logits, ranking };
   StepHead stepHead_ = StepHead::none;
-  // By sequences, keys of global attention, whether the step shows anything, and its head.
+  // By sequences, keys of global attention, whether the step shows anything, and the head in its graph.
   using StepKind = std::tuple<std::int64_t, std::int64_t, bool, StepHead>;
   std::map<StepKind, std::unique_ptr<kernels::cuda::Graph>> graphs_;  // null: this kind was run once
 };

@@ -133,7 +133,7 @@ kernels::ComplexRgLruTaps CudaBackend::complexTaps(std::int64_t firstRow) const 
           real.keep};
 }
 
-// Likewise, where c is two halves of parts.
+// As scan(), one sequence at a time, where c is two halves of parts.
 void CudaBackend::complexScanPart(const Part& part, int layerIdx, bool observed) {
   const CudaLayerWeights& w = weights_.layer(layerIdx);
   kernels::ComplexRgLruArgs args;
@@ -152,53 +152,48 @@ void CudaBackend::complexScanPart(const Part& part, int layerIdx, bool observed)
 }
 
 // In: c, d and b as gates() has them. Out: the state after each token in c; or, where `operandType` is given,
-// activation(a) * state as a product's operand, and the state only where it is shown.
-void CudaBackend::scanPart(const Part& part, int layerIdx, bool observed,
-                           std::optional<kernels::DType> operandType) {
-  const CudaLayerWeights& w = weights_.layer(layerIdx);
+// activation(a) * state as a product's operand, and the state only where it is shown. One launch, unless a
+// sequence's scan is edited.
+void CudaBackend::scan(int layerIdx, bool observed, std::optional<kernels::DType> operandType) {
+  const auto isEdited = [&](const Part& part) {
+    const LayerEdits* edits = editsOf(part, layerIdx);
+    return edits != nullptr && !edits->scan.empty();
+  };
+  if (std::none_of(parts_.begin(), parts_.end(), isEdited)) {
+    cuda::RgLruBatchArgs all = scanArgs(layerIdx, 0, chunk_.T, observed, operandType);
+    all.states = inputs_.second + layerIdx * chunk_.sequences;
+    all.sequences = sequences();
+    return cuda::rgLru(all, *stream_);
+  }
+  for (const Part& part : parts_) {
+    cuda::RgLruBatchArgs one = scanArgs(layerIdx, part.firstRow, part.T, observed, operandType);
+    one.rows.state = part.state->layer(layerIdx).h;
+    one.rows.startsSequence = part.position == 0;
+    isEdited(part) ? scanEdited(part, layerIdx, one) : cuda::rgLru(one, *stream_);
+  }
+}
+
+// Without states.
+cuda::RgLruBatchArgs CudaBackend::scanArgs(int layerIdx, std::int64_t firstRow, std::int64_t T, bool observed,
+                                           std::optional<kernels::DType> operandType) const {
   const std::int64_t R = config_->R;
   cuda::RgLruBatchArgs batch;
   kernels::RgLruArgs& args = batch.rows;
-  args.x = row(scratch_.c, part.firstRow, R);
-  args.inputPre = row(scratch_.d, part.firstRow, R);
-  args.recurrencePre = row(scratch_.b, part.firstRow, R);
-  args.decayRate = w.decayRate;
-  args.state = part.state->layer(layerIdx).h;
-  args.startsSequence = part.position == 0;
-  args.T = part.T;
+  args.x = row(scratch_.c, firstRow, R);
+  args.inputPre = row(scratch_.d, firstRow, R);
+  args.recurrencePre = row(scratch_.b, firstRow, R);
+  args.decayRate = weights_.layer(layerIdx).decayRate;
+  args.T = T;
   args.R = R;
-  if (observed || !operandType) args.out = row(scratch_.c, part.firstRow, R);
-  if (observed) args.taps = taps(part.firstRow);
+  if (observed || !operandType) args.out = row(scratch_.c, firstRow, R);
+  if (observed) args.taps = taps(firstRow);
   if (operandType) {
-    batch.y = row(scratch_.a, part.firstRow, R);
+    batch.y = row(scratch_.a, firstRow, R);
     batch.activation = config_->activation;
     batch.operandType = *operandType;
-    batch.operand =
-        scratch_.operand.as<std::byte>() + count(part.firstRow * R) * kernels::dtypeSize(*operandType);
+    batch.operand = scratch_.operand.as<std::byte>() + count(firstRow * R) * kernels::dtypeSize(*operandType);
   }
-  const LayerEdits* edits = editsOf(part, layerIdx);
-  if (edits == nullptr || edits->scan.empty()) return cuda::rgLru(batch, *stream_);
-  // The rules' arrays: few, and gone when this returns.
-  const ScanEdits::Channels* const from[] = {&edits->scan.recurrenceGate, &edits->scan.inputGate,
-                                             &edits->scan.logDecay, &edits->scan.multiplier,
-                                             &edits->scan.state};
-  cuda::DeviceMemory arrays(10 * floatBytes(R));
-  auto* at = reinterpret_cast<float*>(arrays.data());
-  kernels::RgLruOverrides overrides;
-  kernels::RgLruOverrides::Channels* const to[] = {&overrides.recurrenceGate, &overrides.inputGate,
-                                                   &overrides.logDecay, &overrides.multiplier,
-                                                   &overrides.state};
-  for (int i = 0; i < 5; ++i) {
-    for (const auto& [values, pointer] :
-         {std::pair{&from[i]->scale, &to[i]->scale}, std::pair{&from[i]->offset, &to[i]->offset}}) {
-      if (!values->empty()) cuda::copyToDevice(at, values->data(), floatBytes(R), *stream_);
-      *pointer = values->empty() ? nullptr : at;
-      at += R;
-    }
-  }
-  args.overrides = &overrides;
-  cuda::rgLru(batch, *stream_);
-  stream_->wait();
+  return batch;
 }
 
 void CudaBackend::chunkRecurrent(int layerIdx, bool observed) {
@@ -208,17 +203,17 @@ void CudaBackend::chunkRecurrent(int layerIdx, bool observed) {
   multiply({s.hidden.as<float>(), w.temporalNorm},
            {{w.linearY, w.linearYBias, s.a.as<float>()}, {w.linearX, w.linearXBias, s.b.as<float>()}},
            chunk_.T);
-  for (const Part& part : parts_) {
-    cuda::conv1d({row(s.b, part.firstRow, R), part.state->layer(layerIdx).conv, w.convWeight, w.convBias,
-                  part.position, part.T, R, config_->K, row(s.c, part.firstRow, R)},
-                 *stream_);
-  }
+  cuda::conv1d({s.b.as<float>(), inputs_.first + layerIdx * chunk_.sequences, w.convWeight, w.convBias,
+                sequences(), chunk_.T, R, config_->K, s.c.as<float>()},
+               *stream_);
   edit(layerIdx, &LayerEdits::conv, s.c.as<float>(), R);
   gates(w);
   std::optional<kernels::DType> operandType;  // the output gate within the scan
   if (!isComplex() && !few(w.linearOut, chunk_.T)) operandType = cuda::operandType(w.linearOut.dtype);
-  for (const Part& part : parts_) {
-    isComplex() ? complexScanPart(part, layerIdx, observed) : scanPart(part, layerIdx, observed, operandType);
+  if (isComplex()) {
+    for (const Part& part : parts_) complexScanPart(part, layerIdx, observed);
+  } else {
+    scan(layerIdx, observed, operandType);
   }
   const Target out = residual(layerIdx, &LayerEdits::temporal, w.linearOut, w.linearOutBias);
   if (operandType) {
@@ -295,53 +290,6 @@ void CudaBackend::chunkAttention(int layerIdx, const AttentionView& view) {
     multiply({s.d.as<float>()}, {out}, chunk_.T);
   }
   addEdited(layerIdx, &LayerEdits::temporal);
-}
-
-// ---- interventions ----
-
-const LayerEdits* CudaBackend::editsOf(const Part& part, int layerIdx) const {
-  return part.edits == nullptr ? nullptr : &part.edits->layers[count(layerIdx)];
-}
-
-bool CudaBackend::isEdited(int layerIdx, Columns columns) const {
-  return std::any_of(parts_.begin(), parts_.end(), [&](const Part& part) {
-    const LayerEdits* edits = editsOf(part, layerIdx);
-    return edits != nullptr && !(edits->*columns).empty();
-  });
-}
-
-void CudaBackend::edit(int layerIdx, Columns columns, float* rows, std::int64_t width) {
-  std::vector<cuda::ColumnEdit> all;
-  for (const Part& part : parts_) {
-    const LayerEdits* edits = editsOf(part, layerIdx);
-    if (edits == nullptr) continue;
-    for (const ColumnEdit& edit : edits->*columns) {
-      all.push_back({part.firstRow, part.firstRow + part.T, edit.first, edit.end, edit.value,
-                     edit.action == InterventionAction::set ? 0 : 1});
-    }
-  }
-  if (all.empty()) return;
-  const std::int64_t n = std::ssize(all);
-  const std::size_t bytes = all.size() * sizeof(cuda::ColumnEdit);
-  cuda::DeviceMemory onCard(bytes + sizeof n);
-  cuda::copyToDevice(onCard.data(), all.data(), bytes, *stream_);
-  cuda::copyToDevice(onCard.data() + bytes, &n, sizeof n, *stream_);
-  cuda::editColumns({rows, reinterpret_cast<const cuda::ColumnEdit*>(onCard.data()),
-                     reinterpret_cast<const std::int64_t*>(onCard.data() + bytes), chunk_.T, width},
-                    *stream_);
-  stream_->wait();  // before the rules' memory goes
-}
-
-CudaBackend::Target CudaBackend::residual(int layerIdx, Columns columns, const CudaMatrix& weight,
-                                          const float* bias) const {
-  const bool edited = isEdited(layerIdx, columns);
-  return {weight, bias, edited ? scratch_.out.as<float>() : scratch_.hidden.as<float>(), !edited};
-}
-
-void CudaBackend::addEdited(int layerIdx, Columns columns) {
-  if (!isEdited(layerIdx, columns)) return;
-  edit(layerIdx, columns, scratch_.out.as<float>(), config_->D);
-  cuda::addTo({scratch_.hidden.as<float>(), scratch_.out.as<float>(), chunk_.T * config_->D}, *stream_);
 }
 
 // ---- observation ----

@@ -46,25 +46,49 @@ CardCase activationCase(CardMemory& m, const CardShape& s, kernels::Activation k
           opCost(args)};
 }
 
+// Rows of two sequences: a third of them from position 0 on, the others from `position` on.
+struct TwoSequences {
+  std::int64_t second;  // first row of it
+  cuda::SequenceRows rows;
+
+  TwoSequences(CardMemory& m, std::int64_t T, std::int64_t position, bool firstBegins = true)
+      : second(T / 3) {
+    std::vector<std::int64_t> positions;
+    std::vector<std::int32_t> owners;
+    for (std::int64_t t = 0; t < T; ++t) {
+      owners.push_back(t < second ? 0 : 1);
+      positions.push_back(t < second ? t + (firstBegins ? 0 : 1) : position + t - second);
+    }
+    rows = {m.put(std::vector<std::int64_t>{0, second, T}).card, m.put(owners).card, m.put(positions).card,
+            2};
+  }
+};
+
 CardCase conv1dCase(CardMemory& m, const CardShape& s, bool broken) {
   const auto x = m.normals(s.T * s.R);
-  const auto ring = m.normals(s.K * s.R);
+  const auto rings = m.normals(2 * s.K * s.R);
   const auto weight = m.normals(s.K * s.R);
   const auto bias = m.normals(s.R);
   const auto out = m.room(x.count);
-  const cuda::ConvRingArgs args{x.card, ring.card, weight.card, bias.card, broken ? 0 : s.position,
-                                s.T,    s.R,       s.K,         out.card};
+  const TwoSequences two(m, s.T, broken ? 0 : s.position);
+  const auto ringsOf = m.put(std::vector<float*>{rings.card, rings.card + s.K * s.R});
+  const cuda::ConvRingArgs args{x.card, ringsOf.card, weight.card, bias.card, two.rows,
+                                s.T,    s.R,          s.K,         out.card};
+  const std::int64_t second = two.second;
   const auto expected = [=] {
-    Values tail;  // of the ring, oldest first
+    Values tail(asSize((s.K - 1) * s.R), 0.0F);
+    Values all(asSize(out.count));
+    reference::conv1d({x.host, tail.data(), weight.host, bias.host, second, s.R, s.K, all.data()});
+    tail.clear();  // of the second ring, oldest first
     for (std::int64_t p = s.position - s.K + 1; p < s.position; ++p) {
-      const float* const row = ring.host + p % s.K * s.R;
+      const float* const row = rings.host + (s.K + p % s.K) * s.R;
       tail.insert(tail.end(), row, row + s.R);
     }
-    Values all(asSize(out.count));
-    reference::conv1d({x.host, tail.data(), weight.host, bias.host, s.T, s.R, s.K, all.data()});
+    reference::conv1d({x.host + second * s.R, tail.data(), weight.host, bias.host, s.T - second, s.R, s.K,
+                       all.data() + second * s.R});
     return all;
   };
-  return {"convolution (traps 10, 11)",
+  return {"convolution, two sequences (traps 10, 11)",
           kOpSum,
           [=](Stream stream) { cuda::conv1d(args, stream); },
           reader({out}),
@@ -72,7 +96,6 @@ CardCase conv1dCase(CardMemory& m, const CardShape& s, bool broken) {
           opCost(kernels::Conv1dArgs{nullptr, nullptr, nullptr, nullptr, s.T, s.R, s.K, nullptr})};
 }
 
-// Two sequences, of which the first begins.
 CardCase rgLruCase(CardMemory& m, const CardShape& s, bool broken) {
   const auto x = m.normals(s.T * s.R);
   const auto recurrence = m.normals(x.count, 2);
@@ -80,16 +103,13 @@ CardCase rgLruCase(CardMemory& m, const CardShape& s, bool broken) {
   const auto rate = m.decayRates(s.R);
   const auto states = m.normals(2 * s.R);
   const auto out = m.room(x.count);
-  const std::int64_t second = s.T / 3;
-  const auto begins = m.put(std::vector<std::int64_t>{0, second, s.T});
-  const auto positions = m.put(std::vector<std::int64_t>{broken ? 1 : 0, 7});
+  const TwoSequences two(m, s.T, 7, !broken);
   const auto statesOf = m.put(std::vector<float*>{states.card, states.card + s.R});
   cuda::RgLruBatchArgs args;
   args.rows = {x.card, recurrence.card, input.card, rate.card, nullptr, false, s.T, s.R, out.card, {}};
-  args.begins = begins.card;
-  args.positions = positions.card;
   args.states = statesOf.card;
-  args.N = 2;
+  args.sequences = two.rows;
+  const std::int64_t second = two.second;
   const auto expected = [=] {
     Values h(states.host, states.host + states.count);
     Values all(asSize(out.count));

@@ -176,7 +176,7 @@ struct ScanProbe::Parts {
         state(noise(N * R, 0.1F)),
         out(x.bytes()),
         rate(uploaded(std::vector<float>(sized(R), decayRateOf(-4.0F)))),
-        positions(uploaded(std::vector<std::int64_t>(sized(N), 1))) {
+        positions(uploaded(std::vector<std::int64_t>(sized(N * T), 1))) {
     std::vector<std::int64_t> first;
     std::vector<float*> each;
     for (std::int64_t i = 0; i <= N; ++i) first.push_back(i * T);
@@ -190,10 +190,9 @@ struct ScanProbe::Parts {
     args.rows.T = N * T;
     args.rows.R = R;
     args.rows.out = floats(out);
-    args.begins = reinterpret_cast<const std::int64_t*>(begins.data());
-    args.positions = reinterpret_cast<const std::int64_t*>(positions.data());
     args.states = reinterpret_cast<float* const*>(states.data());
-    args.N = N;
+    args.sequences = {reinterpret_cast<const std::int64_t*>(begins.data()), nullptr,
+                      reinterpret_cast<const std::int64_t*>(positions.data()), N};
   }
 
   DeviceMemory x, input, recurrence, state, out, rate, positions, begins, states;

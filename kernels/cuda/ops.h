@@ -91,14 +91,22 @@ void blockLinear(const BlockLinearArgs& args, Stream stream);
 
 // ---- the recurrent block ----
 
+// Chunks of N sequences, one after the other in the rows of every array.
+struct SequenceRows {
+  const std::int64_t* begins = nullptr;     // (N + 1): first rows of the sequences, then T
+  const std::int32_t* owners = nullptr;     // (T): whose the rows are
+  const std::int64_t* positions = nullptr;  // (T)
+  std::int64_t N = 0;
+};
+
 // conv1d.h with the memory as a ring, so that one kernel may read it in many blocks while it writes: the
 // input at position p lies in slot p mod K; positions before 0 count as zeros, whatever the ring holds.
 struct ConvRingArgs {
   const float* x = nullptr;       // (T, R)
-  float* ring = nullptr;          // (K, R), read, then updated
+  float* const* rings = nullptr;  // (N) pointers to (K, R), read, then updated
   const float* weight = nullptr;  // (K, R): row K-1 multiplies the current token
   const float* bias = nullptr;    // (R)
-  std::int64_t firstPosition = 0;
+  SequenceRows sequences;
   std::int64_t T = 0;
   std::int64_t R = 0;
   std::int64_t K = 0;
@@ -110,16 +118,13 @@ void conv1d(const ConvRingArgs& args, Stream stream);
 // them is taken. Overrides lie in host memory, their arrays on the card.
 void rgLru(const RgLruArgs& args, Stream stream);
 
-// Chunks of N sequences, one after the other in the rows of every array, and the output gate in the same
-// pass.
+// Chunks of several sequences, and the output gate in the same pass.
 struct RgLruBatchArgs {
-  RgLruArgs rows;  // T: all rows; with `begins`, `state` and `startsSequence` are not read; `out` may be null
+  RgLruArgs rows;  // T: all rows; with `states`, `state` and `startsSequence` are not read; `out` may be null
                    // where `y` is not
-  const std::int64_t* begins = nullptr;  // (N + 1): first rows of the sequences, then T; null: there is one
-  const std::int64_t* positions = nullptr;  // (N): of those rows; 0: the sequence's state is ignored
-  float* const* states = nullptr;           // (N) pointers to (R)
-  std::int64_t N = 0;
-  const float* y = nullptr;  // (T, R) or null
+  float* const* states = nullptr;  // (N) pointers to (R); null: there is one sequence
+  SequenceRows sequences;          // where there are `states`; the owners are not looked at
+  const float* y = nullptr;        // (T, R) or null
   Activation activation = Activation::geluTanh;
   DType operandType = DType::f32;
   void* operand = nullptr;  // (T, R), where `y` is: activation(y) * h as the operand of a product (matmul.h)

@@ -32,8 +32,11 @@ struct Sequence {
 
 __device__ __forceinline__ Sequence sequenceOf(const RgLruBatchArgs& batch, std::int64_t n) {
   const RgLruArgs& rows = batch.rows;
-  if (batch.begins == nullptr) return {0, rows.T, rows.state, rows.startsSequence};
-  return {batch.begins[n], batch.begins[n + 1] - batch.begins[n], batch.states[n], batch.positions[n] == 0};
+  if (batch.states == nullptr) return {0, rows.T, rows.state, rows.startsSequence};
+  const SequenceRows& all = batch.sequences;
+  const std::int64_t first = all.begins[n];
+  const std::int64_t T = all.begins[n + 1] - first;
+  return {first, T, batch.states[n], T > 0 && all.positions[first] == 0};
 }
 
 // Steps of one channel; `count` of them are there.
@@ -177,7 +180,7 @@ void launchScan(const Scan& scan, std::int64_t N, Stream stream) {
 }  // namespace
 
 void rgLru(const RgLruBatchArgs& args, Stream stream) {
-  const std::int64_t N = args.begins == nullptr ? 1 : args.N;
+  const std::int64_t N = args.states == nullptr ? 1 : args.sequences.N;
   if (args.rows.T == 0 || args.rows.R == 0 || N == 0) return;
   assert(args.rows.out != nullptr || args.y != nullptr);
   if (args.rows.overrides == nullptr) return launchScan<false>({args, {}}, N, stream);

@@ -3,6 +3,7 @@
 #include <QtTest>
 
 #include "engine/cuda/cuda_state.h"
+#include "engine/cuda/make_cuda_backend.h"
 #include "engine/error.h"
 #include "engine/verify/goldens.h"
 #include "engine/verify/intervention_checks.h"
@@ -70,6 +71,33 @@ Error errorOf(Call&& call) {
   return {ErrorCode::cancelled, "nothing was thrown"};
 }
 
+// One sequence's share of a chunk.
+struct Share {
+  BackendState* state;
+  std::int64_t position;
+  std::vector<std::int32_t> tokens;
+};
+
+// All logits of a chunk of them.
+std::vector<float> chunk(Backend& backend, const ModelConfig& config, const std::vector<Share>& shares) {
+  std::vector<ChunkPart> parts;
+  std::int64_t T = 0;
+  for (const Share& share : shares) {
+    parts.push_back({share.state, share.position, share.tokens});
+    T += std::ssize(share.tokens);
+  }
+  backend.begin(parts, {Observe::nothing, T, 0});
+  for (int layerIdx = 0; layerIdx < static_cast<int>(config.L); ++layerIdx) {
+    const bool recurrent = config.blocks[static_cast<std::size_t>(layerIdx)] == BlockKind::recurrent;
+    recurrent ? void(backend.recurrentBlock(layerIdx, Observe::nothing))
+              : void(backend.attentionBlock(layerIdx, Observe::nothing));
+    backend.mlpBlock(layerIdx);
+  }
+  backend.end();
+  const auto logits = backend.head(0, T);
+  return {logits.begin(), logits.end()};
+}
+
 }  // namespace
 
 class CudaBackendTest : public QObject {
@@ -85,6 +113,7 @@ class CudaBackendTest : public QObject {
   void weightsOfAnyTypeAgreeWithTheCpu();
   void trap41GraphsReadPositionsAndStatesAnew();
   void sequencesTogetherAreAsIfAlone();
+  void chunksOfSeveralSequencesAreAsIfAlone();
   void statesTravelBetweenBackends();
   void ringsCanBeReadSixteenBytesAtATime();
   void memoryThatRunsOutIsAnErrorWithItsNumbers();
@@ -204,6 +233,36 @@ void CudaBackendTest::sequencesTogetherAreAsIfAlone() {
     card->prefill(alone, prompts[i], LogitRows::none);
     QVERIFY(worstRow(together[i], stepped(*card, alone, texts[i])) < 1e-5);
     QVERIFY(worstError(states[i].download(), alone.download()) < 1e-5);
+  }
+}
+
+// Of lengths that differ, some of a single token, from positions that differ.
+void CudaBackendTest::chunksOfSeveralSequencesAreAsIfAlone() {
+  ModelConfig complex = tinyConfig("RRA", 3);
+  complex.rgLru = RgLru::complex;
+  const std::vector<std::vector<std::int64_t>> lengths{{3, 1, 40, 7, 1}, {1, 30, 2, 6, 1}, {9, 9, 1, 1, 25}};
+  for (const ModelConfig& config : {tinyConfig("RRA", 3), tinyConfig("RG", 2), complex}) {
+    const auto backend = makeCudaBackend(*loadWeights(randomCheckpoint(config, 5)));
+    TestRandom random(6);
+    std::vector<std::unique_ptr<BackendState>> together, alone;
+    std::vector<std::int64_t> positions(lengths[0].size());
+    for (std::size_t i = 0; i < positions.size(); ++i) {
+      together.push_back(backend->newState());
+      alone.push_back(backend->newState());
+    }
+    for (const std::vector<std::int64_t>& of : lengths) {
+      std::vector<Share> all;
+      std::vector<float> expected;
+      for (std::size_t i = 0; i < of.size(); ++i) {
+        all.push_back({together[i].get(), positions[i], random.tokens(of[i], config.V)});
+        const auto logits = chunk(*backend, config, {{alone[i].get(), positions[i], all[i].tokens}});
+        expected.insert(expected.end(), logits.begin(), logits.end());
+        positions[i] += of[i];
+      }
+      QVERIFY(relativeError(chunk(*backend, config, all), expected) < 1e-5);
+      for (std::size_t i = 0; i < of.size(); ++i)
+        QVERIFY(worstError(together[i]->download(INT64_MAX), alone[i]->download(INT64_MAX)) < 1e-5);
+    }
   }
 }
 

@@ -27,9 +27,11 @@ std::vector<float> inChunks(const Filter& f, const std::vector<float>& x, std::i
   const std::int64_t T = static_cast<std::int64_t>(x.size()) / f.R;
   std::vector<float> out(x.size(), NAN);
   std::vector<float> ring(asSize(f.K * f.R), NAN);
+  float* const rings[] = {ring.data()};
   for (std::int64_t t = 0; t < T; t += chunk) {
-    cuda::conv1d({x.data() + t * f.R, ring.data(), f.weight.data(), f.bias.data(), t, std::min(chunk, T - t),
-                  f.R, f.K, out.data() + t * f.R},
+    const TestSequences one({std::min(chunk, T - t)}, {t});
+    cuda::conv1d({x.data() + t * f.R, rings, f.weight.data(), f.bias.data(), one.rows(), one.T(), f.R, f.K,
+                  out.data() + t * f.R},
                  nullptr);
   }
   return out;
@@ -42,6 +44,7 @@ class CudaConv1dTest : public QObject {
 
  private slots:
   void trap11And12AnyChunkingMatchesReference();
+  void sequencesOfAnyLengthShareALaunch();
   void trap10ToleranceRejectsReversedTaps();
 };
 
@@ -57,6 +60,45 @@ void CudaConv1dTest::trap11And12AnyChunkingMatchesReference() {
         }
       }
     }
+  });
+}
+
+// Of which one begins, one comes with fewer inputs than there are taps, one with none.
+void CudaConv1dTest::sequencesOfAnyLengthShareALaunch() {
+  const Filter f(37, 4);
+  const std::vector<std::int64_t> before{0, 5, 4, 1, 6}, lengths{7, 1, 0, 2, 130};
+  const TestSequences sequences(lengths, before);
+  std::vector<std::vector<float>> rings;
+  std::vector<float*> pointers;
+  std::vector<float> x, expected;
+  for (std::size_t n = 0; n < lengths.size(); ++n) {
+    const std::vector<float> all =
+        randomVector((before[n] + lengths[n]) * f.R, 50 + static_cast<unsigned>(n));
+    const auto fresh = all.begin() + before[n] * f.R;
+    rings.emplace_back(asSize(f.K * f.R), NAN);
+    for (std::int64_t p = 0; p < before[n]; ++p)
+      std::copy_n(all.begin() + p * f.R, f.R, rings[n].begin() + p % f.K * f.R);
+    x.insert(x.end(), fresh, all.end());
+    const std::vector<float> out = whole(f, all);
+    expected.insert(expected.end(), out.begin() + before[n] * f.R, out.end());
+  }
+  const std::vector<std::vector<float>> unread = rings;
+  for (std::vector<float>& ring : rings) pointers.push_back(ring.data());
+  forEachOrder([&](const std::string& order) {
+    std::copy(unread.begin(), unread.end(), rings.begin());
+    std::vector<float> out(x.size(), NAN);
+    cuda::conv1d({x.data(), pointers.data(), f.weight.data(), f.bias.data(), sequences.rows(), sequences.T(),
+                  f.R, f.K, out.data()},
+                 nullptr);
+    EYRIE_VERIFY_CLOSE(out, expected, toleranceFor("conv1d", f.K), order);
+    for (std::size_t n = 0; n < lengths.size(); ++n) {
+      for (std::int64_t t = std::max<std::int64_t>(0, lengths[n] - f.K); t < lengths[n]; ++t) {
+        const float* const slot = rings[n].data() + (before[n] + t) % f.K * f.R;
+        const float* const input = x.data() + (sequences.begin(n) + t) * f.R;
+        QVERIFY2(std::equal(slot, slot + f.R, input), "the ring has another input");
+      }
+    }
+    QVERIFY2(rings[2] == unread[2], "a sequence without rows was written to");
   });
 }
 

@@ -2,6 +2,10 @@
 // on. "Device memory" is the test's own, in exactly sized arrays.
 #pragma once
 
+#include <cstdint>
+#include <string>
+#include <vector>
+
 #include "kernels/cuda/ops.h"
 #include "tests/cuda_emulator/scheduler.h"
 #include "tests/kernels/kernel_test.h"
@@ -22,5 +26,28 @@ void forEachOrder(Body body) {
   body(std::string("shuffled 8"));
   emulator::useOrder(Order::forward);
 }
+
+// Rows of sequences of these lengths, each from a position of its own on.
+class TestSequences {
+ public:
+  TestSequences(const std::vector<std::int64_t>& lengths, const std::vector<std::int64_t>& firstPositions) {
+    for (std::size_t n = 0; n < lengths.size(); ++n) {
+      owners_.insert(owners_.end(), asSize(lengths[n]), static_cast<std::int32_t>(n));
+      for (std::int64_t t = 0; t < lengths[n]; ++t) positions_.push_back(firstPositions[n] + t);
+      begins_.push_back(begins_.back() + lengths[n]);
+    }
+  }
+
+  cuda::SequenceRows rows() const {
+    return {begins_.data(), owners_.data(), positions_.data(), std::ssize(begins_) - 1};
+  }
+  std::int64_t T() const { return begins_.back(); }
+  std::int64_t begin(std::size_t n) const { return begins_[n]; }
+
+ private:
+  std::vector<std::int64_t> begins_{0};
+  std::vector<std::int32_t> owners_;
+  std::vector<std::int64_t> positions_;
+};
 
 }  // namespace eyrie::kernels::test

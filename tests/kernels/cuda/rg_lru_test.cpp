@@ -177,12 +177,13 @@ void CudaRgLruTest::sequencesOfAnyLengthShareALaunch() {
   // Few sequences and many: blocks of few channels and of many.
   for (const std::size_t N : {3, 128}) {
     const std::int64_t R = 33;
-    std::vector<std::int64_t> begins{0}, positions;
+    std::vector<std::int64_t> lengths, before;
     for (std::size_t n = 0; n < N; ++n) {
-      begins.push_back(begins.back() + (N == 3 ? 300 * static_cast<std::int64_t>(n) : n % 5 == 4 ? 130 : 1));
-      positions.push_back(n % 3 == 0 ? 0 : 17);
+      lengths.push_back(N == 3 ? 300 * static_cast<std::int64_t>(n) : n % 5 == 4 ? 130 : 1);
+      before.push_back(n % 3 == 0 ? 0 : 17);
     }
-    const RgLruData data(begins.back(), R);
+    const TestSequences sequences(lengths, before);
+    const RgLruData data(sequences.T(), R);
     std::vector<std::vector<float>> states;
     std::vector<float*> pointers;
     for (std::size_t n = 0; n < N; ++n) states.push_back(randomVector(R, 90 + static_cast<unsigned>(n)));
@@ -190,20 +191,19 @@ void CudaRgLruTest::sequencesOfAnyLengthShareALaunch() {
     for (std::vector<float>& state : states) pointers.push_back(state.data());
     std::vector<float> expected(data.x.size()), out(data.x.size(), NAN), unused;
     for (std::size_t n = 0; n < N; ++n) {
-      RgLruArgs args = argsOf(data, expectedStates[n], expected, positions[n] == 0);
-      args.x += begins[n] * R;
-      args.recurrencePre += begins[n] * R;
-      args.inputPre += begins[n] * R;
-      args.out += begins[n] * R;
-      args.T = begins[n + 1] - begins[n];
+      RgLruArgs args = argsOf(data, expectedStates[n], expected, before[n] == 0);
+      args.x += sequences.begin(n) * R;
+      args.recurrencePre += sequences.begin(n) * R;
+      args.inputPre += sequences.begin(n) * R;
+      args.out += sequences.begin(n) * R;
+      args.T = lengths[n];
       reference::rgLru(args);
     }
     cuda::RgLruBatchArgs batch;
     batch.rows = argsOf(data, unused, out, false);
-    batch.begins = begins.data();
-    batch.positions = positions.data();
     batch.states = pointers.data();
-    batch.N = static_cast<std::int64_t>(N);
+    batch.sequences = sequences.rows();
+    batch.sequences.owners = nullptr;
     cuda::rgLru(batch, nullptr);
     EYRIE_VERIFY_CLOSE(out, expected, toleranceFor("rgLru", 256), std::to_string(N));
     for (std::size_t n = 0; n < N; ++n)
