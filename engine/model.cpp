@@ -295,10 +295,10 @@ Prediction LoadedModel::predict(SequenceState& state, std::int32_t token, float 
 
 // Where nobody chose, the card if there is one with room for the model.
 std::unique_ptr<Backend> makeBackend(std::shared_ptr<const Weights> weights, const LoadOptions& options) {
-  if (options.backend == BackendKind::cuda) return makeCudaBackend(*weights);
+  if (options.backend == BackendKind::cuda) return makeCudaBackend(*weights, options.cacheFolder);
   if (options.backend == BackendKind::automatic && options.ops == nullptr) {
     try {
-      return makeCudaBackend(*weights);
+      return makeCudaBackend(*weights, options.cacheFolder);
     } catch (const Error& error) {
       const bool noCard = error.code() == ErrorCode::unsupported || error.code() == ErrorCode::outOfMemory ||
                           error.code() == ErrorCode::deviceFailed;
@@ -332,8 +332,8 @@ std::shared_ptr<Model> Model::load(std::shared_ptr<const Checkpoint> checkpoint,
   auto weights = loadWeights(checkpoint, share(0, reading), options.stop);
   if (asked) {
     kernels::ThreadPool pool(options.threads);
-    const Conversion conversion{*options.weights, options.weightCache, share(reading, 1 - reading),
-                                options.stop};
+    const auto kept = options.cacheFolder.empty() ? options.cacheFolder : options.cacheFolder / "weights";
+    const Conversion conversion{*options.weights, kept, share(reading, 1 - reading), options.stop};
     weights = convertWeights(std::move(weights), conversion, pool);
   }
   const auto converted = weights->pages ? options.weights : std::nullopt;

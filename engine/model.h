@@ -30,8 +30,9 @@ struct LoadOptions {
   std::optional<kernels::DType> weights;
   // From this size on matrices used as stored are moved into huge pages in the background (weight_mover.h).
   std::uint64_t movedFrom = std::uint64_t{256} << 20;
-  // Where quantised matrices are kept between loads (weight_cache.h); empty: nowhere.
-  std::filesystem::path weightCache;
+  // Where quantised matrices are kept between loads (weight_cache.h), and what was measured of cards
+  // (kept_crossovers.h); empty: nowhere.
+  std::filesystem::path cacheFolder;
   // Instead of the backend's own kernels (cpu_ops.h), for those who time them; outlives the model.
   const CpuOps* ops = nullptr;
   // Called between tensors from the loading thread, 0..1.

@@ -147,11 +147,11 @@ std::string folderName(const fs::path& folder) {
 
 }  // namespace
 
-fs::path weightCacheFolder() {
+fs::path cacheFolder() {
   const std::string cache = environment("XDG_CACHE_HOME");
-  if (!cache.empty()) return fs::path(cache) / "eyrie" / "weights";
+  if (!cache.empty()) return fs::path(cache) / "eyrie";
   const std::string home = environment("HOME");
-  return home.empty() ? fs::path() : fs::path(home) / ".cache" / "eyrie" / "weights";
+  return home.empty() ? fs::path() : fs::path(home) / ".cache" / "eyrie";
 }
 
 std::vector<ModelLocation> builtInModels() {

@@ -19,9 +19,9 @@ std::vector<ModelLocation> builtInModels();
 // Models in the local Hugging Face cache ($HF_HUB_CACHE, $HF_HOME/hub, ~/.cache/huggingface/hub) of type
 // recurrent_gemma.
 std::vector<ModelLocation> cachedModels();
-// Where quantised weights are kept: $XDG_CACHE_HOME/eyrie/weights, else ~/.cache/eyrie/weights; empty where
-// there is neither variable nor home.
-std::filesystem::path weightCacheFolder();
+// Where we keep what can be made anew: $XDG_CACHE_HOME/eyrie, else ~/.cache/eyrie; empty where there is
+// neither variable nor home.
+std::filesystem::path cacheFolder();
 // Throws Error(notFound) saying every place that was looked at.
 ModelLocation locateModel(const std::string& nameOrPath);
 

@@ -152,7 +152,7 @@ void Requests::load(RequestId id, const LoadRequest& request, const std::stop_to
   options.backend = request.backend;
   options.threads = request.threads;
   options.weights = request.weights;
-  options.weightCache = weightCacheFolder();
+  options.cacheFolder = cacheFolder();
   options.stop = stop;
   int announced = -1;
   options.progress = [&](double fraction) {
@@ -191,7 +191,7 @@ void Requests::leaveCard() {
   options.backend = request.backend;
   options.threads = request.threads;
   options.weights = request.weights;
-  options.weightCache = weightCacheFolder();
+  options.cacheFolder = cacheFolder();
   const ModelLocation location{info_->name, info_->folder};
   std::shared_ptr<Model> model = Model::load(Checkpoint::open(location.folder), options);
   std::shared_ptr<const ModelInfo> info = describe(location, *model);

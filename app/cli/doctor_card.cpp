@@ -7,6 +7,9 @@
 #include <string>
 
 #include "app/cli/console.h"
+#include "engine/error.h"
+#include "engine/kept_crossovers.h"
+#include "engine/model_locator.h"
 #include "engine/verify/card_ops.h"
 #include "kernels/cuda/ceilings.h"
 #include "kernels/cuda/device.h"
@@ -73,6 +76,27 @@ std::string shareOf(const engine::verify::CardTime& op) {
                                : fmt::format("{:.0f} % of products", 100 * multiplying / op.seconds);
 }
 
+// Measured, said, and kept for everyone who computes on this card.
+void settleCrossover() {
+  const engine::verify::CardCrossover found = engine::verify::measureCrossover();
+  print("products of several rows are faster on tensor cores:\n");
+  for (const kernels::DType dtype : {kernels::DType::bf16, kernels::DType::f16, kernels::DType::int8,
+                                     kernels::DType::int4, kernels::DType::f32}) {
+    const std::int64_t rows = found.measured.rows(dtype);
+    print(fmt::format("  {}: {} (estimated: {})\n", kernels::dtypeName(dtype),
+                      rows > found.kMostRows ? fmt::format("not up to {} rows", found.kMostRows)
+                                             : fmt::format("from {} rows on", rows),
+                      found.estimated.rows(dtype)));
+  }
+  try {
+    engine::keepCrossover(engine::cacheFolder(), found.backend, found.measured);
+    print("kept: this card's products go by it from now on\n");
+  } catch (const engine::Error& error) {
+    print(fmt::format("not kept, estimates stay in use: {}\n", error.what()));
+  }
+  flushOutput();
+}
+
 }  // namespace
 
 bool printDevices() {
@@ -107,14 +131,7 @@ void printCardTimes() {
                       op.cost.bytes / op.seconds / 1e9, op.cost.flops / op.seconds / 1e12, shareOf(op)));
     flushOutput();
   }
-  print("tensor cores are faster, and used:\n");
-  for (const engine::verify::CardCrossover& crossover : engine::verify::measureCrossovers()) {
-    const std::string faster =
-        crossover.measured == 0 ? "not within 128 rows" : fmt::format("from {} rows", crossover.measured);
-    print(fmt::format("  {}: {}, and used from {}\n", kernels::dtypeName(crossover.dtype), faster,
-                      crossover.used));
-    flushOutput();
-  }
+  settleCrossover();
 }
 
 }  // namespace eyrie::app

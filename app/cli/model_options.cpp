@@ -222,7 +222,7 @@ LoadedModel loadModel(const ModelOptions& options, std::stop_token stop, const e
   load.stop = std::move(stop);
   load.ops = ops;
   load.weights = engine::conversionNamed(options.dtype);
-  load.weightCache = engine::weightCacheFolder();
+  load.cacheFolder = engine::cacheFolder();
   loaded.model = engine::Model::load(std::move(checkpoint), load);
   loaded.info.backend = loaded.model->backendName();
   loaded.info.fingerprint = loaded.model->fingerprint();

@@ -8,6 +8,7 @@
 #include "engine/cuda/guarded.h"
 #include "engine/cuda/make_cuda_backend.h"
 #include "engine/error.h"
+#include "engine/kept_crossovers.h"
 #include "kernels/cuda/device.h"
 
 namespace eyrie::engine {
@@ -23,7 +24,7 @@ std::size_t count(std::int64_t n) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(const Weights& weights)
+CudaBackend::CudaBackend(const Weights& weights, const std::filesystem::path& cacheFolder)
     : checkpoint_(weights.checkpoint),
       config_(std::make_shared<const ModelConfig>(checkpoint_->config())),
       stream_(std::make_shared<const cuda::OwnedStream>()),
@@ -32,13 +33,18 @@ CudaBackend::CudaBackend(const Weights& weights)
   takeMemory(weights);
   try {
     blas_ = std::make_unique<cuda::Blas>(blasWorkspace_);
-  } catch (const cuda::CudaError&) {
-    crossover_ = cuda::kCrossoverWithoutBlas;
+  } catch (const cuda::CudaError&) {  // without it
   }
+  const cuda::MatmulCrossover estimated = blas_ ? cuda::MatmulCrossover{} : cuda::kCrossoverWithoutBlas;
+  crossover_ = keptCrossover(cacheFolder, name()).value_or(estimated);
+}
+
+std::string CudaBackend::nameOf(const cuda::DeviceFacts& device, bool hasBlas) {
+  return fmt::format("cuda · {}{}", device.name, hasBlas ? "" : " · without cuBLAS");
 }
 
 std::string CudaBackend::name() const {
-  return fmt::format("cuda · {}{}", device_.name, blas_ ? "" : " · without cuBLAS");
+  return nameOf(device_, blas_ != nullptr);
 }
 
 std::unique_ptr<BackendState> CudaBackend::newState() const {
@@ -226,7 +232,7 @@ void CudaBackend::showViews() {
   guarded([&] { stepTaps_.finish(); });
 }
 
-std::unique_ptr<Backend> makeCudaBackend(const Weights& weights) {
+std::unique_ptr<Backend> makeCudaBackend(const Weights& weights, const std::filesystem::path& cacheFolder) {
   const cuda::DeviceList found = cuda::listDevices();
   if (found.devices.empty()) {
     throw Error(ErrorCode::unsupported, fmt::format("cuda: no device ({}); use --backend cpu", found.reason));
@@ -238,7 +244,7 @@ std::unique_ptr<Backend> makeCudaBackend(const Weights& weights) {
   }
   return guarded([&] {
     cuda::useDevice(found.devices.front().index);
-    return std::make_unique<CudaBackend>(weights);
+    return std::make_unique<CudaBackend>(weights, cacheFolder);
   });
 }
 

@@ -8,6 +8,7 @@
 // equal.
 #pragma once
 
+#include <filesystem>
 #include <initializer_list>
 #include <map>
 #include <memory>
@@ -32,7 +33,8 @@ class CudaBackend final : public Backend {
  public:
   // Asks for all its memory before it uploads anything. Throws CudaError, OutOfDeviceMemory; makeCudaBackend
   // makes an Error of it.
-  explicit CudaBackend(const Weights& weights);
+  CudaBackend(const Weights& weights, const std::filesystem::path& cacheFolder);
+  static std::string nameOf(const kernels::cuda::DeviceFacts& device, bool hasBlas);
 
   std::string name() const override;
   std::int64_t maxChunk() const override { return maxChunk_; }

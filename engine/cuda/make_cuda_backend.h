@@ -1,6 +1,7 @@
 // The CUDA backend, where this build has one.
 #pragma once
 
+#include <filesystem>
 #include <memory>
 
 #include "engine/backend.h"
@@ -8,9 +9,11 @@
 
 namespace eyrie::engine {
 
-// On the first card that runs our code; the host's copy of the weights is not needed afterwards. Throws
+// On the first card that runs our code; the host's copy of the weights is not needed afterwards. The
+// products' crossovers are those kept in the user's cache folder (kept_crossovers.h), if it is given. Throws
 // Error(unsupported) where there is no such card, with the reason; Error(outOfMemory) with the bytes needed
 // and free; Error(deviceFailed).
-std::unique_ptr<Backend> makeCudaBackend(const Weights& weights);
+std::unique_ptr<Backend> makeCudaBackend(const Weights& weights,
+                                         const std::filesystem::path& cacheFolder = {});
 
 }  // namespace eyrie::engine

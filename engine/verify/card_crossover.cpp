@@ -1,7 +1,7 @@
 // From how many rows on tensor cores are faster than kernels that read the weights once for a few rows.
-#include <chrono>
-#include <functional>
+#include <algorithm>
 
+#include "engine/cuda/cuda_backend.h"
 #include "engine/verify/card_cases.h"
 #include "engine/verify/card_clock.h"
 #include "engine/verify/card_ops.h"
@@ -13,7 +13,7 @@ namespace {
 namespace cuda = kernels::cuda;
 using kernels::DType;
 
-constexpr std::int64_t kMostRows = 128;
+constexpr std::int64_t kMostRows = CardCrossover::kMostRows;
 
 // A normed row through one matrix, both ways, as CudaBackend does it.
 class BothWays {
@@ -71,23 +71,25 @@ class BothWays {
 
 }  // namespace
 
-std::vector<CardCrossover> measureCrossovers(std::int64_t divisor) {
-  return onCard([&](const cuda::DeviceFacts&) {
-    std::vector<CardCrossover> all;
+CardCrossover measureCrossover(std::int64_t divisor) {
+  return onCard([&](const cuda::DeviceFacts& device) {
+    CardCrossover found;
+    bool hasBlas = false;
     for (const DType dtype : {DType::bf16, DType::f16, DType::int8, DType::int4, DType::f32}) {
       CardMemory memory(kCardSeed);
       const BothWays ways(memory, largeCardShape(divisor), dtype);
-      CardCrossover crossover{dtype, 0, 0};
-      const auto faster = [&](std::int64_t rows) {
+      hasBlas = ways.hasBlas();
+      const auto manyAreFaster = [&](std::int64_t rows) {
         return secondsOnCard([&](cuda::Stream stream) { ways.many(rows, stream); }) <
                secondsOnCard([&](cuda::Stream stream) { ways.few(rows, stream); });
       };
-      for (std::int64_t rows = 1; rows <= kMostRows && crossover.measured == 0; rows += 1 + rows / 4)
-        if (faster(rows)) crossover.measured = rows;
-      crossover.used = (ways.hasBlas() ? cuda::MatmulCrossover{} : cuda::kCrossoverWithoutBlas).rows(dtype);
-      all.push_back(crossover);
+      std::int64_t rows = 2;  // single tokens have kernels of their own
+      while (rows <= kMostRows && !manyAreFaster(rows)) rows += 1 + rows / 4;
+      found.measured.rows(dtype) = std::min(rows, kMostRows + 1);
     }
-    return all;
+    found.backend = CudaBackend::nameOf(device, hasBlas);
+    if (!hasBlas) found.estimated = cuda::kCrossoverWithoutBlas;
+    return found;
   });
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/verify/check.h"
+#include "kernels/cuda/matmul.h"
 #include "kernels/op_cost.h"
 #include "kernels/tensor_view.h"
 
@@ -25,11 +26,12 @@ struct CardTime {
 std::vector<CardTime> timeCardOps(std::int64_t divisor = 1);
 
 struct CardCrossover {
-  kernels::DType dtype = kernels::DType::bf16;
-  std::int64_t measured = 0;  // rows from which on tensor cores were faster; 0: up to 128 they never were
-  std::int64_t used = 0;      // rows from which on the backend takes them
+  static constexpr std::int64_t kMostRows = 128;
+  std::string backend;                       // as CudaBackend::name() has it
+  kernels::cuda::MatmulCrossover estimated;  // without a measurement
+  kernels::cuda::MatmulCrossover measured;   // kMostRows + 1: up to kMostRows, tensor cores never were faster
 };
 // Of each type of weights, on a matrix as above.
-std::vector<CardCrossover> measureCrossovers(std::int64_t divisor = 1);
+CardCrossover measureCrossover(std::int64_t divisor = 1);
 
 }  // namespace eyrie::engine::verify

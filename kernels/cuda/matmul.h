@@ -96,8 +96,8 @@ struct PackedMatmulArgs {
 std::int64_t packedMatmulWorkspace(std::int64_t rows, std::int64_t cols);
 void packedMatmul(const PackedMatmulArgs& args, Blas* blas, Stream stream);
 
-// From how many rows of x on the ops here are taken in place of linear.cu and packed_linear.cu. The fields
-// are estimates from the bytes that each way moves, until `doctor` has said on a card where they lie.
+// From how many rows of x on the ops here are taken in place of linear.cu and packed_linear.cu. These are
+// estimates from the bytes that each way moves, for cards on which `doctor` has not measured them yet.
 struct MatmulCrossover {
   std::int64_t f32 = 9;  // linear.cu reads the weights once for every 8 rows
   std::int64_t f16 = 9;
@@ -106,7 +106,7 @@ struct MatmulCrossover {
                            // written and read
   std::int64_t int4 = 33;  // half a byte for every 4 rows against half a byte and two twice
 
-  constexpr std::int64_t rows(DType weight) const {
+  constexpr std::int64_t& rows(DType weight) {
     switch (weight) {
       case DType::f32:
         return f32;
@@ -121,6 +121,7 @@ struct MatmulCrossover {
     }
     return bf16;
   }
+  constexpr std::int64_t rows(DType weight) const { return MatmulCrossover(*this).rows(weight); }
 };
 // Of our own kernels, whose blocks compute 128 rows whether they are there or not, f32 without tensor cores.
 inline constexpr MatmulCrossover kCrossoverWithoutBlas{256, 64, 64, 64, 64};

@@ -5,6 +5,7 @@
 #include "engine/cuda/cuda_state.h"
 #include "engine/cuda/make_cuda_backend.h"
 #include "engine/error.h"
+#include "engine/kept_crossovers.h"
 #include "engine/verify/goldens.h"
 #include "engine/verify/intervention_checks.h"
 #include "engine/verify/invariants.h"
@@ -114,6 +115,7 @@ class CudaBackendTest : public QObject {
   void trap41GraphsReadPositionsAndStatesAnew();
   void sequencesTogetherAreAsIfAlone();
   void chunksOfSeveralSequencesAreAsIfAlone();
+  void productsGoByTheCrossoverThatWasMeasured();
   void statesTravelBetweenBackends();
   void ringsCanBeReadSixteenBytesAtATime();
   void memoryThatRunsOutIsAnErrorWithItsNumbers();
@@ -264,6 +266,24 @@ void CudaBackendTest::chunksOfSeveralSequencesAreAsIfAlone() {
         QVERIFY(worstError(together[i]->download(INT64_MAX), alone[i]->download(INT64_MAX)) < 1e-5);
     }
   }
+}
+
+void CudaBackendTest::productsGoByTheCrossoverThatWasMeasured() {
+  const ModelConfig config = tinyConfig("RRA", 3);
+  const auto weights = loadWeights(randomCheckpoint(config, 5));
+  const QTemporaryDir folder;
+  const auto read = [&] {
+    const auto backend = makeCudaBackend(*weights, folder.path().toStdString());
+    const auto state = backend->newState();
+    const std::uint64_t before = emulator::launches();
+    const auto logits = chunk(*backend, config, {{state.get(), 0, {1, 2, 3, 4, 5}}});
+    return std::pair{emulator::launches() - before, logits};
+  };
+  const auto [estimated, expected] = read();
+  keepCrossover(folder.path().toStdString(), makeCudaBackend(*weights)->name(), {3, 3, 3, 3, 3});
+  const auto [measured, found] = read();
+  QVERIFY2(measured != estimated, qPrintable(QString("%1 launches both times").arg(measured)));
+  QVERIFY(relativeError(found, expected) < 1e-5);
 }
 
 void CudaBackendTest::statesTravelBetweenBackends() {
