@@ -346,7 +346,7 @@ BenchGoals::Figures BenchGoals::position() {
     atMost(figures[1], 1);
     return figures;
   }
-  const auto results = runs_.decode({stepsAt(kFar), stepsAt(options_.context)});
+  const auto results = runs_.decodeInTurns(steps(), {{kFar}, {options_.context}});
   Figure time{.part = "position",
               .name = slower,
               .unit = "x",

@@ -164,31 +164,12 @@ std::vector<BenchResult> BenchRuns::decode(const std::vector<DecodeRun>& runs) {
   return results;
 }
 
-std::vector<BenchResult> BenchRuns::tracedDecode(std::int64_t tokens, std::int64_t context) {
-  std::vector<BenchResult> results;
-  std::vector<engine::FrameLayout> layouts;
-  for (const engine::TraceLevel level : {engine::TraceLevel::summary, engine::TraceLevel::full}) {
-    layouts.emplace_back(config_, engine::TraceOptions{level, {}, 512});
-  }
-  for (const char* name : {"decode, no trace", "decode, summary trace", "decode, full trace"}) {
-    results.push_back(describeDecode({tokens, context}));
-    results.back().name = name;
-  }
+double BenchRuns::timeStep(engine::SequenceState& state, const engine::FrameLayout* trace) {
+  checkStop();
   engine::TraceFrame frame;
-  const auto once = [&](std::size_t kind, std::int64_t steps) {
-    engine::SequenceState state = stateAt(context);
-    const bool traced = kind > 0;
-    return secondsOf([&] {
-      for (std::int64_t i = 0; i < steps; ++i) {
-        checkStop();
-        model_.predict(state, tokenAt(state.position(), config_.V), kTemperature, traced ? &frame : nullptr,
-                       traced ? &layouts[kind - 1] : nullptr);
-      }
-    });
-  };
-  for (std::size_t kind = 0; kind < results.size(); ++kind) once(kind, 1);  // pages, buffers
-  takeTurns(results, [&](std::size_t kind) { return once(kind, tokens); });
-  return results;
+  const std::int32_t token = tokenAt(state.position(), config_.V);
+  return secondsOf(
+      [&] { model_.predict(state, token, kTemperature, trace == nullptr ? nullptr : &frame, trace); });
 }
 
 bool BenchRuns::onCard() const {
@@ -394,29 +375,6 @@ std::vector<BenchResult> BenchRuns::rewind(std::int64_t tokens) {
     }));
   }
   return results;
-}
-
-void BenchRuns::addCeilings(std::vector<BenchResult>& results) {
-  for (const Limit limit : kCeilings) {
-    const auto limits = [limit](const BenchResult& result) { return result.limit == limit; };
-    if (std::none_of(results.begin(), results.end(), limits)) continue;
-    const double rate = ceilings_.measure(limit);
-    for (BenchResult& result : results) {
-      if (limits(result)) result.ceilings.push_back(rate);
-    }
-  }
-}
-
-void BenchRuns::takeTurns(std::vector<BenchResult>& results,
-                          const std::function<double(std::size_t kind)>& once) {
-  addCeilings(results);
-  for (int i = 0; i < repeats_; ++i) {
-    for (std::size_t kind = 0; kind < results.size(); ++kind) {
-      checkStop();
-      results[kind].seconds.push_back(once(kind));
-    }
-    addCeilings(results);
-  }
 }
 
 BenchResult BenchRuns::measured(BenchResult result, const std::function<void()>& work) {

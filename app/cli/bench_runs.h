@@ -46,6 +46,12 @@ struct DecodeRun {
   std::int64_t batch = 1;  // sequences that each step advances together
 };
 
+// Single steps that are compared with others.
+struct StepKind {
+  std::int64_t context = 0;
+  const engine::FrameLayout* trace = nullptr;  // null: none
+};
+
 // Thrown Error(cancelled) where `stop` asks, between steps.
 class BenchRuns {
  public:
@@ -54,8 +60,10 @@ class BenchRuns {
 
   // In turns. Against the products' ceiling but for one sequence.
   std::vector<BenchResult> decode(const std::vector<DecodeRun>& runs);
-  // Steps without a trace, with a summary and with everything, taken in turns.
-  std::vector<BenchResult> tracedDecode(std::int64_t tokens, std::int64_t context);
+  // So many steps of each kind, one of each after the other: what disturbs the machine disturbs all alike.
+  std::vector<BenchResult> decodeInTurns(std::int64_t steps, const std::vector<StepKind>& kinds);
+  // Steps without a trace, with a summary and with everything, likewise.
+  std::vector<BenchResult> tracedDecode(std::int64_t steps, std::int64_t context);
   // `tokens` read at once, with the last one's logits.
   BenchResult prefill(std::int64_t tokens, std::int64_t context);
   // One run of each: seconds.
@@ -86,6 +94,7 @@ class BenchRuns {
   Limit productLimit() const;
 
  private:
+  double timeStep(engine::SequenceState& state, const engine::FrameLayout* trace);
   double visibleKeys(std::int64_t position) const;  // summed over the attention layers
   double weightBytes() const;                       // that one step reads
   double matrixParameters() const;                  // beside embedding and head

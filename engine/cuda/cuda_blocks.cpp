@@ -155,11 +155,11 @@ void CudaBackend::complexScanPart(const Part& part, int layerIdx, bool observed)
 // activation(a) * state as a product's operand, and the state only where it is shown. One launch, unless a
 // sequence's scan is edited.
 void CudaBackend::scan(int layerIdx, bool observed, std::optional<kernels::DType> operandType) {
-  const auto isEdited = [&](const Part& part) {
+  const auto edited = [&](const Part& part) {
     const LayerEdits* edits = editsOf(part, layerIdx);
     return edits != nullptr && !edits->scan.empty();
   };
-  if (std::none_of(parts_.begin(), parts_.end(), isEdited)) {
+  if (std::none_of(parts_.begin(), parts_.end(), edited)) {
     cuda::RgLruBatchArgs all = scanArgs(layerIdx, 0, chunk_.T, observed, operandType);
     all.states = inputs_.second + layerIdx * chunk_.sequences;
     all.sequences = sequences();
@@ -169,7 +169,7 @@ void CudaBackend::scan(int layerIdx, bool observed, std::optional<kernels::DType
     cuda::RgLruBatchArgs one = scanArgs(layerIdx, part.firstRow, part.T, observed, operandType);
     one.rows.state = part.state->layer(layerIdx).h;
     one.rows.startsSequence = part.position == 0;
-    isEdited(part) ? scanEdited(part, layerIdx, one) : cuda::rgLru(one, *stream_);
+    edited(part) ? scanEdited(part, layerIdx, one) : cuda::rgLru(one, *stream_);
   }
 }
 

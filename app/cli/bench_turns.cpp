@@ -1,0 +1,64 @@
+// In which order what is compared is timed.
+#include <algorithm>
+
+#include "app/cli/bench_runs.h"
+
+namespace eyrie::app {
+
+void BenchRuns::addCeilings(std::vector<BenchResult>& results) {
+  for (const Limit limit : kCeilings) {
+    const auto limits = [limit](const BenchResult& result) { return result.limit == limit; };
+    if (std::none_of(results.begin(), results.end(), limits)) continue;
+    const double rate = ceilings_.measure(limit);
+    for (BenchResult& result : results) {
+      if (limits(result)) result.ceilings.push_back(rate);
+    }
+  }
+}
+
+void BenchRuns::takeTurns(std::vector<BenchResult>& results,
+                          const std::function<double(std::size_t kind)>& once) {
+  addCeilings(results);
+  for (int i = 0; i < repeats_; ++i) {
+    for (std::size_t kind = 0; kind < results.size(); ++kind) {
+      checkStop();
+      results[kind].seconds.push_back(once(kind));
+    }
+    addCeilings(results);
+  }
+}
+
+std::vector<BenchResult> BenchRuns::decodeInTurns(std::int64_t steps, const std::vector<StepKind>& kinds) {
+  std::vector<BenchResult> results;
+  std::vector<engine::SequenceState> states;
+  for (const StepKind& kind : kinds) {
+    results.push_back(describeDecode({steps, kind.context}));
+    states.push_back(stateAt(kind.context));
+    timeStep(states.back(), kind.trace);  // pages of the file, buffers
+  }
+  addCeilings(results);
+  for (int i = 0; i < repeats_; ++i) {
+    std::vector<double> seconds(kinds.size());
+    for (std::int64_t step = 0; step < steps; ++step) {
+      for (std::size_t k = 0; k < kinds.size(); ++k) {
+        const std::size_t kind = (static_cast<std::size_t>(step) + k) % kinds.size();
+        seconds[kind] += timeStep(states[kind], kinds[kind].trace);
+      }
+    }
+    for (std::size_t kind = 0; kind < kinds.size(); ++kind) results[kind].seconds.push_back(seconds[kind]);
+    addCeilings(results);
+  }
+  return results;
+}
+
+std::vector<BenchResult> BenchRuns::tracedDecode(std::int64_t steps, std::int64_t context) {
+  const engine::FrameLayout summary(config_, engine::TraceOptions{engine::TraceLevel::summary, {}, 512});
+  const engine::FrameLayout full(config_, engine::TraceOptions{engine::TraceLevel::full, {}, 512});
+  auto results = decodeInTurns(steps, {{context}, {context, &summary}, {context, &full}});
+  results[0].name = "decode, no trace";
+  results[1].name = "decode, summary trace";
+  results[2].name = "decode, full trace";
+  return results;
+}
+
+}  // namespace eyrie::app
