@@ -232,7 +232,7 @@ struct Dots {
 
 // So many bytes of each row are asked for ahead of those multiplied; at its end, of the rows that follow.
 // Measured: more comes too early for a first cache, and less too late.
-constexpr std::int64_t kBytesAhead = 512;
+constexpr std::int64_t kBytesAhead = 384;
 
 template <int kRows, class Stored>
 HWY_INLINE void rowsOfOneToken(const LinearArgs& args, const Arranged& in, std::int64_t row) {
