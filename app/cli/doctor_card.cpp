@@ -29,7 +29,7 @@ std::string driverVersion() {
   std::getline(file, line);
   for (std::size_t at = line.find_first_of("0123456789"); at < line.size();) {
     const std::size_t end = line.find_first_not_of("0123456789.", at);
-    const std::string word = line.substr(at, end - at);
+    std::string word = line.substr(at, end - at);
     if (word.find('.') != std::string::npos) return word;
     at = line.find_first_of("0123456789", end);
   }

@@ -7,7 +7,6 @@
 #include "engine/error.h"
 
 using namespace eyrie::engine;
-using eyrie::kernels::cuda::MatmulCrossover;
 
 namespace {
 
