@@ -164,12 +164,11 @@ std::vector<BenchResult> BenchRuns::decode(const std::vector<DecodeRun>& runs) {
   return results;
 }
 
-double BenchRuns::timeStep(engine::SequenceState& state, const engine::FrameLayout* trace) {
+double BenchRuns::timeStep(engine::SequenceState& state, engine::TraceFrame* frame,
+                           const engine::FrameLayout* trace) {
   checkStop();
-  engine::TraceFrame frame;
   const std::int32_t token = tokenAt(state.position(), config_.V);
-  return secondsOf(
-      [&] { model_.predict(state, token, kTemperature, trace == nullptr ? nullptr : &frame, trace); });
+  return secondsOf([&] { model_.predict(state, token, kTemperature, frame, trace); });
 }
 
 bool BenchRuns::onCard() const {

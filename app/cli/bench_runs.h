@@ -94,12 +94,13 @@ class BenchRuns {
   Limit productLimit() const;
 
  private:
-  double timeStep(engine::SequenceState& state, const engine::FrameLayout* trace);
+  double timeStep(engine::SequenceState& state, engine::TraceFrame* frame, const engine::FrameLayout* trace);
   double visibleKeys(std::int64_t position) const;  // summed over the attention layers
   double weightBytes() const;                       // that one step reads
   double matrixParameters() const;                  // beside embedding and head
-  // As often as asked, each of `results` in turns, the ceilings before, between and after; `once` gives the
-  // seconds of one run of results[kind].
+  // `run` as often as asked, the ceilings before, between and after.
+  void repeat(std::vector<BenchResult>& results, const std::function<void()>& run);
+  // Likewise each of `results` in turns; `once` gives the seconds of one run of results[kind].
   void takeTurns(std::vector<BenchResult>& results, const std::function<double(std::size_t kind)>& once);
   void addCeilings(std::vector<BenchResult>& results);
   double medianSeconds(const std::function<void()>& work) const;  // as often as asked

@@ -16,38 +16,47 @@ void BenchRuns::addCeilings(std::vector<BenchResult>& results) {
   }
 }
 
-void BenchRuns::takeTurns(std::vector<BenchResult>& results,
-                          const std::function<double(std::size_t kind)>& once) {
+void BenchRuns::repeat(std::vector<BenchResult>& results, const std::function<void()>& run) {
   addCeilings(results);
   for (int i = 0; i < repeats_; ++i) {
+    run();
+    addCeilings(results);
+  }
+}
+
+void BenchRuns::takeTurns(std::vector<BenchResult>& results,
+                          const std::function<double(std::size_t kind)>& once) {
+  repeat(results, [&] {
     for (std::size_t kind = 0; kind < results.size(); ++kind) {
       checkStop();
       results[kind].seconds.push_back(once(kind));
     }
-    addCeilings(results);
-  }
+  });
 }
 
 std::vector<BenchResult> BenchRuns::decodeInTurns(std::int64_t steps, const std::vector<StepKind>& kinds) {
   std::vector<BenchResult> results;
   std::vector<engine::SequenceState> states;
-  for (const StepKind& kind : kinds) {
-    results.push_back(describeDecode({steps, kind.context}));
-    states.push_back(stateAt(kind.context));
-    timeStep(states.back(), kind.trace);  // pages of the file, buffers
+  std::vector<engine::TraceFrame> frames(kinds.size());  // kept, so that no step pays for their memory
+  const auto timed = [&](std::size_t kind) {
+    const bool traced = kinds[kind].trace != nullptr;
+    return timeStep(states[kind], traced ? &frames[kind] : nullptr, kinds[kind].trace);
+  };
+  for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
+    results.push_back(describeDecode({steps, kinds[kind].context}));
+    states.push_back(stateAt(kinds[kind].context));
+    timed(kind);  // pages of the file, buffers
   }
-  addCeilings(results);
-  for (int i = 0; i < repeats_; ++i) {
+  repeat(results, [&] {
     std::vector<double> seconds(kinds.size());
     for (std::int64_t step = 0; step < steps; ++step) {
       for (std::size_t k = 0; k < kinds.size(); ++k) {
         const std::size_t kind = (static_cast<std::size_t>(step) + k) % kinds.size();
-        seconds[kind] += timeStep(states[kind], kinds[kind].trace);
+        seconds[kind] += timed(kind);
       }
     }
     for (std::size_t kind = 0; kind < kinds.size(); ++kind) results[kind].seconds.push_back(seconds[kind]);
-    addCeilings(results);
-  }
+  });
   return results;
 }
 
