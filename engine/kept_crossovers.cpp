@@ -14,7 +14,6 @@ using Json = nlohmann::json;
 
 constexpr std::uint64_t kMaxBytes = 1 << 20;
 constexpr std::int64_t kMaxRows = 1 << 16;
-constexpr DType kTypes[] = {DType::f32, DType::f16, DType::bf16, DType::int8, DType::int4};
 
 fs::path fileOf(const fs::path& cacheFolder) {
   return cacheFolder / "crossovers.json";
@@ -37,7 +36,7 @@ std::optional<MatmulCrossover> keptCrossover(const fs::path& cacheFolder, const 
   const auto kept = all.find(backend);
   if (kept == all.end() || !kept->is_object()) return std::nullopt;
   MatmulCrossover crossover;
-  for (const DType dtype : kTypes) {
+  for (const DType dtype : MatmulCrossover::kTypes) {
     const auto rows = kept->find(kernels::dtypeName(dtype));
     if (rows == kept->end() || !rows->is_number_unsigned()) return std::nullopt;
     const auto found = rows->get<std::uint64_t>();
@@ -55,7 +54,7 @@ void keepCrossover(const fs::path& cacheFolder, const std::string& backend,
   fs::create_directories(cacheFolder, failed);
   Json all = allOf(fileOf(cacheFolder));
   Json& kept = all[backend] = Json::object();
-  for (const DType dtype : kTypes) kept[kernels::dtypeName(dtype)] = crossover.rows(dtype);
+  for (const DType dtype : MatmulCrossover::kTypes) kept[kernels::dtypeName(dtype)] = crossover.rows(dtype);
   writeFile(fileOf(cacheFolder), all.dump(2) + "\n");
 }
 

@@ -1,5 +1,5 @@
 // Crossovers of products that `doctor` measured on a card, kept in the user's cache folder for all who
-// compute on it: crossovers.json, {"<backend>": {"bf16": rows, …}, …}.
+// compute on it: crossovers.json, {"<backend>": {"BF16": rows, …}, …}.
 #pragma once
 
 #include <filesystem>

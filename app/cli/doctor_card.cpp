@@ -80,8 +80,7 @@ std::string shareOf(const engine::verify::CardTime& op) {
 void settleCrossover() {
   const engine::verify::CardCrossover found = engine::verify::measureCrossover();
   print("products of several rows are faster on tensor cores:\n");
-  for (const kernels::DType dtype : {kernels::DType::bf16, kernels::DType::f16, kernels::DType::int8,
-                                     kernels::DType::int4, kernels::DType::f32}) {
+  for (const kernels::DType dtype : cuda::MatmulCrossover::kTypes) {
     const std::int64_t rows = found.measured.rows(dtype);
     print(fmt::format("  {}: {} (estimated: {})\n", kernels::dtypeName(dtype),
                       rows > found.kMostRows ? fmt::format("not up to {} rows", found.kMostRows)

@@ -75,7 +75,7 @@ CardCrossover measureCrossover(std::int64_t divisor) {
   return onCard([&](const cuda::DeviceFacts& device) {
     CardCrossover found;
     bool hasBlas = false;
-    for (const DType dtype : {DType::bf16, DType::f16, DType::int8, DType::int4, DType::f32}) {
+    for (const DType dtype : cuda::MatmulCrossover::kTypes) {
       CardMemory memory(kCardSeed);
       const BothWays ways(memory, largeCardShape(divisor), dtype);
       hasBlas = ways.hasBlas();

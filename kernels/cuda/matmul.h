@@ -99,6 +99,8 @@ void packedMatmul(const PackedMatmulArgs& args, Blas* blas, Stream stream);
 // From how many rows of x on the ops here are taken in place of linear.cu and packed_linear.cu. These are
 // estimates from the bytes that each way moves, for cards on which `doctor` has not measured them yet.
 struct MatmulCrossover {
+  static constexpr DType kTypes[] = {DType::bf16, DType::f16, DType::int8, DType::int4, DType::f32};
+
   std::int64_t f32 = 9;  // linear.cu reads the weights once for every 8 rows
   std::int64_t f16 = 9;
   std::int64_t bf16 = 9;

@@ -60,8 +60,7 @@ void CardOpsTest::everyOpHasATimeAndACost() {
 void CardOpsTest::everyTypeHasACrossover() {
   const verify::CardCrossover found = verify::measureCrossover(128);
   QVERIFY(QString::fromStdString(found.backend).startsWith("cuda · "));
-  for (const kernels::DType dtype : {kernels::DType::f32, kernels::DType::f16, kernels::DType::bf16,
-                                     kernels::DType::int8, kernels::DType::int4}) {
+  for (const kernels::DType dtype : kernels::cuda::MatmulCrossover::kTypes) {
     QVERIFY2(found.measured.rows(dtype) > 1 && found.measured.rows(dtype) <= found.kMostRows + 1,
              kernels::dtypeName(dtype));
   }
