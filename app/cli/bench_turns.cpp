@@ -1,5 +1,6 @@
 // In which order what is compared is timed.
 #include <algorithm>
+#include <map>
 
 #include "app/cli/bench_runs.h"
 
@@ -36,15 +37,17 @@ void BenchRuns::takeTurns(std::vector<BenchResult>& results,
 
 std::vector<BenchResult> BenchRuns::decodeInTurns(std::int64_t steps, const std::vector<StepKind>& kinds) {
   std::vector<BenchResult> results;
-  std::vector<engine::SequenceState> states;
+  std::map<std::int64_t, engine::SequenceState>
+      states;  // of one context one: the same memory for all its kinds
   std::vector<engine::TraceFrame> frames(kinds.size());  // kept, so that no step pays for their memory
   const auto timed = [&](std::size_t kind) {
     const bool traced = kinds[kind].trace != nullptr;
-    return timeStep(states[kind], traced ? &frames[kind] : nullptr, kinds[kind].trace);
+    return timeStep(states.at(kinds[kind].context), traced ? &frames[kind] : nullptr, kinds[kind].trace);
   };
   for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
     results.push_back(describeDecode({steps, kinds[kind].context}));
-    states.push_back(stateAt(kinds[kind].context));
+    if (!states.contains(kinds[kind].context))
+      states.emplace(kinds[kind].context, stateAt(kinds[kind].context));
     timed(kind);  // pages of the file, buffers
   }
   repeat(results, [&] {
