@@ -25,6 +25,8 @@ struct BenchResult {
   double flops = 0;
   std::vector<double> seconds;   // of each run, in order
   std::vector<double> ceilings;  // of `limit`, before, between and after the runs
+  double besideProducts = 0;     // of decodeInTurns(): seconds a step outside the matrices' products, where
+                                 // kernels are timed (op_clock.h)
 
   double median() const { return spreadOf(seconds).median; }
   double tokensPerSecond() const { return double(tokens) / median(); }
@@ -61,6 +63,7 @@ class BenchRuns {
   // In turns. Against the products' ceiling but for one sequence.
   std::vector<BenchResult> decode(const std::vector<DecodeRun>& runs);
   // So many steps of each kind, one of each after the other: what disturbs the machine disturbs all alike.
+  // A run counts as so many times its median step: what disturbs single steps does not count.
   std::vector<BenchResult> decodeInTurns(std::int64_t steps, const std::vector<StepKind>& kinds);
   // Steps without a trace, with a summary and with everything, likewise.
   std::vector<BenchResult> tracedDecode(std::int64_t steps, std::int64_t context);

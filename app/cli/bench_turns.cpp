@@ -3,6 +3,7 @@
 #include <map>
 
 #include "app/cli/bench_runs.h"
+#include "app/cli/op_clock.h"
 
 namespace eyrie::app {
 
@@ -50,16 +51,25 @@ std::vector<BenchResult> BenchRuns::decodeInTurns(std::int64_t steps, const std:
       states.emplace(kinds[kind].context, stateAt(kinds[kind].context));
     timed(kind);  // pages of the file, buffers
   }
+  std::vector<std::vector<double>> beside(kinds.size());
   repeat(results, [&] {
-    std::vector<double> seconds(kinds.size());
+    std::vector<std::vector<double>> seconds(kinds.size());
     for (std::int64_t step = 0; step < steps; ++step) {
       for (std::size_t k = 0; k < kinds.size(); ++k) {
         const std::size_t kind = (static_cast<std::size_t>(step) + k) % kinds.size();
-        seconds[kind] += timed(kind);
+        startOpClock();
+        seconds[kind].push_back(timed(kind));
+        beside[kind].push_back(seconds[kind].back() -
+                               stopOpClock()[static_cast<std::size_t>(TimedOp::linear)]);
       }
     }
-    for (std::size_t kind = 0; kind < kinds.size(); ++kind) results[kind].seconds.push_back(seconds[kind]);
+    for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
+      results[kind].seconds.push_back(static_cast<double>(steps) * spreadOf(seconds[kind]).median);
+    }
   });
+  for (std::size_t kind = 0; kind < kinds.size(); ++kind) {
+    results[kind].besideProducts = spreadOf(beside[kind]).median;
+  }
   return results;
 }
 
