@@ -37,70 +37,6 @@ constexpr GoalBounds kCardGoals{.decode = 85,
                                 .batchTimes = 25,
                                 .loadSeconds = kNone,
                                 .upload = 80};
-constexpr double kGiga = 1e9;
-
-// Goals are held against the median of the runs.
-void atMost(Figure& figure, double bound) {
-  if (std::isnan(bound)) return;
-  figure.goal = fmt::format("≤ {} {}", bound, figure.unit);
-  if (!figure.values.empty()) figure.met = figure.spread().median <= bound;
-}
-
-void atLeast(Figure& figure, double bound) {
-  if (std::isnan(bound)) return;
-  figure.goal = fmt::format("≥ {} {}", bound, figure.unit);
-  if (!figure.values.empty()) figure.met = figure.spread().median >= bound;
-}
-
-void atLeastPercent(Figure& figure, double bound) {
-  if (std::isnan(bound)) return;
-  figure.goal = fmt::format("≥ {} % of {}", bound, nameOf(figure.limit));
-  if (figure.shares.empty()) return;
-  figure.met = spreadOf(figure.shares).median >= bound;
-  if (*figure.met) return;
-  figure.note =
-      fmt::format("{} {:.1f} to {:.1f} {} around its runs", nameOf(figure.limit),
-                  figure.ceilings.least / kGiga, figure.ceilings.most / kGiga, unitOf(figure.limit));
-}
-
-// Of a ratio that misses its goal: how much the runs it is held against differ among themselves.
-void tellSpread(Figure& figure, const BenchResult& others) {
-  if (figure.met != false) return;
-  const Spread spread = spreadOf(others.seconds);
-  figure.note = fmt::format("the runs it is held against took {:.0f} to {:.0f} ms", 1e3 * spread.least,
-                            1e3 * spread.most);
-}
-
-Figure unmeasured(std::string part, std::string name, std::string unit, std::string note) {
-  return {.part = std::move(part), .name = std::move(name), .unit = std::move(unit), .note = std::move(note)};
-}
-
-std::vector<double> scaled(std::vector<double> values, double factor) {
-  for (double& value : values) value *= factor;
-  return values;
-}
-
-// Run by run: both were taken in turns, so that what disturbed the one disturbed the other.
-std::vector<double> ratios(const std::vector<double>& above, const std::vector<double>& below) {
-  std::vector<double> values;
-  for (std::size_t i = 0; i < above.size(); ++i) values.push_back(above[i] / below[i]);
-  return values;
-}
-
-// Of a run's time.
-Figure figureOf(const std::string& part, std::string name, const BenchResult& result) {
-  Figure figure{.part = part,
-                .name = std::move(name),
-                .unit = "ms",
-                .values = scaled(result.seconds, 1e3),
-                .limit = result.limit,
-                .rate = result.rate(),
-                .ceilings = spreadOf(result.ceilings),
-                .shares = result.shares()};
-  if (result.tokens > 0) figure.tokensPerSecond = result.tokensPerSecond();
-  return figure;
-}
-
 }  // namespace
 
 const std::vector<std::string>& goalParts() {
@@ -199,7 +135,7 @@ BenchGoals::Figures BenchGoals::load(const std::vector<double>& seconds) {
                 .unit = "s",
                 .values = seconds};
   atMost(figure, bounds_.loadSeconds);
-  if (!runs_.onCard()) return {figure};
+  if (!runs_.onCard()) return runs_.quantised() ? Figures{figure, quantising()} : Figures{figure};
   Figure upload{
       .part = "load", .name = "weights on their way to the card", .unit = "GB/s", .limit = Limit::cardBus};
   ceilings_.measureUpload();  // pages, threads
@@ -213,6 +149,16 @@ BenchGoals::Figures BenchGoals::load(const std::vector<double>& seconds) {
   upload.ceilings = ceilings_.spread(Limit::cardBus);
   atLeastPercent(upload, bounds_.upload);
   return {figure, upload};
+}
+
+Figure BenchGoals::quantising() {
+  const bool int8 = loaded_.info.summary.dtype == "int8";
+  const BenchResult result = runs_.quantise(int8 ? kernels::DType::int8 : kernels::DType::int4);
+  Figure figure = figureOf("load", "bf16 weights quantised", result);
+  figure.unit = "GB/s";
+  for (double& value : figure.values) value = result.bytes / kGiga / (value / 1e3);
+  atLeast(figure, 1);
+  return figure;
 }
 
 BenchGoals::Figures BenchGoals::decode() {

@@ -1,14 +1,12 @@
 // The table of goals: every figure beside the ceiling it is measured against and the goal it has to meet.
 #pragma once
 
-#include <cmath>
 #include <cstdint>
 #include <functional>
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "app/cli/bench_runs.h"
+#include "app/cli/bench_figure.h"
 
 namespace eyrie::app {
 
@@ -41,24 +39,6 @@ struct GoalBounds {
   double upload = 0;  // percent of the bus's ceiling
 };
 
-// One row. Rates and ceilings are bytes or operations a second.
-struct Figure {
-  std::string part;
-  std::string name;
-  std::string unit = {};            // of the values
-  std::vector<double> values = {};  // of each run; empty: not measured, the note says why
-  double tokensPerSecond = std::nan("");
-  Limit limit = Limit::none;
-  double rate = std::nan("");
-  Spread ceilings = spreadOf({});
-  std::vector<double> shares = {};  // percent of the ceiling, of each run
-  std::string goal = {};            // "≥ 90 %"; empty: none
-  std::optional<bool> met = {};     // nothing where there is no goal, or no figure to hold against it
-  std::string note = {};
-
-  Spread spread() const { return spreadOf(values); }
-};
-
 class BenchGoals {
  public:
   // Of the same model with its weights as stored; asked for only where they were quantised.
@@ -80,6 +60,7 @@ class BenchGoals {
   std::int64_t steps() const;
   DecodeRun stepsAt(std::int64_t context, std::int64_t batch = 1) const;
   Figures load(const std::vector<double>& seconds);
+  Figure quantising();
   Figures decode();
   Figures prefill();
   Figures stored();

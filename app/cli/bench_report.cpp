@@ -10,8 +10,6 @@
 namespace eyrie::app {
 namespace {
 
-constexpr double kGiga = 1e9;
-
 Json spreadJson(const Spread& spread, double unit) {
   return {{"median", number(spread.median / unit)},
           {"least", number(spread.least / unit)},

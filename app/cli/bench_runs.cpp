@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <random>
@@ -10,6 +11,7 @@
 #include "engine/state_log.h"
 #include "kernels/complex_rg_lru.h"
 #include "kernels/op_cost.h"
+#include "kernels/packed_matrix.h"
 #include "kernels/rg_lru.h"
 
 namespace eyrie::app {
@@ -330,11 +332,26 @@ BenchResult BenchRuns::timedScan(std::int64_t tokens, const kernels::OpCost& cos
   return measured(std::move(result), run);
 }
 
+BenchResult BenchRuns::quantise(kernels::DType to) {
+  const std::int64_t rows = 2 * config_.E;
+  std::vector<std::uint16_t> stored;
+  for (const float value : noise(rows * config_.D, 0.02F)) {
+    stored.push_back(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16));
+  }
+  std::vector<std::byte> packed(static_cast<std::size_t>(kernels::packedBytes(to, rows, config_.D)));
+  const kernels::MatrixView from{stored.data(), kernels::DType::bf16, rows, config_.D};
+  BenchResult result;
+  result.name = "quantise";
+  result.limit = Limit::bandwidth;
+  result.bytes = static_cast<double>(stored.size() * sizeof(std::uint16_t));
+  return measured(std::move(result), [&] { kernels::cpu::pack(from, to, packed.data(), pool_); });
+}
+
 BenchResult BenchRuns::snapshot(std::int64_t context) {
   const engine::SequenceState state = stateAt(context);
   BenchResult result;
   result.name = "snapshot";
-  result.tokens = 0;
+  result.limit = memoryLimit();
   result.context = context;
   result.bytes = 2 * static_cast<double>(state.bytes());  // read and written
   return measured(std::move(result), [&] { const engine::SequenceState copy = state.clone(); });

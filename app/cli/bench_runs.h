@@ -82,6 +82,8 @@ class BenchRuns {
   double timeScanInCache(std::int64_t tokens);
   // Seconds in which two arrays of that size are added to a third, row by row: the traffic of the scan alone.
   double timeSumInPlace(std::int64_t tokens);
+  // Gate and up of one layer, bf16, quantised to `to` (int8 or int4).
+  BenchResult quantise(kernels::DType to);
   // A copy of the state at position `context`.
   BenchResult snapshot(std::int64_t context);
   // Back to the middle of a conversation of `tokens`, read in part and written in part: to a key-frame, and
