@@ -1,10 +1,12 @@
 """DeepMind's RecurrentGemma files as a model folder that Eyrie (and transformers) opens.
 
-    python convert.py SOURCE OUT [--tokenizer FILE] [--window N --soft-cap X --scale-embedding yes|no]
+    python convert.py SOURCE OUT [--tokenizer FILE] [--chat gemma|none]
+                                 [--window N --soft-cap X --scale-embedding yes|no]
 
 SOURCE is a PyTorch file (.pt), a Flax checkpoint (an Orbax folder), or a folder that holds one of them, as Kaggle
 hands them out. A tokenizer.model beside it is copied. Window, soft cap and embedding scale are known for the
-released sizes and the paper's 7B, and asked for otherwise.
+released sizes and the paper's 7B, and asked for otherwise. Base models and those trained to chat have the same
+tensors and vocabulary: without --chat, "-it" in a name means that turns are written as Gemma's.
 
 Needs torch and safetensors; for Flax also jax and orbax-checkpoint. Nothing in a file is executed.
 """
@@ -249,11 +251,22 @@ def tokenizer_of(options, checkpoint):
     return beside if beside.is_file() else None
 
 
+def chats(options, checkpoint):
+    """Whether a chat has Gemma's turns."""
+    if options.chat:
+        return options.chat == "gemma"
+    named = any(re.search(r"[-_]it\b", part) for part in checkpoint.absolute().parts[-3:])
+    print('its name has "-it": Gemma\'s turns in a chat' if named else
+          'its name lacks "-it": a base model, whose text has no turns', "(--chat says otherwise)")
+    return named
+
+
 def parsed():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--tokenizer", type=Path, help="tokenizer.model [beside the checkpoint]")
+    parser.add_argument("--chat", choices=["gemma", "none"], help='turns of a chat [gemma where a name has "-it"]')
     parser.add_argument("--window", type=int)
     parser.add_argument("--soft-cap", type=float, help="0 for none")
     parser.add_argument("--scale-embedding", choices=["yes", "no"])
@@ -276,6 +289,9 @@ def main():
     out.mkdir(parents=True, exist_ok=True)
     if tokenizer:
         shutil.copyfile(tokenizer, out / "tokenizer.model")
+        if not chats(options, checkpoint):  # that there is no template shows a base model
+            settings = {"tokenizer_class": "GemmaTokenizer", "add_bos_token": True}
+            (out / "tokenizer_config.json").write_text(json.dumps(settings, indent=2) + "\n")
     else:
         print("no tokenizer.model beside it: the model will read token lists only")
     write(tensors, config, out, options.shard_bytes)

@@ -59,6 +59,22 @@ def torch_file_converts(work):
     assert "new or empty folder" in convert(kaggle, work / "whole", *OPTIONS).stderr
 
 
+def base_models_have_no_turns(work):
+    golden = TREE / "tests/golden/deepmind-torch"
+    for name, options, base in [("2b-it.pt", [], False), ("2b.pt", [], True), ("2b.pt", ["--chat", "gemma"], False),
+                                ("2b-it.pt", ["--chat", "none"], True)]:
+        with tempfile.TemporaryDirectory(dir=work) as folder:
+            folder = pathlib.Path(folder)
+            torch.save(load_file(golden / "model.safetensors"), folder / name)
+            tokenizer = TREE / "tests/engine/tokenizer/data/tiny-bpe.model"
+            done = convert(folder / name, folder / "out", *OPTIONS, "--tokenizer", tokenizer, *options)
+            assert done.returncode == 0, done.stderr
+            assert ("--chat" in done.stdout) == (not options), done.stdout
+            shows = folder / "out/tokenizer_config.json"
+            assert shows.exists() == base, f"{name} {options}"
+            assert not base or "chat_template" not in shows.read_text()
+
+
 def flax_folder_converts(work):
     try:
         import orbax.checkpoint
@@ -96,5 +112,6 @@ def damage_is_named(work):
 
 with tempfile.TemporaryDirectory() as scratch:
     torch_file_converts(pathlib.Path(scratch))
+    base_models_have_no_turns(pathlib.Path(scratch))
     flax_folder_converts(pathlib.Path(scratch))
     damage_is_named(pathlib.Path(scratch))
