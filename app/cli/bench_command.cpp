@@ -112,11 +112,16 @@ int benchParts(BenchOptions& options) {
   return kDone;
 }
 
+// Kernels timed one by one, where the backend has any of these.
+const engine::CpuOps* opsFor(const BenchOptions& options) {
+  const bool timed = options.model.backend != "reference" && options.model.backend != "cuda";
+  return timed ? &timedOps() : nullptr;
+}
+
 // The last of several loads, each in a process that holds no other.
 LoadedModel loadRepeatedly(const BenchOptions& options, int times, const std::stop_token& stop,
                            std::vector<double>& seconds) {
-  const bool timed = options.model.backend != "reference" && options.model.backend != "cuda";
-  const engine::CpuOps* ops = timed ? &timedOps() : nullptr;
+  const engine::CpuOps* ops = opsFor(options);
   const double start = secondsSinceStart();
   for (int i = 0; i + 1 < times; ++i) {
     const double begin = secondsSinceStart();
@@ -159,7 +164,7 @@ int benchGoals(const BenchOptions& options) {
   BenchGoals goals(loaded, pool, ceilings, runs, wanted, [&] {
     ModelOptions stored = options.model;
     stored.dtype = "auto";
-    LoadedModel model = loadModel(stored, interrupt.token());
+    LoadedModel model = loadModel(stored, interrupt.token(), opsFor(options));
     waitUntilIdle(interrupt.token());
     return model;
   });
