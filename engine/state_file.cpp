@@ -58,6 +58,17 @@ std::string valuesName(std::size_t layer) {
   return fmt::format("layers.{}.attention.values", layer);
 }
 
+// All of them read, or all but the last.
+bool tokensFit(const SavedState& saved) {
+  const auto T = static_cast<std::int64_t>(saved.tokens.size());
+  return T == saved.state.position || T == saved.state.position + 1;
+}
+
+std::string tokensMismatch(const SavedState& saved) {
+  return fmt::format("tensor tokens: expected {} (as position says) or one more, found {}",
+                     saved.state.position, saved.tokens.size());
+}
+
 class StateReader {
  public:
   StateReader(std::span<const std::byte> bytes, const std::string& file)
@@ -185,11 +196,7 @@ class StateReader {
 
   void readTokens(SavedState& saved) {
     saved.tokens = values<std::int32_t>(tensor("tokens", "I32", 1));
-    const auto T = static_cast<std::int64_t>(saved.tokens.size());
-    if (T != saved.state.position && T != saved.state.position + 1) {
-      fail(fmt::format("tensor tokens: expected {} (as position says) or one more, found {}",
-                       saved.state.position, T));
-    }
+    if (!tokensFit(saved)) fail(tokensMismatch(saved));
     const auto bad = std::find_if(saved.tokens.begin(), saved.tokens.end(), [](auto id) { return id < 0; });
     if (bad != saved.tokens.end()) {
       fail(fmt::format("tensor tokens: expected ids from 0, found {} at {}", *bad,
@@ -244,6 +251,9 @@ class StateReader {
 void writeStateFile(const std::filesystem::path& file, const SavedState& saved) {
   const ModelConfig& config = saved.config;
   checkState(saved.state, config);
+  if (!tokensFit(saved)) {
+    throw Error(ErrorCode::stateMismatch, fmt::format("{}: {}", file.string(), tokensMismatch(saved)));
+  }
   Builder builder;
   const std::int64_t head = config.kvHeads * config.Dh;
   for (std::size_t i = 0; i < saved.state.layers.size(); ++i) {

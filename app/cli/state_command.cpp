@@ -189,9 +189,12 @@ int diff(const StateOptions& options) {
 int interpolate(const StateOptions& options) {
   engine::outputTarget(options.out);
   Two two = readTwo(options);
-  two.a.state = engine::interpolate(two.a.state, two.b.state, options.at, two.a.config);
-  two.a.origin = fmt::format("interpolate {} {} at {}", options.first, options.second, options.at);
-  writeAndSay(options.out, two.a);
+  engine::HostState state = engine::interpolate(two.a.state, two.b.state, options.at, two.a.config);
+  // Whoever goes on needs the tokens of the place where the mixture stands.
+  SavedState& mixed = state.position == two.a.state.position ? two.a : two.b;
+  mixed.state = std::move(state);
+  mixed.origin = fmt::format("interpolate {} {} at {}", options.first, options.second, options.at);
+  writeAndSay(options.out, mixed);
   return kDone;
 }
 
@@ -236,7 +239,7 @@ void addStateCommand(CLI::App& parser, Action& action) {
       ->type_name("N");
   addJson(comparing);
   CLI::App* mixing = add("interpolate", "(1 - T) times one state plus T times another", interpolate);
-  addFile(mixing, "a", options->first, "The state at T = 0, whose tokens the mixture keeps");
+  addFile(mixing, "a", options->first, "The state at T = 0; its tokens stay where both stand at one position");
   addFile(mixing, "b", options->second, "The state at T = 1");
   mixing->add_option("--at", options->at, "T; 0 to 1 lies between them")
       ->required()

@@ -17,6 +17,8 @@ class CliStateTest : public QObject {
   void showSaysWhatItIs();
   void diffGoesLayerByLayer();
   void interpolationEndsInItsStates();
+  void mixtureOfTwoPositionsGoesOn_data();
+  void mixtureOfTwoPositionsGoesOn();
   void transplantTakesTheLayersAskedFor();
   void otherModelsAreRefusedByName();
   void impossibleWishesAreRefused_data();
@@ -176,6 +178,43 @@ void CliStateTest::interpolationEndsInItsStates() {
   const CliResult going =
       cli_.run({"generate", "--model", goldenFolder("griffin-tiny"), "--state", mixed, "--max-tokens", "3"});
   COMPARE_CODE(going, 0);
+}
+
+void CliStateTest::mixtureOfTwoPositionsGoesOn_data() {
+  QTest::addColumn<bool>("laterFirst");
+  QTest::addColumn<QString>("at");
+  QTest::addColumn<bool>("standsLater");
+  QTest::newRow("the earlier itself") << false << "0" << false;
+  QTest::newRow("between") << false << "0.5" << true;
+  QTest::newRow("the later itself") << false << "1" << true;
+  QTest::newRow("the later itself, first") << true << "0" << true;
+  QTest::newRow("between, the later first") << true << "0.5" << true;
+  QTest::newRow("the earlier itself, second") << true << "1" << false;
+}
+
+// Of a Hawk, whose states have no place of their own.
+void CliStateTest::mixtureOfTwoPositionsGoesOn() {
+  QFETCH(bool, laterFirst);
+  QFETCH(QString, at);
+  QFETCH(bool, standsLater);
+  const QString earlier = saved("earlier", "2,17,9,33", "hawk-tiny");
+  const QString later = saved("later", "2,21,80,5,99,31,64,18", "hawk-tiny");
+  const QString mixed = cli_.file("mixed");
+  COMPARE_CODE(cli_.run({"state", "interpolate", laterFirst ? later : earlier, laterFirst ? earlier : later,
+                         "--at", at, "--out", mixed}),
+               0);
+  const auto shown = [&](const QString& file) {
+    const CliResult result = cli_.run({"state", "show", file, "--json"});
+    return result.code == 0 ? result.lines().value(0) : QJsonObject();
+  };
+  const QJsonObject found = shown(mixed);
+  const QJsonObject expected = shown(standsLater ? later : earlier);
+  QVERIFY(expected.contains("tokens"));
+  for (const char* key : {"position", "tokens", "text"}) QCOMPARE(found[key], expected[key]);
+  const CliResult going = cli_.run({"generate", "--model", goldenFolder("hawk-tiny"), "--state", mixed,
+                                    "--max-tokens", "3", "--json"});
+  COMPARE_CODE(going, 0);
+  QCOMPARE(going.lines().last()["prompt_tokens"].toInt(), standsLater ? 8 : 4);
 }
 
 void CliStateTest::transplantTakesTheLayersAskedFor() {

@@ -64,6 +64,7 @@ class StateFileTest : public QObject {
  private slots:
   void everythingComesBack_data();
   void everythingComesBack();
+  void tokensOfAnotherPositionAreNotWritten();
   void contradictionsAreNamed_data();
   void contradictionsAreNamed();
   void damageIsNoState();
@@ -100,6 +101,17 @@ void StateFileTest::everythingComesBack() {
   // What was read can be written again, as after a mixture.
   writeStateFile(path("again.safetensors"), found);
   QVERIFY(readFile(path("again.safetensors"), 1 << 20) == readFile(path("state.safetensors"), 1 << 20));
+}
+
+void StateFileTest::tokensOfAnotherPositionAreNotWritten() {
+  const auto model = tinyModel("R");
+  const SavedState good = savedAfter(*model, 9);
+  for (const std::size_t tokens : {0, 8, 11}) {
+    SavedState bad = good;
+    bad.tokens.resize(tokens);
+    QVERIFY_EXCEPTION_THROWN(writeStateFile(path("never.safetensors"), bad), Error);
+    QVERIFY(!std::filesystem::exists(path("never.safetensors")));
+  }
 }
 
 void StateFileTest::contradictionsAreNamed_data() {
