@@ -7,13 +7,13 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <random>
 #include <sstream>
 #include <system_error>
 
 #include "app/cli/checks.h"
 #include "app/cli/command.h"
+#include "engine/checkpoint/strict_json.h"
 #include "engine/error.h"
 #include "engine/model_locator.h"
 
@@ -89,10 +89,10 @@ std::vector<std::int32_t> parseTokenList(const std::string& text) {
 }
 
 std::vector<std::int32_t> parseTokenFile(const std::string& file) {
-  const auto json = nlohmann::json::parse(readInput(file), nullptr, false);
+  const auto json = engine::parseStrictJson(readInput(file), file, {.depth = 2, .values = kMaxInputBytes});
   if (!json.is_array()) {
     throw Error(ErrorCode::badFile, fmt::format("{}: expected a JSON array of token ids, found {}", file,
-                                                json.is_discarded() ? "no JSON" : json.type_name()));
+                                                engine::jsonExcerpt(json)));
   }
   std::vector<std::int32_t> tokens;
   tokens.reserve(json.size());
@@ -101,7 +101,7 @@ std::vector<std::int32_t> parseTokenFile(const std::string& file) {
     const auto value = whole ? item.get<std::int64_t>() : -1;
     if (!whole || value < 0 || value > INT32_MAX) {
       throw Error(ErrorCode::badFile, fmt::format("{}: entry {}: expected a token id, found {}", file,
-                                                  tokens.size(), item.dump().substr(0, 40)));
+                                                  tokens.size(), engine::jsonExcerpt(item)));
     }
     tokens.push_back(static_cast<std::int32_t>(value));
   }
