@@ -83,6 +83,7 @@ class StateReader {
     saved.fingerprint = name("fingerprint");
     saved.origin = metadata("origin");
     saved.text = metadata("text");
+    saved.interventions = interventions();
     saved.state.position = number("position", kMostTokens);
     saved.config.W = number("older_keys", kMostTokens);
     readBlocks(saved.config);
@@ -120,6 +121,16 @@ class StateReader {
       fail(fmt::format("{}: expected a whole number up to {}, found {}", key, most, printable(text)));
     }
     return value;
+  }
+
+  Interventions interventions() const {
+    const auto found = parsed_.metadata.find("interventions");
+    if (found == parsed_.metadata.end()) return {};
+    try {
+      return parseInterventions(found->second);
+    } catch (const Error& error) {
+      fail(error.what());
+    }
   }
 
   void checkFormat() const {
@@ -275,6 +286,7 @@ void writeStateFile(const std::filesystem::path& file, const SavedState& saved) 
                     {"fingerprint", saved.fingerprint},
                     {"origin", saved.origin},
                     {"text", saved.text},
+                    {"interventions", printInterventions(saved.interventions)},
                     {"position", std::to_string(saved.state.position)},
                     {"blocks", patternString(config)},
                     {"older_keys", std::to_string(config.olderKeys())}});

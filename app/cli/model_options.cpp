@@ -205,10 +205,14 @@ std::shared_ptr<const engine::InterventionPlan> readInterventions(const ModelOpt
   return plan;
 }
 
-Json interventionsJson(const std::shared_ptr<const engine::InterventionPlan>& plan) {
+Json interventionsJson(const engine::Interventions& rules) {
   Json lines = Json::array();
-  for (const auto& rule : engine::rulesOf(plan)) lines.push_back(engine::printIntervention(rule));
+  for (const auto& rule : rules) lines.push_back(engine::printIntervention(rule));
   return lines;
+}
+
+Json interventionsJson(const std::shared_ptr<const engine::InterventionPlan>& plan) {
+  return interventionsJson(engine::rulesOf(plan));
 }
 
 LoadedModel loadModel(const ModelOptions& options, std::stop_token stop, const engine::CpuOps* ops) {
@@ -246,6 +250,7 @@ engine::SavedState savedState(const LoadedModel& loaded, std::vector<std::int32_
   saved.fingerprint = loaded.info.fingerprint;
   saved.origin = "read";
   if (loaded.info.tokenizer) saved.text = loaded.info.tokenizer->decode(tokens);
+  saved.interventions = engine::rulesOf(loaded.interventions);
   saved.tokens = std::move(tokens);
   saved.config = loaded.model->config();
   saved.state = std::move(state);

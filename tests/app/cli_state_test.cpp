@@ -15,6 +15,8 @@ class CliStateTest : public QObject {
   void textFollowsASavedState();
   void stateOfScoreNeedsAnotherToken();
   void showSaysWhatItIs();
+  void interventionsStayWithTheState();
+  void goingOnWithOtherRulesIsSaid();
   void diffGoesLayerByLayer();
   void interpolationEndsInItsStates();
   void mixtureOfTwoPositionsGoesOn_data();
@@ -135,6 +137,55 @@ void CliStateTest::showSaysWhatItIs() {
   QVERIFY2(text.out.contains("13 (14 tokens, the last still to be read)"), text.text());
 }
 
+void CliStateTest::interventionsStayWithTheState() {
+  const QString model = goldenFolder("griffin-tiny");
+  const QString rule = "layer 0 state *= 0.5; layer 3 mlp = 0";
+  const QString changed = cli_.file("changed");
+  const QString scored = cli_.file("scored");
+  const QString mixed = cli_.file("mixed");
+  const QString moved = cli_.file("moved");
+  const QString plain = saved("plain", kA);
+  COMPARE_CODE(
+      cli_.run({"state", "save", "--model", model, "--tokens", kA, "--intervene", rule, "--out", changed}),
+      0);
+  COMPARE_CODE(cli_.run({"score", "--model", model, "--tokens", kA, "--intervene", rule, "--state", scored}),
+               0);
+  COMPARE_CODE(cli_.run({"state", "interpolate", plain, changed, "--at", "0.5", "--out", mixed}), 0);
+  COMPARE_CODE(
+      cli_.run({"state", "transplant", "--into", changed, "--from", changed, "--layer", "1", "--out", moved}),
+      0);
+  const auto rulesOf = [&](const QString& file) {
+    const CliResult shown = cli_.run({"state", "show", file, "--json"});
+    return shown.lines().value(0)["interventions"].toArray();
+  };
+  QCOMPARE(rulesOf(plain), QJsonArray());
+  for (const QString& file : {changed, scored, mixed, moved}) {
+    QCOMPARE(rulesOf(file), QJsonArray({"layer 0 state *= 0.5", "layer 3 mlp off"}));
+  }
+  const CliResult text = cli_.run({"state", "show", changed});
+  QVERIFY2(text.out.contains("interventions layer 0 state *= 0.5; layer 3 mlp off\n"), text.text());
+}
+
+void CliStateTest::goingOnWithOtherRulesIsSaid() {
+  const QString model = goldenFolder("griffin-tiny");
+  const QString rule = "layer 0 state off";
+  const QString changed = cli_.file("changed");
+  COMPARE_CODE(
+      cli_.run({"state", "save", "--model", model, "--tokens", kA, "--intervene", rule, "--out", changed}),
+      0);
+  const auto notes = [&](const QString& state, const QStringList& more) {
+    const CliResult going = cli_.run(
+        QStringList{"generate", "--model", model, "--state", state, "--max-tokens", "2", "--json"} + more);
+    return going.code == 0 ? going.err : "failed: " + going.err;
+  };
+  QCOMPARE(notes(changed, {}),
+           QByteArray("[state read with layer 0 state off; going on with no interventions]\n"));
+  QVERIFY(notes(saved("plain", kA), {"--intervene", rule})
+              .contains("[state read with no interventions; going on with layer 0 state off]"));
+  QVERIFY(!notes(changed, {"--intervene", rule}).contains("going on"));
+  QCOMPARE(notes(saved("plain", kA), {}), QByteArray());
+}
+
 void CliStateTest::diffGoesLayerByLayer() {
   const QString a = saved("a", kA);
   const QString b = saved("b", kB);
@@ -211,8 +262,8 @@ void CliStateTest::mixtureOfTwoPositionsGoesOn() {
   const QJsonObject expected = shown(standsLater ? later : earlier);
   QVERIFY(expected.contains("tokens"));
   for (const char* key : {"position", "tokens", "text"}) QCOMPARE(found[key], expected[key]);
-  const CliResult going = cli_.run({"generate", "--model", goldenFolder("hawk-tiny"), "--state", mixed,
-                                    "--max-tokens", "3", "--json"});
+  const CliResult going = cli_.run(
+      {"generate", "--model", goldenFolder("hawk-tiny"), "--state", mixed, "--max-tokens", "3", "--json"});
   COMPARE_CODE(going, 0);
   QCOMPARE(going.lines().last()["prompt_tokens"].toInt(), standsLater ? 8 : 4);
 }

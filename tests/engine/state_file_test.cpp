@@ -30,6 +30,7 @@ SavedState savedAfter(Model& model, std::int64_t tokens) {
   saved.fingerprint = "abc";
   saved.origin = "read";
   saved.text = "καλημέρα \"world\"\n";
+  saved.interventions = parseInterventions("layer 0 state *= 0.1; mlp off @3-");
   saved.tokens = TestRandom(1).tokens(tokens, model.config().V);
   saved.config = model.config();
   SequenceState state = model.newState();
@@ -95,6 +96,7 @@ void StateFileTest::everythingComesBack() {
   QCOMPARE(found.fingerprint, saved.fingerprint);
   QCOMPARE(found.origin, saved.origin);
   QCOMPARE(found.text, saved.text);
+  QVERIFY(found.interventions == saved.interventions);
   QVERIFY(found.config.blocks == saved.config.blocks);
   checkStateOf(found, "state.safetensors", model->config(), "abc", "tiny");
   QVERIFY(sameBits(model->restoreState(found.state).download(), saved.state));
@@ -143,6 +145,7 @@ void StateFileTest::contradictionsAreNamed_data() {
   }
   QTest::newRow("a later position") << metadata("position", "10") << "tokens";
   QTest::newRow("an earlier position") << metadata("position", "7") << "tokens";
+  QTest::newRow("a rule of nothing") << metadata("interventions", "layer 0 soul off") << "interventions: at";
   QTest::newRow("older_keys") << metadata("older_keys", "3") << "layers.2.attention.keys";
   QTest::newRow("no blocks") << metadata("blocks", "") << "blocks";
   QTest::newRow("other blocks") << metadata("blocks", "RRX") << "RRX";
