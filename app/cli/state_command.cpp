@@ -79,7 +79,7 @@ Json layerJson(const SavedState& saved, std::size_t i) {
 
 void printSummary(const SavedState& saved) {
   const auto row = [](std::string_view name, const std::string& value) {
-    print(fmt::format("{:<14}{}\n", name, value));
+    print(fmt::format("{:<14}{}\n", name, plain(value)));
   };
   row("model", saved.model);
   row("fingerprint", saved.fingerprint);

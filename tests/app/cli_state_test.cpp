@@ -15,6 +15,7 @@ class CliStateTest : public QObject {
   void textFollowsASavedState();
   void stateOfScoreNeedsAnotherToken();
   void showSaysWhatItIs();
+  void wordsOfAFileOrderNoTerminalAbout();
   void interventionsStayWithTheState();
   void goingOnWithOtherRulesIsSaid();
   void diffGoesLayerByLayer();
@@ -135,6 +136,20 @@ void CliStateTest::showSaysWhatItIs() {
   const CliResult text = cli_.run({"state", "show", file});
   COMPARE_CODE(text, 0);
   QVERIFY2(text.out.contains("13 (14 tokens, the last still to be read)"), text.text());
+}
+
+void CliStateTest::wordsOfAFileOrderNoTerminalAbout() {
+  saved("good", kA);
+  QByteArray bytes = cli_.read("good");
+  // As long as what they replace: the file's offsets stay true.
+  bytes.replace("griffin-tiny", "\\u001b[2J\302\2333");
+  bytes.replace("\"read\"", "\"\177ead\"");
+  const CliResult shown = cli_.run({"state", "show", cli_.write("bad", bytes)});
+  COMPARE_CODE(shown, 0);
+  QVERIFY2(shown.out.contains("model         ?[2J?3\n"), shown.text());
+  QVERIFY2(shown.out.contains("made by       ?ead\n"), shown.text());
+  for (const char* control : {"\033", "\177", "\302\233"})
+    QVERIFY2(!shown.out.contains(control), shown.text());
 }
 
 void CliStateTest::interventionsStayWithTheState() {
