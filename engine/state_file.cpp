@@ -89,6 +89,7 @@ class StateReader {
     readBlocks(saved.config);
     readTokens(saved);
     for (std::size_t i = 0; i < saved.config.blocks.size(); ++i) readLayer(saved, i);
+    readRgLru(saved.config);
     checkNothingElse();
     return saved;
   }
@@ -161,6 +162,19 @@ class StateReader {
     }
     config.L = static_cast<std::int64_t>(config.blocks.size());
     config.K = config.kvHeads = 0;  // the first tensors of their kinds say
+  }
+
+  void readRgLru(ModelConfig& config) const {
+    const auto found = parsed_.metadata.find("rg_lru");
+    const std::string kind = found == parsed_.metadata.end() ? "real" : found->second;
+    if (kind != "real" && kind != "complex") {
+      fail(fmt::format("rg_lru: expected real or complex, found {}", printable(kind)));
+    }
+    if (kind == "real") return;
+    config.rgLru = RgLru::complex;
+    if (config.R % 2 != 0) {
+      fail(fmt::format("rg_lru: complex: expected an even number of floats in h, found {}", config.R));
+    }
   }
 
   const SafetensorsTensor& tensor(const std::string& name, const char* dtype, std::size_t rank) {
@@ -287,6 +301,7 @@ void writeStateFile(const std::filesystem::path& file, const SavedState& saved) 
                     {"origin", saved.origin},
                     {"text", saved.text},
                     {"interventions", printInterventions(saved.interventions)},
+                    {"rg_lru", config.rgLru == RgLru::complex ? "complex" : "real"},
                     {"position", std::to_string(saved.state.position)},
                     {"blocks", patternString(config)},
                     {"older_keys", std::to_string(config.olderKeys())}});

@@ -21,16 +21,17 @@ struct SavedState {
   // What was read: state.position of them, or one more, which is still to be fed. A mixed state has those of
   // the one that stands where it stands, of two at one position the first one's.
   std::vector<std::int32_t> tokens;
-  ModelConfig config;  // only what a state's shapes follow from: blocks, L, R, K, kvHeads, Dh, W
+  ModelConfig config;  // only what a state's shapes follow from: blocks, L, R, rgLru, K, kvHeads, Dh, W
   HostState state;
 };
 
 // Tensors, f32 and oldest first: layers.{i}.rg_lru.h (R; of a complex recurrence all real, then all imaginary
 // parts), layers.{i}.conv_1d.tail (K-1, R), layers.{i}.attention.keys and .values (n, KV heads, head size),
 // after RoPE; `tokens` (T) i32. Metadata, all text: format "eyrie-state", version "1", model, fingerprint,
-// origin, text, interventions (empty or left out: none), position, blocks (one letter a layer: R recurrent, A
-// local, G global attention), older_keys (n of a full local window). Throws Error(ioFailed),
-// Error(stateMismatch) for tokens or arrays that do not fit the position.
+// origin, text, interventions (empty or left out: none), rg_lru ("complex", or "real" also where left out),
+// position, blocks (one letter a layer: R recurrent, A local, G global attention), older_keys (n of a full
+// local window). Throws Error(ioFailed), Error(stateMismatch) for tokens or arrays that do not fit the
+// position.
 void writeStateFile(const std::filesystem::path& file, const SavedState& saved);
 
 // Throws Error: badFile for anything that contradicts the above, a value that is no number, a tensor too

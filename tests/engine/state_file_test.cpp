@@ -65,6 +65,7 @@ class StateFileTest : public QObject {
  private slots:
   void everythingComesBack_data();
   void everythingComesBack();
+  void complexStatesSaySo();
   void tokensOfAnotherPositionAreNotWritten();
   void contradictionsAreNamed_data();
   void contradictionsAreNamed();
@@ -103,6 +104,20 @@ void StateFileTest::everythingComesBack() {
   // What was read can be written again, as after a mixture.
   writeStateFile(path("again.safetensors"), found);
   QVERIFY(readFile(path("again.safetensors"), 1 << 20) == readFile(path("state.safetensors"), 1 << 20));
+}
+
+void StateFileTest::complexStatesSaySo() {
+  const ModelConfig config = tinyConfig("R", 1, RgLru::complex);
+  const auto model = Model::load(randomCheckpoint(config, 5));
+  SavedState saved = savedAfter(*model, 9);
+  QVERIFY(parseStateFile(bent(saved, [](auto&, auto&) {}), "card").config.rgLru == RgLru::complex);
+  const auto unsaid = bent(saved, [](auto&, auto& metadata) { metadata.erase("rg_lru"); });
+  QVERIFY(parseStateFile(unsaid, "card").config.rgLru == RgLru::real);
+  // Half of an odd number are no channels.
+  --saved.config.R;
+  saved.state.layers[0].h.pop_back();
+  saved.state.layers[0].tail.resize(static_cast<std::size_t>((config.K - 1) * saved.config.R));
+  QVERIFY_EXCEPTION_THROWN(parseStateFile(bent(saved, [](auto&, auto&) {}), "card"), Error);
 }
 
 void StateFileTest::tokensOfAnotherPositionAreNotWritten() {
@@ -146,6 +161,7 @@ void StateFileTest::contradictionsAreNamed_data() {
   QTest::newRow("a later position") << metadata("position", "10") << "tokens";
   QTest::newRow("an earlier position") << metadata("position", "7") << "tokens";
   QTest::newRow("a rule of nothing") << metadata("interventions", "layer 0 soul off") << "interventions: at";
+  QTest::newRow("another recurrence") << metadata("rg_lru", "quaternion") << "rg_lru";
   QTest::newRow("older_keys") << metadata("older_keys", "3") << "layers.2.attention.keys";
   QTest::newRow("no blocks") << metadata("blocks", "") << "blocks";
   QTest::newRow("other blocks") << metadata("blocks", "RRX") << "RRX";
