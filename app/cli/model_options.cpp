@@ -260,22 +260,26 @@ engine::SavedState savedState(const LoadedModel& loaded, std::vector<std::int32_
 void InputOptions::addTokensTo(CLI::App& command) {
   tokensOption_ =
       command.add_option("--tokens", tokens, "Token ids, used as they are: 2,17,…")->type_name("IDS");
-  tokensFileOption_ = command.add_option("--tokens-file", tokensFile, "JSON array of token ids; - is stdin")
-                          ->check(filled())
-                          ->type_name("F.json");
+  tokensFileOption_ =
+      command.add_option("--tokens-file", tokensFile, "JSON array of token ids, at most 128 MiB; - is stdin")
+          ->check(filled())
+          ->type_name("F.json");
 }
 
 void InputOptions::addPromptTo(CLI::App& command) {
   textOption_ = command.add_option("--prompt", text, "Text to read")->type_name("TEXT");
-  textFileOption_ = command.add_option("--prompt-file", textFile, "File with the text; - is stdin")
-                        ->check(filled())
-                        ->type_name("F");
+  textFileOption_ =
+      command.add_option("--prompt-file", textFile, "File with the text, at most 128 MiB; - is stdin")
+          ->check(filled())
+          ->type_name("F");
   addTokensTo(command);
   command.add_flag("--chat", chat, "The text is a user's turn, the model's turn follows");
 }
 
 void InputOptions::addTextTo(CLI::App& command) {
-  textFileOption_ = command.add_option("--text-file", textFile, "File with the text; - is stdin")
+  textFileOption_ = command
+                        .add_option("--text-file", textFile,
+                                    "File with the text, of any length; - is stdin, at most 128 MiB")
                         ->check(filled())
                         ->type_name("F");
   addTokensTo(command);

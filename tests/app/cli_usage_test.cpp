@@ -40,6 +40,7 @@ void CliUsageTest::helpGoesToStdout_data() {
   const auto row = [](const char* command, const char* mentions) {
     QTest::newRow(command) << QStringList{command, "--help"} << QByteArray(mentions);
   };
+  QTest::newRow("limits") << QStringList{"score", "--help"} << QByteArray("at most 128 MiB\neach");
   QTest::newRow("whole") << QStringList{"--help"} << QByteArray("make-model");
   row("generate", "--max-tokens");
   row("score", "--per-token");
