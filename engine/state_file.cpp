@@ -21,6 +21,7 @@ constexpr std::int64_t kMostLayers = 4096;
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 40;
 constexpr std::int64_t kLongestAxis = std::int64_t{1} << 30;
 constexpr std::size_t kLongestName = 256;
+constexpr std::size_t kLongestText = 8U << 20U;  // sixfold in JSON, in a header of at most 100 MB
 
 class Builder {
  public:
@@ -299,7 +300,7 @@ void writeStateFile(const std::filesystem::path& file, const SavedState& saved) 
                     {"model", saved.model},
                     {"fingerprint", saved.fingerprint},
                     {"origin", saved.origin},
-                    {"text", saved.text},
+                    {"text", saved.text.size() <= kLongestText ? saved.text : ""},
                     {"interventions", printInterventions(saved.interventions)},
                     {"rg_lru", config.rgLru == RgLru::complex ? "complex" : "real"},
                     {"position", std::to_string(saved.state.position)},

@@ -28,10 +28,10 @@ struct SavedState {
 // Tensors, f32 and oldest first: layers.{i}.rg_lru.h (R; of a complex recurrence all real, then all imaginary
 // parts), layers.{i}.conv_1d.tail (K-1, R), layers.{i}.attention.keys and .values (n, KV heads, head size),
 // after RoPE; `tokens` (T) i32. Metadata, all text: format "eyrie-state", version "1", model, fingerprint,
-// origin, text, interventions (empty or left out: none), rg_lru ("complex", or "real" also where left out),
-// position, blocks (one letter a layer: R recurrent, A local, G global attention), older_keys (n of a full
-// local window). Throws Error(ioFailed), Error(stateMismatch) for tokens or arrays that do not fit the
-// position.
+// origin, text (empty where it is longer than 8 MiB), interventions (empty or left out: none), rg_lru
+// ("complex", or "real" also where left out), position, blocks (one letter a layer: R recurrent, A local, G
+// global attention), older_keys (n of a full local window). Throws Error(ioFailed), Error(stateMismatch) for
+// tokens or arrays that do not fit the position.
 void writeStateFile(const std::filesystem::path& file, const SavedState& saved);
 
 // Throws Error: badFile for anything that contradicts the above, a value that is no number, a tensor too

@@ -65,6 +65,7 @@ class StateFileTest : public QObject {
  private slots:
   void everythingComesBack_data();
   void everythingComesBack();
+  void textThatNoHeaderHoldsIsLeftOut();
   void complexStatesSaySo();
   void tokensOfAnotherPositionAreNotWritten();
   void contradictionsAreNamed_data();
@@ -104,6 +105,17 @@ void StateFileTest::everythingComesBack() {
   // What was read can be written again, as after a mixture.
   writeStateFile(path("again.safetensors"), found);
   QVERIFY(readFile(path("again.safetensors"), 1 << 20) == readFile(path("state.safetensors"), 1 << 20));
+}
+
+void StateFileTest::textThatNoHeaderHoldsIsLeftOut() {
+  const auto model = tinyModel("R");
+  SavedState saved = savedAfter(*model, 9);
+  saved.text.assign(8U << 20U, '\1');  // JSON writes \u0001
+  writeStateFile(path("text.safetensors"), saved);
+  QVERIFY(readStateFile(path("text.safetensors")).text == saved.text);
+  saved.text.assign(17U << 20U, '\1');
+  writeStateFile(path("text.safetensors"), saved);
+  QVERIFY(readStateFile(path("text.safetensors")).text.empty());
 }
 
 void StateFileTest::complexStatesSaySo() {
