@@ -51,11 +51,12 @@ ArrayDifference compare(std::span<const float> a, std::span<const float> b) {
   return sums.figures();
 }
 
-std::vector<ArrayDifference> compareBlocks(std::span<const float> a, std::span<const float> b, std::int64_t R,
+std::vector<ArrayDifference> compareBlocks(std::span<const float> a, std::span<const float> b, std::int64_t C,
                                            std::int64_t blocks) {
-  const std::int64_t width = (R + blocks - 1) / blocks;
-  std::vector<Sums> sums(count((R + width - 1) / width));
-  for (std::size_t i = 0; i < a.size(); ++i) sums[i % count(R) / count(width)].add(a[i], b[i]);
+  const std::int64_t width = (C + blocks - 1) / blocks;
+  std::vector<Sums> sums(count((C + width - 1) / width));
+  // A complex channel's imaginary part is C after its real part.
+  for (std::size_t i = 0; i < a.size(); ++i) sums[i % count(C) / count(width)].add(a[i], b[i]);
   std::vector<ArrayDifference> figures;
   for (const Sums& block : sums) figures.push_back(block.figures());
   return figures;
@@ -128,7 +129,7 @@ std::vector<LayerDifference> difference(const HostState& a, const HostState& b, 
     if (isRecurrent(config, layerIdx)) {
       layer.h = compare(x.h, y.h);
       layer.tail = compare(x.tail, y.tail);
-      layer.blocks = compareBlocks(x.h, y.h, config.R, std::min(blocks, config.R));
+      layer.blocks = compareBlocks(x.h, y.h, config.channels(), std::min(blocks, config.channels()));
     } else {
       compareKeys(a, b, layerIdx, config, layer);
     }

@@ -32,8 +32,8 @@ struct LayerDifference {
   ArrayDifference values;
 };
 
-// Layer by layer; h also in `blocks` equal runs of channels (the last may be shorter), at most R.
-// Throws Error(badArgument) for less than one block.
+// Layer by layer; h also in `blocks` equal runs of channels (the last may be shorter), at most one a channel.
+// A complex channel's two parts count together. Throws Error(badArgument) for less than one block.
 std::vector<LayerDifference> difference(const HostState& a, const HostState& b, const ModelConfig& config,
                                         std::int64_t blocks = 16);
 

@@ -21,6 +21,7 @@ constexpr std::int64_t kMostLayers = 4096;
 constexpr std::int64_t kMostTokens = std::int64_t{1} << 40;
 constexpr std::int64_t kLongestAxis = std::int64_t{1} << 30;
 constexpr std::size_t kLongestName = 256;
+constexpr std::size_t kLongestText = 8U << 20U;  // sixfold in JSON, in a header of at most 100 MB
 
 class Builder {
  public:
@@ -58,6 +59,17 @@ std::string valuesName(std::size_t layer) {
   return fmt::format("layers.{}.attention.values", layer);
 }
 
+// All of them read, or all but the last.
+bool tokensFit(const SavedState& saved) {
+  const auto T = static_cast<std::int64_t>(saved.tokens.size());
+  return T == saved.state.position || T == saved.state.position + 1;
+}
+
+std::string tokensMismatch(const SavedState& saved) {
+  return fmt::format("tensor tokens: expected {} (as position says) or one more, found {}",
+                     saved.state.position, saved.tokens.size());
+}
+
 class StateReader {
  public:
   StateReader(std::span<const std::byte> bytes, const std::string& file)
@@ -72,11 +84,13 @@ class StateReader {
     saved.fingerprint = name("fingerprint");
     saved.origin = metadata("origin");
     saved.text = metadata("text");
+    saved.interventions = interventions();
     saved.state.position = number("position", kMostTokens);
     saved.config.W = number("older_keys", kMostTokens);
     readBlocks(saved.config);
     readTokens(saved);
     for (std::size_t i = 0; i < saved.config.blocks.size(); ++i) readLayer(saved, i);
+    readRgLru(saved.config);
     checkNothingElse();
     return saved;
   }
@@ -111,6 +125,16 @@ class StateReader {
     return value;
   }
 
+  Interventions interventions() const {
+    const auto found = parsed_.metadata.find("interventions");
+    if (found == parsed_.metadata.end()) return {};
+    try {
+      return parseInterventions(found->second);
+    } catch (const Error& error) {
+      fail(error.what());
+    }
+  }
+
   void checkFormat() const {
     const auto format = parsed_.metadata.find("format");
     if (format == parsed_.metadata.end() || format->second != kFormat) {
@@ -139,6 +163,19 @@ class StateReader {
     }
     config.L = static_cast<std::int64_t>(config.blocks.size());
     config.K = config.kvHeads = 0;  // the first tensors of their kinds say
+  }
+
+  void readRgLru(ModelConfig& config) const {
+    const auto found = parsed_.metadata.find("rg_lru");
+    const std::string kind = found == parsed_.metadata.end() ? "real" : found->second;
+    if (kind != "real" && kind != "complex") {
+      fail(fmt::format("rg_lru: expected real or complex, found {}", printable(kind)));
+    }
+    if (kind == "real") return;
+    config.rgLru = RgLru::complex;
+    if (config.R % 2 != 0) {
+      fail(fmt::format("rg_lru: complex: expected an even number of floats in h, found {}", config.R));
+    }
   }
 
   const SafetensorsTensor& tensor(const std::string& name, const char* dtype, std::size_t rank) {
@@ -185,11 +222,7 @@ class StateReader {
 
   void readTokens(SavedState& saved) {
     saved.tokens = values<std::int32_t>(tensor("tokens", "I32", 1));
-    const auto T = static_cast<std::int64_t>(saved.tokens.size());
-    if (T != saved.state.position && T != saved.state.position + 1) {
-      fail(fmt::format("tensor tokens: expected {} (as position says) or one more, found {}",
-                       saved.state.position, T));
-    }
+    if (!tokensFit(saved)) fail(tokensMismatch(saved));
     const auto bad = std::find_if(saved.tokens.begin(), saved.tokens.end(), [](auto id) { return id < 0; });
     if (bad != saved.tokens.end()) {
       fail(fmt::format("tensor tokens: expected ids from 0, found {} at {}", *bad,
@@ -244,6 +277,9 @@ class StateReader {
 void writeStateFile(const std::filesystem::path& file, const SavedState& saved) {
   const ModelConfig& config = saved.config;
   checkState(saved.state, config);
+  if (!tokensFit(saved)) {
+    throw Error(ErrorCode::stateMismatch, fmt::format("{}: {}", file.string(), tokensMismatch(saved)));
+  }
   Builder builder;
   const std::int64_t head = config.kvHeads * config.Dh;
   for (std::size_t i = 0; i < saved.state.layers.size(); ++i) {
@@ -264,7 +300,9 @@ void writeStateFile(const std::filesystem::path& file, const SavedState& saved) 
                     {"model", saved.model},
                     {"fingerprint", saved.fingerprint},
                     {"origin", saved.origin},
-                    {"text", saved.text},
+                    {"text", saved.text.size() <= kLongestText ? saved.text : ""},
+                    {"interventions", printInterventions(saved.interventions)},
+                    {"rg_lru", config.rgLru == RgLru::complex ? "complex" : "real"},
                     {"position", std::to_string(saved.state.position)},
                     {"blocks", patternString(config)},
                     {"older_keys", std::to_string(config.olderKeys())}});

@@ -7,27 +7,31 @@
 #include <string>
 #include <vector>
 
+#include "engine/interventions.h"
 #include "engine/sequence_state.h"
 
 namespace eyrie::engine {
 
 struct SavedState {
-  std::string model;        // its name when the state was made
-  std::string fingerprint;  // of its weights
-  std::string origin;       // how the state was made, for people: "read", "interpolate a.safetensors …"
-  std::string text;         // what the tokens say; empty where the model has no tokenizer
+  std::string model;            // its name when the state was made
+  std::string fingerprint;      // of its weights
+  std::string origin;           // how the state was made, for people: "read", "interpolate a.safetensors …"
+  std::string text;             // what the tokens say; empty where the model has no tokenizer
+  Interventions interventions;  // what was changed while it was read, or any part of a mixed one
   // What was read: state.position of them, or one more, which is still to be fed. A mixed state has those of
-  // the first one it was made of.
+  // the one that stands where it stands, of two at one position the first one's.
   std::vector<std::int32_t> tokens;
-  ModelConfig config;  // only what a state's shapes follow from: blocks, L, R, K, kvHeads, Dh, W
+  ModelConfig config;  // only what a state's shapes follow from: blocks, L, R, rgLru, K, kvHeads, Dh, W
   HostState state;
 };
 
 // Tensors, f32 and oldest first: layers.{i}.rg_lru.h (R; of a complex recurrence all real, then all imaginary
 // parts), layers.{i}.conv_1d.tail (K-1, R), layers.{i}.attention.keys and .values (n, KV heads, head size),
 // after RoPE; `tokens` (T) i32. Metadata, all text: format "eyrie-state", version "1", model, fingerprint,
-// origin, text, position, blocks (one letter a layer: R recurrent, A local, G global attention), older_keys
-// (n of a full local window). Throws Error(ioFailed).
+// origin, text (empty where it is longer than 8 MiB), interventions (empty or left out: none), rg_lru
+// ("complex", or "real" also where left out), position, blocks (one letter a layer: R recurrent, A local, G
+// global attention), older_keys (n of a full local window). Throws Error(ioFailed), Error(stateMismatch) for
+// tokens or arrays that do not fit the position.
 void writeStateFile(const std::filesystem::path& file, const SavedState& saved);
 
 // Throws Error: badFile for anything that contradicts the above, a value that is no number, a tensor too

@@ -42,9 +42,19 @@ void note(std::string_view message) {
 }
 
 void complain(std::string_view message) {
-  std::string line = "eyrie-cli: ";
-  for (const char c : message) line += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
-  note(line);
+  note("eyrie-cli: " + plain(message));
+}
+
+std::string plain(std::string_view text) {
+  std::string out;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const auto next = i + 1 < text.size() ? static_cast<unsigned char>(text[i + 1]) : 0U;
+    const bool wide = c == 0xC2 && next >= 0x80 && next < 0xA0;  // U+0080 to U+009F in UTF-8
+    out += c < 0x20 || c == 0x7f || wide ? '?' : text[i];
+    if (wide) ++i;
+  }
+  return out;
 }
 
 Json number(double value) {

@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 #include <stop_token>
+#include <string>
 #include <string_view>
 
 namespace eyrie::app {
@@ -18,6 +19,9 @@ void flushOutput();
 void note(std::string_view message);
 // What went wrong: "eyrie-cli: MESSAGE" on one line, whatever names from outside it carries.
 void complain(std::string_view message);
+
+// Words from outside for a terminal: control characters, which could order it about, become '?'.
+std::string plain(std::string_view text);
 
 // null for NaN and infinities, which JSON does not have.
 Json number(double value);

@@ -108,11 +108,21 @@ struct Beginning {
   engine::SequenceState state;
 };
 
+// Going on with other rules than before is an experiment, unless nobody knows of it.
+void noteOtherRules(const engine::Interventions& before, const engine::Interventions& now) {
+  if (before == now) return;
+  const auto text = [](const engine::Interventions& rules) {
+    return rules.empty() ? "no interventions" : engine::printInterventions(rules);
+  };
+  note(fmt::format("[state read with {}; going on with {}]", text(before), text(now)));
+}
+
 // Nothing that the state holds is read again.
 Beginning fromState(const GenerateOptions& options, const LoadedModel& loaded) {
   engine::SavedState saved = engine::readStateFile(options.state);
   engine::checkStateOf(saved, options.state, loaded.model->config(), loaded.info.fingerprint,
                        loaded.info.name);
+  noteOtherRules(saved.interventions, engine::rulesOf(loaded.interventions));
   std::vector<std::int32_t> context = std::move(saved.tokens);
   if (options.input.given()) {
     const std::vector<std::int32_t> more = options.input.read(loaded.info, true).tokens;

@@ -96,7 +96,7 @@ Json modelJson(const engine::ModelInfo& info, const engine::Checkpoint& checkpoi
 }
 
 void printRow(std::string_view name, std::string_view value) {
-  print(fmt::format("{:<22}{}\n", name, value));
+  print(fmt::format("{:<22}{}\n", name, plain(value)));
 }
 
 void printSummary(const engine::ModelInfo& info) {
@@ -148,7 +148,7 @@ void printTensors(const std::vector<engine::StoredTensor>& tensors) {
       line += i == kNumbers ? fmt::format("{:>{}}  ", row[i], widths[i])
                             : fmt::format("{:<{}}  ", row[i], widths[i]);
     }
-    print(line + row.back() + "\n");
+    print(plain(line + row.back()) + "\n");
   }
 }
 

@@ -7,13 +7,13 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
-#include <nlohmann/json.hpp>
 #include <random>
 #include <sstream>
 #include <system_error>
 
 #include "app/cli/checks.h"
 #include "app/cli/command.h"
+#include "engine/checkpoint/strict_json.h"
 #include "engine/error.h"
 #include "engine/model_locator.h"
 
@@ -89,10 +89,10 @@ std::vector<std::int32_t> parseTokenList(const std::string& text) {
 }
 
 std::vector<std::int32_t> parseTokenFile(const std::string& file) {
-  const auto json = nlohmann::json::parse(readInput(file), nullptr, false);
+  const auto json = engine::parseStrictJson(readInput(file), file, {.depth = 2, .values = kMaxInputBytes});
   if (!json.is_array()) {
     throw Error(ErrorCode::badFile, fmt::format("{}: expected a JSON array of token ids, found {}", file,
-                                                json.is_discarded() ? "no JSON" : json.type_name()));
+                                                engine::jsonExcerpt(json)));
   }
   std::vector<std::int32_t> tokens;
   tokens.reserve(json.size());
@@ -101,7 +101,7 @@ std::vector<std::int32_t> parseTokenFile(const std::string& file) {
     const auto value = whole ? item.get<std::int64_t>() : -1;
     if (!whole || value < 0 || value > INT32_MAX) {
       throw Error(ErrorCode::badFile, fmt::format("{}: entry {}: expected a token id, found {}", file,
-                                                  tokens.size(), item.dump().substr(0, 40)));
+                                                  tokens.size(), engine::jsonExcerpt(item)));
     }
     tokens.push_back(static_cast<std::int32_t>(value));
   }
@@ -205,10 +205,14 @@ std::shared_ptr<const engine::InterventionPlan> readInterventions(const ModelOpt
   return plan;
 }
 
-Json interventionsJson(const std::shared_ptr<const engine::InterventionPlan>& plan) {
+Json interventionsJson(const engine::Interventions& rules) {
   Json lines = Json::array();
-  for (const auto& rule : engine::rulesOf(plan)) lines.push_back(engine::printIntervention(rule));
+  for (const auto& rule : rules) lines.push_back(engine::printIntervention(rule));
   return lines;
+}
+
+Json interventionsJson(const std::shared_ptr<const engine::InterventionPlan>& plan) {
+  return interventionsJson(engine::rulesOf(plan));
 }
 
 LoadedModel loadModel(const ModelOptions& options, std::stop_token stop, const engine::CpuOps* ops) {
@@ -246,6 +250,7 @@ engine::SavedState savedState(const LoadedModel& loaded, std::vector<std::int32_
   saved.fingerprint = loaded.info.fingerprint;
   saved.origin = "read";
   if (loaded.info.tokenizer) saved.text = loaded.info.tokenizer->decode(tokens);
+  saved.interventions = engine::rulesOf(loaded.interventions);
   saved.tokens = std::move(tokens);
   saved.config = loaded.model->config();
   saved.state = std::move(state);
@@ -255,22 +260,26 @@ engine::SavedState savedState(const LoadedModel& loaded, std::vector<std::int32_
 void InputOptions::addTokensTo(CLI::App& command) {
   tokensOption_ =
       command.add_option("--tokens", tokens, "Token ids, used as they are: 2,17,…")->type_name("IDS");
-  tokensFileOption_ = command.add_option("--tokens-file", tokensFile, "JSON array of token ids; - is stdin")
-                          ->check(filled())
-                          ->type_name("F.json");
+  tokensFileOption_ =
+      command.add_option("--tokens-file", tokensFile, "JSON array of token ids, at most 128 MiB; - is stdin")
+          ->check(filled())
+          ->type_name("F.json");
 }
 
 void InputOptions::addPromptTo(CLI::App& command) {
   textOption_ = command.add_option("--prompt", text, "Text to read")->type_name("TEXT");
-  textFileOption_ = command.add_option("--prompt-file", textFile, "File with the text; - is stdin")
-                        ->check(filled())
-                        ->type_name("F");
+  textFileOption_ =
+      command.add_option("--prompt-file", textFile, "File with the text, at most 128 MiB; - is stdin")
+          ->check(filled())
+          ->type_name("F");
   addTokensTo(command);
   command.add_flag("--chat", chat, "The text is a user's turn, the model's turn follows");
 }
 
 void InputOptions::addTextTo(CLI::App& command) {
-  textFileOption_ = command.add_option("--text-file", textFile, "File with the text; - is stdin")
+  textFileOption_ = command
+                        .add_option("--text-file", textFile,
+                                    "File with the text, of any length; - is stdin, at most 128 MiB")
                         ->check(filled())
                         ->type_name("F");
   addTokensTo(command);

@@ -50,6 +50,7 @@ engine::BackendKind backendKind(const std::string& name);  // one of auto, cpu, 
 std::shared_ptr<const engine::InterventionPlan> readInterventions(const ModelOptions& options,
                                                                   const engine::ModelConfig& config);
 // Canonical text, a string a rule.
+Json interventionsJson(const engine::Interventions& rules);
 Json interventionsJson(const std::shared_ptr<const engine::InterventionPlan>& plan);
 // Finds, checks and loads, with the interventions; `ops` as in engine::LoadOptions. Throws engine::Error;
 // cancelled by `stop`.

@@ -38,11 +38,18 @@ class Progress {
   Progress& operator=(const Progress&) = delete;
 
   void show(const engine::ScoreTotals& totals) {
-    const Clock::time_point now = Clock::now();
     if (first_ < 0) first_ = totals.tokens;
-    if (!shown_ || now - last_ < std::chrono::seconds(1)) return;
-    last_ = now;
-    const double seconds = std::chrono::duration<double>(now - start_).count();
+    if (Clock::now() - last_ >= std::chrono::seconds(1)) say(totals);
+  }
+
+  // How far it came, however short it was.
+  void end(const engine::ScoreTotals& totals) { say(totals); }
+
+ private:
+  void say(const engine::ScoreTotals& totals) {
+    if (!shown_) return;
+    last_ = Clock::now();
+    const double seconds = std::chrono::duration<double>(last_ - start_).count();
     const std::string line =
         fmt::format("{} tokens, {:.0f} tokens/s, perplexity {:.4f}", totals.tokens,
                     static_cast<double>(totals.tokens - first_) / seconds, totals.perplexity());
@@ -53,7 +60,6 @@ class Progress {
     dirty_ = terminal_;
   }
 
- private:
   bool terminal_;
   bool shown_;
   bool dirty_ = false;
@@ -184,6 +190,7 @@ class Scoring {
       if (window.following() >= 0) resume_.save(run_, state_, results_, false);
       progress.show(run_.totals());
     }
+    progress.end(run_.totals());
     return true;
   }
 

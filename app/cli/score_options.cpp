@@ -12,6 +12,10 @@
 namespace eyrie::app {
 
 void ScoreOptions::addTo(CLI::App& command) {
+  command.footer(
+      "A text file is read piece by piece, in the same memory whatever its length. Held whole are\n"
+      "standard input, a token file, and a text whose tokenizer knows no place to cut, at most 128 MiB\n"
+      "each; with --logits or --state all tokens are, too.");
   model.addTo(command);
   input.addTextTo(command);
   const auto file = [&](const char* name, std::string& target, const char* help, const char* type) {

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <cmath>
 
 #include "app/cli/checks.h"
@@ -78,11 +79,13 @@ Json layerJson(const SavedState& saved, std::size_t i) {
 
 void printSummary(const SavedState& saved) {
   const auto row = [](std::string_view name, const std::string& value) {
-    print(fmt::format("{:<14}{}\n", name, value));
+    print(fmt::format("{:<14}{}\n", name, plain(value)));
   };
   row("model", saved.model);
   row("fingerprint", saved.fingerprint);
   row("made by", saved.origin);
+  row("interventions",
+      saved.interventions.empty() ? "none" : engine::printInterventions(saved.interventions));
   row("position",
       fmt::format("{} ({} tokens, {})", saved.state.position, saved.tokens.size(),
                   std::int64_t(saved.tokens.size()) > saved.state.position ? "the last still to be read"
@@ -114,6 +117,7 @@ int show(const StateOptions& options) {
              {"model", saved.model},
              {"fingerprint", saved.fingerprint},
              {"origin", saved.origin},
+             {"interventions", interventionsJson(saved.interventions)},
              {"position", saved.state.position},
              {"tokens", saved.tokens},
              {"text", saved.text},
@@ -186,12 +190,24 @@ int diff(const StateOptions& options) {
   return kDone;
 }
 
+engine::Interventions rulesOfBoth(const Two& two) {
+  engine::Interventions rules = two.a.interventions;
+  for (const engine::Intervention& rule : two.b.interventions) {
+    if (std::find(rules.begin(), rules.end(), rule) == rules.end()) rules.push_back(rule);
+  }
+  return rules;
+}
+
 int interpolate(const StateOptions& options) {
   engine::outputTarget(options.out);
   Two two = readTwo(options);
-  two.a.state = engine::interpolate(two.a.state, two.b.state, options.at, two.a.config);
-  two.a.origin = fmt::format("interpolate {} {} at {}", options.first, options.second, options.at);
-  writeAndSay(options.out, two.a);
+  engine::HostState state = engine::interpolate(two.a.state, two.b.state, options.at, two.a.config);
+  // Whoever goes on needs the tokens of the place where the mixture stands.
+  SavedState& mixed = state.position == two.a.state.position ? two.a : two.b;
+  mixed.state = std::move(state);
+  mixed.interventions = rulesOfBoth(two);
+  mixed.origin = fmt::format("interpolate {} {} at {}", options.first, options.second, options.at);
+  writeAndSay(options.out, mixed);
   return kDone;
 }
 
@@ -199,6 +215,7 @@ int transplant(const StateOptions& options) {
   engine::outputTarget(options.out);
   Two two = readTwo(options);
   two.a.state = engine::transplant(std::move(two.a.state), two.b.state, options.layers, two.a.config);
+  two.a.interventions = rulesOfBoth(two);
   two.a.origin = fmt::format("transplant layers {} of {} into {}", fmt::join(options.layers, ","),
                              options.second, options.first);
   writeAndSay(options.out, two.a);
@@ -236,7 +253,8 @@ void addStateCommand(CLI::App& parser, Action& action) {
       ->type_name("N");
   addJson(comparing);
   CLI::App* mixing = add("interpolate", "(1 - T) times one state plus T times another", interpolate);
-  addFile(mixing, "a", options->first, "The state at T = 0, whose tokens the mixture keeps");
+  addFile(mixing, "a", options->first,
+          "The state at T = 0; its tokens stay where both stand at one position");
   addFile(mixing, "b", options->second, "The state at T = 1");
   mixing->add_option("--at", options->at, "T; 0 to 1 lies between them")
       ->required()

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "app/cli/trace_arrays_file.h"
+#include "engine/checkpoint/strict_json.h"
 #include "engine/error.h"
 
 namespace eyrie::app {
@@ -56,6 +57,14 @@ std::string text(const nlohmann::json& metadata, const char* key) {
   return found != metadata.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
+engine::BlockKind kindOf(const std::filesystem::path& file, const nlohmann::json& name) {
+  if (name == "recurrent") return engine::BlockKind::recurrent;
+  if (name == "local_attention") return engine::BlockKind::localAttention;
+  if (name == "global_attention") return engine::BlockKind::globalAttention;
+  bad(file, fmt::format("metadata layers: expected recurrent, local_attention or global_attention, found {}",
+                        engine::jsonExcerpt(name)));
+}
+
 engine::ModelConfig configOf(const std::filesystem::path& file, const nlohmann::json& metadata) {
   engine::ModelConfig config;
   config.D = number(file, metadata, "width");
@@ -69,11 +78,7 @@ engine::ModelConfig configOf(const std::filesystem::path& file, const nlohmann::
   if (!metadata.contains("layers") || !metadata["layers"].is_array()) {
     bad(file, "metadata layers: expected a list, found none");
   }
-  for (const auto& kind : metadata["layers"]) {
-    config.blocks.push_back(kind == "recurrent"         ? engine::BlockKind::recurrent
-                            : kind == "local_attention" ? engine::BlockKind::localAttention
-                                                        : engine::BlockKind::globalAttention);
-  }
+  for (const auto& name : metadata["layers"]) config.blocks.push_back(kindOf(file, name));
   config.L = static_cast<std::int64_t>(config.blocks.size());
   return config;
 }

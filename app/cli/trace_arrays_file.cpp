@@ -9,6 +9,7 @@
 
 #include "engine/checkpoint/file_io.h"
 #include "engine/checkpoint/safetensors.h"
+#include "engine/checkpoint/strict_json.h"
 #include "engine/error.h"
 #include "kernels/dtype.h"
 
@@ -20,6 +21,8 @@ using engine::ErrorCode;
 
 constexpr std::uint64_t kMostBytes = 4ULL << 30;  // of a whole file, unpacked
 constexpr const char* kStringsName = "token_strings";
+// A string for each token of a long text.
+constexpr engine::JsonLimits kMetadataLimits = {.depth = 8, .values = std::size_t{1} << 26U};
 
 [[noreturn]] void bad(const std::string& where, const std::string& what) {
   throw Error(ErrorCode::badFile, fmt::format("{}: {}", where, what));
@@ -142,11 +145,21 @@ TraceArraysFile readNpz(const std::filesystem::path& path) {
     const std::string name = rawName != nullptr ? rawName : "";
     const std::string where = path.string() + ": " + name;
     const std::string bytes = readEntry(archive.get(), i, where, budget);
-    if (name == "meta.json") metadata = nlohmann::json::parse(bytes, nullptr, false);
+    if (name == "meta.json") metadata = engine::parseStrictJson(bytes, where, kMetadataLimits);
     if (name.ends_with(".npy")) file.arrays[name.substr(0, name.size() - 4)] = parseArray(where, bytes);
   }
   setMetadata(file, path.string(), std::move(metadata));
   return file;
+}
+
+// Values that were no strings are kept as JSON text.
+nlohmann::json metadataValue(const std::string& text, const std::string& where) {
+  try {
+    nlohmann::json value = engine::parseStrictJson(text, where, kMetadataLimits);
+    return value.is_string() ? nlohmann::json(text) : std::move(value);
+  } catch (const Error&) {
+    return text;  // no JSON: it was a string
+  }
 }
 
 TraceArraysFile readSafetensors(const std::filesystem::path& path) {
@@ -154,11 +167,7 @@ TraceArraysFile readSafetensors(const std::filesystem::path& path) {
   const auto parsed = engine::parseSafetensors(mapped.bytes(), mapped.bytes().size(), path.string());
   TraceArraysFile file;
   nlohmann::json metadata = nlohmann::json::object();
-  for (const auto& [key, text] : parsed.metadata) {
-    // Values that were no strings are kept as JSON text.
-    auto value = nlohmann::json::parse(text, nullptr, false);
-    metadata[key] = value.is_discarded() || value.is_string() ? nlohmann::json(text) : std::move(value);
-  }
+  for (const auto& [key, text] : parsed.metadata) metadata[key] = metadataValue(text, path.string());
   metadata.erase(kStringsName);
   for (const auto& tensor : parsed.tensors) {
     const auto* data = static_cast<const char*>(tensor.data);

@@ -158,6 +158,7 @@ void CliDrawTest::lyingMetadataIsRefused_data() {
   };
   row("format is another", R"("eyrie-trace")", R"("eyrie-trick")");
   row("layers are no list", R"("layers":"[)", R"("layerz":"[)");
+  row("a layer of no kind", "local_attention", "focal_attention");
   row("width of the recurrence is no number", R"("recurrent_width":"80")", R"("recurrent_width":"8x")");
   row("width of the recurrence is another", R"("recurrent_width":"80")", R"("recurrent_width":"90")");
   row("heads are missing", R"("heads":"4")", R"("headz":"4")");

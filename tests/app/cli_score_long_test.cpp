@@ -266,9 +266,10 @@ void CliScoreLongTest::progressIsToldWhenAsked() {
   const CliResult told = shared_.run(score + QStringList{"--progress"});
   COMPARE_CODE(told, 0);
   QCOMPARE(told.out, quiet.out);
-  for (const QByteArray& line : told.err.trimmed().split('\n')) {
-    if (!line.isEmpty()) QVERIFY2(line.contains(" tokens/s, perplexity "), told.text());
-  }
+  const QList<QByteArray> lines = told.err.trimmed().split('\n');
+  for (const QByteArray& line : lines) QVERIFY2(line.contains(" tokens/s, perplexity "), told.text());
+  const int tokens = told.lines().value(0)["tokens"].toInt();
+  QVERIFY2(lines.last().startsWith(QByteArray::number(tokens) + " tokens, "), told.text());
 }
 
 void CliScoreLongTest::aModelAgainstItselfDiffersInNothing() {

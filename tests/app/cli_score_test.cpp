@@ -102,6 +102,7 @@ class CliScoreTest : public QObject {
   void textHasBytes();
   void sameSeedMakesTheSameModel();
   void inspectListsEveryTensor();
+  void namesOrderNoTerminalAbout();
   void deepMindNamesNeedAPresetOrAConfiguration();
   void existingModelIsNotOverwritten();
 
@@ -337,6 +338,14 @@ void CliScoreTest::sameSeedMakesTheSameModel() {
   COMPARE_CODE(scored, 0);
   const double perplexity = scored.lines().value(0)["perplexity"].toDouble();
   QVERIFY2(perplexity > 10 && perplexity < 5000, scored.out);  // about V = 256 for random weights
+}
+
+void CliScoreTest::namesOrderNoTerminalAbout() {
+  const QString model = cli_.file("\033[2Jmodel");
+  QVERIFY(QFile::link(goldenFolder("griffin-tiny"), model));
+  const CliResult result = cli_.run({"inspect", "--model", model});
+  COMPARE_CODE(result, 0);
+  QVERIFY2(result.out.contains("/?[2Jmodel") && !result.out.contains('\033'), result.text());
 }
 
 void CliScoreTest::inspectListsEveryTensor() {

@@ -15,8 +15,13 @@ class CliStateTest : public QObject {
   void textFollowsASavedState();
   void stateOfScoreNeedsAnotherToken();
   void showSaysWhatItIs();
+  void wordsOfAFileOrderNoTerminalAbout();
+  void interventionsStayWithTheState();
+  void goingOnWithOtherRulesIsSaid();
   void diffGoesLayerByLayer();
   void interpolationEndsInItsStates();
+  void mixtureOfTwoPositionsGoesOn_data();
+  void mixtureOfTwoPositionsGoesOn();
   void transplantTakesTheLayersAskedFor();
   void otherModelsAreRefusedByName();
   void impossibleWishesAreRefused_data();
@@ -133,6 +138,69 @@ void CliStateTest::showSaysWhatItIs() {
   QVERIFY2(text.out.contains("13 (14 tokens, the last still to be read)"), text.text());
 }
 
+void CliStateTest::wordsOfAFileOrderNoTerminalAbout() {
+  saved("good", kA);
+  QByteArray bytes = cli_.read("good");
+  // As long as what they replace: the file's offsets stay true.
+  bytes.replace("griffin-tiny", "\\u001b[2J\302\2333");
+  bytes.replace("\"read\"", "\"\177ead\"");
+  const CliResult shown = cli_.run({"state", "show", cli_.write("bad", bytes)});
+  COMPARE_CODE(shown, 0);
+  QVERIFY2(shown.out.contains("model         ?[2J?3\n"), shown.text());
+  QVERIFY2(shown.out.contains("made by       ?ead\n"), shown.text());
+  for (const char* control : {"\033", "\177", "\302\233"})
+    QVERIFY2(!shown.out.contains(control), shown.text());
+}
+
+void CliStateTest::interventionsStayWithTheState() {
+  const QString model = goldenFolder("griffin-tiny");
+  const QString rule = "layer 0 state *= 0.5; layer 3 mlp = 0";
+  const QString changed = cli_.file("changed");
+  const QString scored = cli_.file("scored");
+  const QString mixed = cli_.file("mixed");
+  const QString moved = cli_.file("moved");
+  const QString plain = saved("plain", kA);
+  COMPARE_CODE(
+      cli_.run({"state", "save", "--model", model, "--tokens", kA, "--intervene", rule, "--out", changed}),
+      0);
+  COMPARE_CODE(cli_.run({"score", "--model", model, "--tokens", kA, "--intervene", rule, "--state", scored}),
+               0);
+  COMPARE_CODE(cli_.run({"state", "interpolate", plain, changed, "--at", "0.5", "--out", mixed}), 0);
+  COMPARE_CODE(
+      cli_.run({"state", "transplant", "--into", changed, "--from", changed, "--layer", "1", "--out", moved}),
+      0);
+  const auto rulesOf = [&](const QString& file) {
+    const CliResult shown = cli_.run({"state", "show", file, "--json"});
+    return shown.lines().value(0)["interventions"].toArray();
+  };
+  QCOMPARE(rulesOf(plain), QJsonArray());
+  for (const QString& file : {changed, scored, mixed, moved}) {
+    QCOMPARE(rulesOf(file), QJsonArray({"layer 0 state *= 0.5", "layer 3 mlp off"}));
+  }
+  const CliResult text = cli_.run({"state", "show", changed});
+  QVERIFY2(text.out.contains("interventions layer 0 state *= 0.5; layer 3 mlp off\n"), text.text());
+}
+
+void CliStateTest::goingOnWithOtherRulesIsSaid() {
+  const QString model = goldenFolder("griffin-tiny");
+  const QString rule = "layer 0 state off";
+  const QString changed = cli_.file("changed");
+  COMPARE_CODE(
+      cli_.run({"state", "save", "--model", model, "--tokens", kA, "--intervene", rule, "--out", changed}),
+      0);
+  const auto notes = [&](const QString& state, const QStringList& more) {
+    const CliResult going = cli_.run(
+        QStringList{"generate", "--model", model, "--state", state, "--max-tokens", "2", "--json"} + more);
+    return going.code == 0 ? going.err : "failed: " + going.err;
+  };
+  QCOMPARE(notes(changed, {}),
+           QByteArray("[state read with layer 0 state off; going on with no interventions]\n"));
+  QVERIFY(notes(saved("plain", kA), {"--intervene", rule})
+              .contains("[state read with no interventions; going on with layer 0 state off]"));
+  QVERIFY(!notes(changed, {"--intervene", rule}).contains("going on"));
+  QCOMPARE(notes(saved("plain", kA), {}), QByteArray());
+}
+
 void CliStateTest::diffGoesLayerByLayer() {
   const QString a = saved("a", kA);
   const QString b = saved("b", kB);
@@ -176,6 +244,43 @@ void CliStateTest::interpolationEndsInItsStates() {
   const CliResult going =
       cli_.run({"generate", "--model", goldenFolder("griffin-tiny"), "--state", mixed, "--max-tokens", "3"});
   COMPARE_CODE(going, 0);
+}
+
+void CliStateTest::mixtureOfTwoPositionsGoesOn_data() {
+  QTest::addColumn<bool>("laterFirst");
+  QTest::addColumn<QString>("at");
+  QTest::addColumn<bool>("standsLater");
+  QTest::newRow("the earlier itself") << false << "0" << false;
+  QTest::newRow("between") << false << "0.5" << true;
+  QTest::newRow("the later itself") << false << "1" << true;
+  QTest::newRow("the later itself, first") << true << "0" << true;
+  QTest::newRow("between, the later first") << true << "0.5" << true;
+  QTest::newRow("the earlier itself, second") << true << "1" << false;
+}
+
+// Of a Hawk, whose states have no place of their own.
+void CliStateTest::mixtureOfTwoPositionsGoesOn() {
+  QFETCH(bool, laterFirst);
+  QFETCH(QString, at);
+  QFETCH(bool, standsLater);
+  const QString earlier = saved("earlier", "2,17,9,33", "hawk-tiny");
+  const QString later = saved("later", "2,21,80,5,99,31,64,18", "hawk-tiny");
+  const QString mixed = cli_.file("mixed");
+  COMPARE_CODE(cli_.run({"state", "interpolate", laterFirst ? later : earlier, laterFirst ? earlier : later,
+                         "--at", at, "--out", mixed}),
+               0);
+  const auto shown = [&](const QString& file) {
+    const CliResult result = cli_.run({"state", "show", file, "--json"});
+    return result.code == 0 ? result.lines().value(0) : QJsonObject();
+  };
+  const QJsonObject found = shown(mixed);
+  const QJsonObject expected = shown(standsLater ? later : earlier);
+  QVERIFY(expected.contains("tokens"));
+  for (const char* key : {"position", "tokens", "text"}) QCOMPARE(found[key], expected[key]);
+  const CliResult going = cli_.run(
+      {"generate", "--model", goldenFolder("hawk-tiny"), "--state", mixed, "--max-tokens", "3", "--json"});
+  COMPARE_CODE(going, 0);
+  QCOMPARE(going.lines().last()["prompt_tokens"].toInt(), standsLater ? 8 : 4);
 }
 
 void CliStateTest::transplantTakesTheLayersAskedFor() {

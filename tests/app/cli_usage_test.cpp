@@ -40,6 +40,7 @@ void CliUsageTest::helpGoesToStdout_data() {
   const auto row = [](const char* command, const char* mentions) {
     QTest::newRow(command) << QStringList{command, "--help"} << QByteArray(mentions);
   };
+  QTest::newRow("limits") << QStringList{"score", "--help"} << QByteArray("at most 128 MiB\neach");
   QTest::newRow("whole") << QStringList{"--help"} << QByteArray("make-model");
   row("generate", "--max-tokens");
   row("score", "--per-token");
@@ -236,11 +237,15 @@ void CliUsageTest::wrongInputExitsWithOne_data() {
   QTest::newRow("token file is deep") << QStringList{"score", "--model", tiny, "--tokens-file",
                                                      cli_.write("deep.json", QByteArray(1'000'000, '['))}
                                       << QByteArray("deep.json");
+  QTest::newRow("token file is deep and whole")
+      << QStringList{"score", "--model", tiny, "--tokens-file",
+                     cli_.write("whole.json", QByteArray(1'000'000, '[') + QByteArray(1'000'000, ']'))}
+      << QByteArray("whole.json: JSON is nested more than 2 deep");
   QTest::newRow("token beyond 64 bits") << QStringList{"score", "--model", tiny, "--tokens-file",
                                                        cli_.write("e.json", "[2, 18446744073709551617]")}
                                         << QByteArray("e.json");
   QTest::newRow("token file is empty bytes")
-      << QStringList{"score", "--model", tiny, "--tokens-file", "/dev/null"} << QByteArray("no JSON");
+      << QStringList{"score", "--model", tiny, "--tokens-file", "/dev/null"} << QByteArray("expected JSON");
   QTest::newRow("layer outside the model")
       << QStringList{"trace", "--model", tiny, "--layers", "6", "--out", cli_.file("x.npz")} + two
       << QByteArray("0 to 5");

@@ -48,6 +48,7 @@ class StateAlgebraTest : public QObject {
   void aStateDoesNotDifferFromItself();
   void differenceIsTheNormOfTheDifference();
   void blocksCoverEveryChannelOnce();
+  void bothPartsOfAComplexChannelAreInItsBlock();
   void keysAreComparedWherePositionsAgree();
   void interpolationEndsAreTheStatesThemselves();
   void interpolationIsLinear();
@@ -119,6 +120,24 @@ void StateAlgebraTest::blocksCoverEveryChannelOnce() {
     }
   }
   QVERIFY(!refusal(ErrorCode::badArgument, [&] { difference(a, b, model->config(), 0); }).empty());
+}
+
+void StateAlgebraTest::bothPartsOfAComplexChannelAreInItsBlock() {
+  const ModelConfig config = tinyConfig("R", 2, RgLru::complex);
+  const auto model = Model::load(randomCheckpoint(config, 5));
+  const HostState a = stateAfter(*model, 1, 30);
+  const std::int64_t C = config.R / 2;
+  for (const std::int64_t channel : {std::int64_t{0}, C - 1}) {
+    HostState b = a;
+    b.layers[1].h[static_cast<std::size_t>(channel)] += 3;
+    b.layers[1].h[static_cast<std::size_t>(C + channel)] += 4;
+    for (const std::int64_t blocks : {2, 1000}) {
+      const auto found = difference(a, b, config, blocks)[1].blocks;
+      QCOMPARE(found.size(), static_cast<std::size_t>(std::min(blocks, C)));
+      QVERIFY(std::abs((channel == 0 ? found.front() : found.back()).difference - 5) < 1e-5);
+      QCOMPARE((channel == 0 ? found.back() : found.front()).difference, 0.0);
+    }
+  }
 }
 
 void StateAlgebraTest::keysAreComparedWherePositionsAgree() {

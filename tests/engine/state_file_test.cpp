@@ -30,6 +30,7 @@ SavedState savedAfter(Model& model, std::int64_t tokens) {
   saved.fingerprint = "abc";
   saved.origin = "read";
   saved.text = "καλημέρα \"world\"\n";
+  saved.interventions = parseInterventions("layer 0 state *= 0.1; mlp off @3-");
   saved.tokens = TestRandom(1).tokens(tokens, model.config().V);
   saved.config = model.config();
   SequenceState state = model.newState();
@@ -64,6 +65,9 @@ class StateFileTest : public QObject {
  private slots:
   void everythingComesBack_data();
   void everythingComesBack();
+  void textThatNoHeaderHoldsIsLeftOut();
+  void complexStatesSaySo();
+  void tokensOfAnotherPositionAreNotWritten();
   void contradictionsAreNamed_data();
   void contradictionsAreNamed();
   void damageIsNoState();
@@ -94,12 +98,49 @@ void StateFileTest::everythingComesBack() {
   QCOMPARE(found.fingerprint, saved.fingerprint);
   QCOMPARE(found.origin, saved.origin);
   QCOMPARE(found.text, saved.text);
+  QVERIFY(found.interventions == saved.interventions);
   QVERIFY(found.config.blocks == saved.config.blocks);
   checkStateOf(found, "state.safetensors", model->config(), "abc", "tiny");
   QVERIFY(sameBits(model->restoreState(found.state).download(), saved.state));
   // What was read can be written again, as after a mixture.
   writeStateFile(path("again.safetensors"), found);
   QVERIFY(readFile(path("again.safetensors"), 1 << 20) == readFile(path("state.safetensors"), 1 << 20));
+}
+
+void StateFileTest::textThatNoHeaderHoldsIsLeftOut() {
+  const auto model = tinyModel("R");
+  SavedState saved = savedAfter(*model, 9);
+  saved.text.assign(8U << 20U, '\1');  // JSON writes \u0001
+  writeStateFile(path("text.safetensors"), saved);
+  QVERIFY(readStateFile(path("text.safetensors")).text == saved.text);
+  saved.text.assign(17U << 20U, '\1');
+  writeStateFile(path("text.safetensors"), saved);
+  QVERIFY(readStateFile(path("text.safetensors")).text.empty());
+}
+
+void StateFileTest::complexStatesSaySo() {
+  const ModelConfig config = tinyConfig("R", 1, RgLru::complex);
+  const auto model = Model::load(randomCheckpoint(config, 5));
+  SavedState saved = savedAfter(*model, 9);
+  QVERIFY(parseStateFile(bent(saved, [](auto&, auto&) {}), "card").config.rgLru == RgLru::complex);
+  const auto unsaid = bent(saved, [](auto&, auto& metadata) { metadata.erase("rg_lru"); });
+  QVERIFY(parseStateFile(unsaid, "card").config.rgLru == RgLru::real);
+  // Half of an odd number are no channels.
+  --saved.config.R;
+  saved.state.layers[0].h.pop_back();
+  saved.state.layers[0].tail.resize(static_cast<std::size_t>((config.K - 1) * saved.config.R));
+  QVERIFY_EXCEPTION_THROWN(parseStateFile(bent(saved, [](auto&, auto&) {}), "card"), Error);
+}
+
+void StateFileTest::tokensOfAnotherPositionAreNotWritten() {
+  const auto model = tinyModel("R");
+  const SavedState good = savedAfter(*model, 9);
+  for (const std::size_t tokens : {0, 8, 11}) {
+    SavedState bad = good;
+    bad.tokens.resize(tokens);
+    QVERIFY_EXCEPTION_THROWN(writeStateFile(path("never.safetensors"), bad), Error);
+    QVERIFY(!std::filesystem::exists(path("never.safetensors")));
+  }
 }
 
 void StateFileTest::contradictionsAreNamed_data() {
@@ -131,6 +172,8 @@ void StateFileTest::contradictionsAreNamed_data() {
   }
   QTest::newRow("a later position") << metadata("position", "10") << "tokens";
   QTest::newRow("an earlier position") << metadata("position", "7") << "tokens";
+  QTest::newRow("a rule of nothing") << metadata("interventions", "layer 0 soul off") << "interventions: at";
+  QTest::newRow("another recurrence") << metadata("rg_lru", "quaternion") << "rg_lru";
   QTest::newRow("older_keys") << metadata("older_keys", "3") << "layers.2.attention.keys";
   QTest::newRow("no blocks") << metadata("blocks", "") << "blocks";
   QTest::newRow("other blocks") << metadata("blocks", "RRX") << "RRX";

@@ -1,8 +1,8 @@
 """assets/recipe/convert.py on real checkpoints of DeepMind's layouts: what is converted computes the reference logits.
 
-    convert_test.py EYRIE_CLI SOURCE_DIR
+    convert_test.py torch|flax EYRIE_CLI SOURCE_DIR
 
-Exit code 77, which CTest shows as skipped, where torch is missing.
+Exit code 77, which CTest shows as skipped, where a package that the layout needs is missing.
 """
 import json
 import pathlib
@@ -10,15 +10,20 @@ import subprocess
 import sys
 import tempfile
 
+LAYOUT, CLI, TREE = sys.argv[1], sys.argv[2], pathlib.Path(sys.argv[3])
+PACKAGES = {"torch": "torch safetensors", "flax": "torch safetensors flax orbax-checkpoint"}
+
 try:
     import numpy as np
     import torch
     from safetensors.torch import load_file
+    if LAYOUT == "flax":
+        import orbax.checkpoint
+        from flax import traverse_util
 except ImportError as error:
-    print(f"skipped: {error} (pip install torch safetensors)")
+    print(f"skipped: {error} (pip install {PACKAGES[LAYOUT]})")
     sys.exit(77)
 
-CLI, TREE = sys.argv[1], pathlib.Path(sys.argv[2])
 OPTIONS = ["--window", "8", "--soft-cap", "30", "--scale-embedding", "yes"]
 
 
@@ -76,12 +81,6 @@ def base_models_have_no_turns(work):
 
 
 def flax_folder_converts(work):
-    try:
-        import orbax.checkpoint
-        from flax import traverse_util
-    except ImportError as error:
-        print(f"Flax part skipped: {error}")
-        return
     golden = TREE / "tests/golden/deepmind-flax"
     flat = {name: array.numpy() for name, array in load_file(golden / "model.safetensors").items()}
     tree = {"params": traverse_util.unflatten_dict(flat, sep="/")}
@@ -111,7 +110,6 @@ def damage_is_named(work):
 
 
 with tempfile.TemporaryDirectory() as scratch:
-    torch_file_converts(pathlib.Path(scratch))
-    base_models_have_no_turns(pathlib.Path(scratch))
-    flax_folder_converts(pathlib.Path(scratch))
-    damage_is_named(pathlib.Path(scratch))
+    checks = {"torch": [torch_file_converts, base_models_have_no_turns, damage_is_named], "flax": [flax_folder_converts]}
+    for check in checks[LAYOUT]:
+        check(pathlib.Path(scratch))
