@@ -39,6 +39,10 @@ QByteArray bytesOf(const QString& path) {
   return file.open(QIODevice::ReadOnly) ? file.readAll() : QByteArray();
 }
 
+QStringList goldenSets() {
+  return QDir(EYRIE_SOURCE_DIR "/tests/golden").entryList(QDir::Dirs | QDir::NoDotAndDotDot);
+}
+
 }  // namespace
 
 class VerifyTest : public QObject {
@@ -64,10 +68,9 @@ class VerifyTest : public QObject {
 void VerifyTest::goldensPass_data() {
   QTest::addColumn<QString>("set");
   QTest::addColumn<int>("backend");
-  for (const char* set : {"griffin-tiny", "hawk-tiny", "griffin-bf16-sharded", "griffin-long", "mqa-global",
-                          "hf-community", "deepmind-torch", "deepmind-flax"}) {
-    QTest::addRow("%s, reference", set) << set << static_cast<int>(BackendKind::reference);
-    QTest::addRow("%s, cpu", set) << set << static_cast<int>(BackendKind::cpu);
+  for (const QString& set : goldenSets()) {
+    QTest::addRow("%s, reference", qPrintable(set)) << set << static_cast<int>(BackendKind::reference);
+    QTest::addRow("%s, cpu", qPrintable(set)) << set << static_cast<int>(BackendKind::cpu);
   }
 }
 
@@ -171,7 +174,7 @@ void VerifyTest::trap24HuggingFaceIsNoReferenceBeyondTheWindow() {
 
 void VerifyTest::trap45ReferencesAreSinglePrecision() {
   const QDir golden(EYRIE_SOURCE_DIR "/tests/golden");
-  const QStringList sets = golden.entryList(QDir::Dirs | QDir::NoDotAndDotDot);
+  const QStringList sets = goldenSets();
   QCOMPARE(sets.size(), 9);
   for (const QString& set : sets) {
     const std::string file = golden.filePath(set + "/logits.npy").toStdString();
