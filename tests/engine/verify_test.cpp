@@ -7,12 +7,15 @@
 #include <QtTest>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/config.h"
+#include "engine/intervention_plan.h"
 #include "engine/verify/goldens.h"
 #include "engine/verify/intervention_checks.h"
 #include "engine/verify/invariants.h"
+#include "engine/verify/model_run.h"
 #include "engine/verify/npy_reader.h"
 #include "engine/verify/op_parity.h"
 #include "kernels/dtype.h"
@@ -53,6 +56,8 @@ class VerifyTest : public QObject {
   void goldensPass();
   void windowMayBeCountedEitherWay_data();
   void windowMayBeCountedEitherWay();
+  void windowRuleGivesThatWindowsGolden_data();
+  void windowRuleGivesThatWindowsGolden();
   void gatesMayHaveAnyNumberOfBlocks_data();
   void gatesMayHaveAnyNumberOfBlocks();
   void trap24HuggingFaceIsNoReferenceBeyondTheWindow();
@@ -111,6 +116,41 @@ void VerifyTest::windowMayBeCountedEitherWay() {
     QVERIFY(allPassed(results));
   } else {
     QVERIFY(!results.front().passed);
+  }
+}
+
+void VerifyTest::windowRuleGivesThatWindowsGolden_data() {
+  QTest::addColumn<QString>("rule");
+  QTest::addColumn<bool>("same");
+  QTest::newRow("the golden's window") << "window = 16" << true;
+  QTest::newRow("one key fewer") << "window = 15" << false;
+  QTest::newRow("one key more") << "window = 17" << false;
+  QTest::newRow("no rule") << "" << false;
+}
+
+// A model of twice the window, kept to 16 keys by a rule, says what DeepMind's reference with W = 16 says.
+void VerifyTest::windowRuleGivesThatWindowsGolden() {
+  QFETCH(QString, rule);
+  QFETCH(bool, same);
+  test::ModelFiles files = test::readFolder(EYRIE_SOURCE_DIR "/tests/golden/griffin-tiny");
+  test::editConfig(files, [](auto& config) { config["attention_window_size"] = 32; });
+  const QTemporaryDir folder;
+  test::writeFolder(folder.path().toStdString(), files);
+  const auto tokens = nlohmann::json::parse(files.at("tokens.json")).get<std::vector<std::int32_t>>();
+  const std::vector<float> golden = verify::parseNpy(files.at("logits.npy"), "logits.npy").values;
+  for (const BackendKind backend : {BackendKind::reference, BackendKind::cpu}) {
+    LoadOptions options;
+    options.backend = backend;
+    const auto model = Model::load(Checkpoint::open(folder.path().toStdString()), options);
+    for (const verify::Feeding& feeding : {verify::kPrefill, verify::kSteps, verify::kOddChunks}) {
+      SequenceState state = model->newState();
+      state.intervene(planInterventions(parseInterventions(rule.toStdString()), model->config()));
+      verify::ModelRun run;
+      verify::feed(*model, state, tokens, feeding, nullptr, run);
+      const CheckResult result =
+          verify::compareArrays(feeding.name, run.logits, golden, verify::kGoldenLogits);
+      QVERIFY2(result.passed == same, verify::describeCheck(result).c_str());
+    }
   }
 }
 
