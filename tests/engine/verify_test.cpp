@@ -18,6 +18,7 @@
 #include "engine/verify/model_run.h"
 #include "engine/verify/npy_reader.h"
 #include "engine/verify/op_parity.h"
+#include "engine/verify/test_models.h"
 #include "kernels/dtype.h"
 #include "tests/engine/model_files.h"
 
@@ -62,6 +63,7 @@ class VerifyTest : public QObject {
   void gatesMayHaveAnyNumberOfBlocks();
   void trap24HuggingFaceIsNoReferenceBeyondTheWindow();
   void trap45ReferencesAreSinglePrecision();
+  void tensorCoresRowsRejectSwappedGates();
   void invariantsHold_data();
   void invariantsHold();
   void interventionsDoWhatTheySay_data();
@@ -227,6 +229,33 @@ void VerifyTest::trap45ReferencesAreSinglePrecision() {
     QVERIFY2(!verify::compareArrays("bf16", rounded, logits, verify::kGoldenLogits).passed,
              "the tolerance accepts, and this set may be, what bf16 gives");
   }
+}
+
+// What cards may round where they multiply 16-bit weights (goldens.cpp) is less than what such a mistake
+// does.
+void VerifyTest::tensorCoresRowsRejectSwappedGates() {
+  const auto right = verify::randomCheckpoint(verify::tinyConfig("RRA", 3), 5);
+  const auto swapped = verify::bentCheckpoint(right, right->config(), [](const std::string& name) {
+    QString other = QString::fromStdString(name);
+    if (other.contains("input_gate_")) return other.replace("input_gate_", "recurrent_gate_").toStdString();
+    return other.replace("recurrent_gate_", "input_gate_").toStdString();
+  });
+  const std::vector<std::int32_t> tokens = verify::TestRandom(3).tokens(30, right->config().V);
+  const FrameLayout layout(right->config(), {TraceLevel::full, {}, 30});
+  const auto runOf = [&](const std::shared_ptr<const Checkpoint>& checkpoint) {
+    return verify::runModel(*Model::load(checkpoint), tokens, verify::kPrefill, &layout);
+  };
+  const verify::ModelRun expected = runOf(right);
+  const verify::ModelRun found = runOf(swapped);
+  const std::string state = "layers.1.rg_lru.h";
+  const std::string logDecay = "layers.1.log_decay";
+  QVERIFY(!verify::compareArrays("", found.logits, expected.logits, verify::kTensorLogits).passed);
+  QVERIFY(!verify::compareArrays("", found.stateArrays().at(state), expected.stateArrays().at(state),
+                                 verify::kTensorState)
+               .passed);
+  QVERIFY(!verify::compareArrays("", found.traces.at(logDecay), expected.traces.at(logDecay),
+                                 verify::kTensorLogDecay)
+               .passed);
 }
 
 void VerifyTest::invariantsHold_data() {
