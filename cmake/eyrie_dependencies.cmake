@@ -38,6 +38,8 @@ if(EYRIE_GUI)
 endif()
 if(EYRIE_BENCH)
   find_package(benchmark REQUIRED)
+elseif(EYRIE_TESTS AND NOT EYRIE_SANITIZE)
+  find_package(benchmark QUIET)
 endif()
 
 # oneDNN is the measure of int8 products in `eyrie-cli bench`, which opens it while it runs: only its header is wanted

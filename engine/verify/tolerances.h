@@ -1,7 +1,10 @@
 // The one table of tolerances. Errors are normalised: to the spread or the size of what is expected, or to
 // each value. Every row stands with a deliberately broken variant that it must reject (goldens.cpp,
-// invariants.cpp, op_parity.cpp, card_ops.cpp).
+// invariants.cpp, op_parity.cpp, card_ops.cpp; tensor cores' in verify_test.cpp, stored types' in
+// converted_weights_test.cpp and cli_precision_test.cpp).
 #pragma once
+
+#include "kernels/dtype.h"
 
 namespace eyrie::engine::verify {
 
@@ -44,5 +47,25 @@ inline constexpr Tolerance kOpAttention{Normalise::largest, 1e-5};
 inline constexpr Tolerance kOpPacked{Normalise::largest, 1e-4};
 inline constexpr Tolerance kOpRounded{Normalise::largest, 6e-3};
 inline constexpr Tolerance kOpTensorAttention{Normalise::largest, 4e-3};
+
+// What weights stored as a narrower type may cost, of the same weights in f32. Logits of a small random
+// model: root mean square of their differences, of their deviation; less than `least` would be for nothing.
+// The built-in models on held-out text (tests/bench/RESULTS.md): change of perplexity either way, which
+// chance moves; and divergence, KL in nats a token, about twice the most that was measured.
+struct StoredTypeTolerance {
+  kernels::DType dtype;
+  double least;
+  double logits;
+  double perplexity;
+  double divergence;
+};
+inline constexpr StoredTypeTolerance kStoredTypes[] = {
+    {kernels::DType::f16, 1e-6, 2e-3, 1e-4, 4e-7},
+    {kernels::DType::bf16, 1e-4, 2e-2, 5e-3, 5e-5},
+    {kernels::DType::int8, 1e-3, 5e-2, 1e-2, 8e-4},
+    {kernels::DType::int4, 1e-2, 5e-1, 4e-2, 1e-1},
+};
+// Errors must not pile up in the state: divergence of the later half of a text, of the earlier half's.
+inline constexpr double kDivergenceGrowth = 1.2;
 
 }  // namespace eyrie::engine::verify

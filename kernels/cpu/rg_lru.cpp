@@ -40,8 +40,9 @@ HWY_INLINE void store(FloatVec value, float* to, std::int64_t count) {
   }
 }
 
-// e^-|x| = 2^n 2^f, f within half of 0; |x| counts up to 87. Within 4 ulp for |x| <= 20, where the gate is a
-// billionth; 1.2e-6 in the end. (x86's Max returns its second argument where one is NaN: it stays.)
+// e^-|x| = 2^n 2^f, f within half of 0; |x| counts up to 87. The gate is right to 3 ulp, and a quarter more
+// for each unit of |x|, or 1.4 more where multiply-adds round twice: x log2 e is rounded, and so is log2 e
+// (tests/kernels/functions_test.cpp). (x86's Max returns its second argument where one is NaN: it stays.)
 HWY_INLINE FloatVec expOfNegativeAbs(FloatVec x) {
   const FloatTag d;
   x = hn::Max(hn::Set(d, -87.0F), hn::Or(hn::SignBit(d), x));

@@ -12,6 +12,7 @@
 #include "kernels/embed.h"
 #include "kernels/logits.h"
 #include "kernels/op_cost.h"
+#include "kernels/packed_matrix.h"
 #include "kernels/rope.h"
 #include "kernels/sample.h"
 #include "kernels/thread_pool.h"
@@ -22,10 +23,14 @@ using namespace eyrie::kernels;
 
 constexpr double kAllowedError = 1e-4;  // of the largest value: only to tell wrong from right
 
+ThreadPool& allThreads() {
+  static ThreadPool all(0);
+  return all;
+}
+
 ThreadPool& poolOf(const benchmark::State& state) {
   static ThreadPool one(1);
-  static ThreadPool all(0);
-  return state.range(0) == 1 ? one : all;
+  return state.range(0) == 1 ? one : allThreads();
 }
 
 std::vector<float> randomVector(std::int64_t n, float scale = 1.0F) {
@@ -55,6 +60,7 @@ void report(benchmark::State& state, const OpCost& cost) {
 struct Weights {
   std::vector<std::uint16_t> half;
   std::vector<float> full;
+  std::vector<std::byte> packed;
   MatrixView view;
 };
 
@@ -67,7 +73,19 @@ Weights randomWeights(std::int64_t rows, std::int64_t cols, DType dtype) {
   const void* data =
       dtype == DType::f32 ? static_cast<const void*>(weights.full.data()) : weights.half.data();
   weights.view = {data, dtype, rows, cols};
+  if (isPacked(dtype)) {
+    weights.packed.resize(static_cast<std::size_t>(packedBytes(dtype, rows, cols)));
+    cpu::pack({weights.full.data(), DType::f32, rows, cols}, dtype, weights.packed.data(), allThreads());
+    weights.view.data = weights.packed.data();
+  }
   return weights;
+}
+
+// One row of a linear layer, by the reference: all of many would take minutes.
+std::vector<float> linearRow(const LinearArgs& args, std::int64_t t) {
+  std::vector<float> row(static_cast<std::size_t>(args.weight.rows));
+  reference::linear({args.x + t * args.weight.cols, args.weight, nullptr, 1, row.data()});
+  return row;
 }
 
 // threads (1, or 0 = all), T, rows, cols, dtype
@@ -76,13 +94,28 @@ void linearBench(benchmark::State& state) {
   const Weights weights = randomWeights(state.range(2), state.range(3), static_cast<DType>(state.range(4)));
   const std::vector<float> x = randomVector(T * weights.view.cols);
   std::vector<float> out(static_cast<std::size_t>(T * weights.view.rows));
-  std::vector<float> expected(static_cast<std::size_t>(weights.view.rows));
   const LinearArgs args{x.data(), weights.view, nullptr, T, out.data()};
   cpu::linear(args, poolOf(state));
-  reference::linear({x.data(), weights.view, nullptr, 1, expected.data()});
-  if (!close({out.begin(), out.begin() + weights.view.rows}, expected)) state.SkipWithError("wrong result");
+  for (const std::int64_t t : {std::int64_t{0}, T - 1}) {
+    const auto row = out.begin() + t * weights.view.rows;
+    if (!close({row, row + weights.view.rows}, linearRow(args, t))) state.SkipWithError("wrong result");
+  }
   for (auto _ : state) cpu::linear(args, poolOf(state));
   report(state, opCost(args));
+}
+
+// threads, rows, cols, dtype: quantising a bf16 matrix, to the reference's very bytes.
+void packBench(benchmark::State& state) {
+  const Weights weights = randomWeights(state.range(1), state.range(2), DType::bf16);
+  const auto to = static_cast<DType>(state.range(3));
+  std::vector<std::byte> out(static_cast<std::size_t>(packedBytes(to, weights.view.rows, weights.view.cols)));
+  std::vector<std::byte> expected(out.size());
+  cpu::pack(weights.view, to, out.data(), poolOf(state));
+  reference::pack(weights.view, to, expected.data());
+  if (out != expected) state.SkipWithError("wrong result");
+  for (auto _ : state) cpu::pack(weights.view, to, out.data(), poolOf(state));
+  const double bytes = static_cast<double>(matrixBytes(weights.view)) + static_cast<double>(out.size());
+  state.counters["GB/s"] = benchmark::Counter(bytes / 1e9, benchmark::Counter::kIsIterationInvariantRate);
 }
 
 void blockLinearBench(benchmark::State& state) {
@@ -136,7 +169,8 @@ void conv1dBench(benchmark::State& state) {
   report(state, opCost(args));
 }
 
-void rgLruBench(benchmark::State& state) {
+// threads, T, R; `changed`: with overrides, which halve the states
+void scanBench(benchmark::State& state, bool changed) {
   const std::int64_t T = state.range(1);
   const std::int64_t R = state.range(2);
   const std::vector<float> x = randomVector(T * R);
@@ -147,8 +181,22 @@ void rgLruBench(benchmark::State& state) {
   std::vector<float> plainState = h;
   std::vector<float> out(x.size());
   std::vector<float> expected(x.size());
-  const RgLruArgs args{
-      x.data(), recurrence.data(), input.data(), rate.data(), h.data(), true, T, R, out.data(), {}};
+  const std::vector<float> ones(h.size(), 1.0F);
+  const std::vector<float> halves(h.size(), 0.5F);
+  const std::vector<float> zeros(h.size());
+  const RgLruOverrides::Channels same{ones.data(), zeros.data()};
+  const RgLruOverrides overrides{same, same, same, same, {halves.data(), zeros.data()}};
+  const RgLruArgs args{x.data(),
+                       recurrence.data(),
+                       input.data(),
+                       rate.data(),
+                       h.data(),
+                       true,
+                       T,
+                       R,
+                       out.data(),
+                       {},
+                       changed ? &overrides : nullptr};
   RgLruArgs plain = args;
   plain.state = plainState.data();
   plain.out = expected.data();
@@ -157,6 +205,13 @@ void rgLruBench(benchmark::State& state) {
   if (!close(out, expected)) state.SkipWithError("wrong result");
   for (auto _ : state) cpu::rgLru(args, poolOf(state));
   report(state, opCost(args));
+}
+
+void rgLruBench(benchmark::State& state) {
+  scanBench(state, false);
+}
+void rgLruOverriddenBench(benchmark::State& state) {
+  scanBench(state, true);
 }
 
 void complexRgLruBench(benchmark::State& state) {
@@ -321,6 +376,8 @@ void topKBench(benchmark::State& state) {
 constexpr std::int64_t kF32 = static_cast<std::int64_t>(DType::f32);
 constexpr std::int64_t kF16 = static_cast<std::int64_t>(DType::f16);
 constexpr std::int64_t kBf16 = static_cast<std::int64_t>(DType::bf16);
+constexpr std::int64_t kInt8 = static_cast<std::int64_t>(DType::int8);
+constexpr std::int64_t kInt4 = static_cast<std::int64_t>(DType::int4);
 
 // One thread is timed by its own CPU time, so that a busy machine distorts it less; all threads by the clock.
 benchmark::internal::Benchmark* add(const char* name, void (*function)(benchmark::State&),
@@ -340,44 +397,48 @@ void registerAll() {
     linear->Args({threads, 1, 4096, 160, kF32});
     linear->Args({threads, 1, 7680, 2560, kF16})->Args({threads, 1, 7680, 2560, kF32});
     linear->Args({threads, 512, 7680, 2560, kF32});
+    auto* packed = add("packedLinear", linearBench, threads);
+    auto* pack = add("pack", packBench, threads);
+    for (const std::int64_t dtype : {kInt8, kInt4}) {
+      for (const std::int64_t T : {1, 16, 512}) {
+        packed->Args({threads, T, 480, 160, dtype})->Args({threads, T, 7680, 2560, dtype});
+      }
+      pack->Args({threads, 480, 160, dtype})->Args({threads, 7680, 2560, dtype});
+    }
     add("blockLinear", blockLinearBench, threads)
-
         ->Args({threads, 1, 5, 32})
         ->Args({threads, 1, 10, 256})
         ->Args({threads, 512, 10, 256});
     add("rmsNorm", rmsNormBench, threads)
-
         ->Args({threads, 1, 160})
         ->Args({threads, 1, 2560})
         ->Args({threads, 512, 2560});
     add("conv1d", conv1dBench, threads)
-
         ->Args({threads, 1, 160})
         ->Args({threads, 1, 2560})
         ->Args({threads, 512, 2560});
     add("rgLru", rgLruBench, threads)
-
+        ->Args({threads, 1, 160})
+        ->Args({threads, 1, 2560})
+        ->Args({threads, 512, 2560});
+    add("rgLruOverridden", rgLruOverriddenBench, threads)
         ->Args({threads, 1, 160})
         ->Args({threads, 1, 2560})
         ->Args({threads, 512, 2560});
     add("complexRgLru", complexRgLruBench, threads)
-
         ->Args({threads, 1, 80})
         ->Args({threads, 1, 1280})
         ->Args({threads, 512, 1280});
     add("attention", attentionBench, threads)
-
         ->Args({threads, 1, 128, 5, 32})
         ->Args({threads, 1, 2048, 10, 256})
         ->Args({threads, 512, 128, 5, 32})
         ->Args({threads, 256, 2048, 10, 256});
     add("rope", ropeBench, threads)
-
         ->Args({threads, 1, 5, 32})
         ->Args({threads, 1, 10, 256})
         ->Args({threads, 512, 10, 256});
     add("gatedActivation", gatedBench, threads)
-
         ->Args({threads, 480})
         ->Args({threads, 7680})
         ->Args({threads, 512 * 7680});

@@ -5,12 +5,15 @@
 #include <cmath>
 #include <filesystem>
 #include <fstream>
+#include <map>
+#include <span>
 
 #include "engine/error.h"
 #include "engine/make_model.h"
 #include "engine/model.h"
 #include "engine/verify/model_run.h"
 #include "engine/verify/test_models.h"
+#include "engine/verify/tolerances.h"
 #include "engine/weight_cache.h"
 #include "engine/weight_mover.h"
 #include "kernels/packed_matrix.h"
@@ -43,6 +46,23 @@ double differenceOf(const std::vector<float>& found, const std::vector<float>& e
   }
   const auto n = static_cast<double>(expected.size());
   return std::sqrt(difference / (squares - sum * sum / n));
+}
+
+// `checkpoint` with its matrices as `bits` bits keep them: each weight rounded to a whole number of steps, a
+// step for each 32.
+std::shared_ptr<const Checkpoint> coarsened(std::shared_ptr<const Checkpoint> checkpoint, int bits) {
+  const auto round = [bits](std::span<float> group) {
+    float most = 0;
+    for (const float value : group) most = std::max(most, std::abs(value));
+    const float step = most / static_cast<float>((1 << (bits - 1)) - 1);
+    for (float& value : group) value = step * std::round(value / step);
+  };
+  return editedCheckpoint(std::move(checkpoint), [=](const std::string& name, std::vector<float>& values) {
+    const bool linear = name.ends_with("proj.weight") || name.find(".linear_") != std::string::npos;
+    if (!linear || !name.ends_with(".weight")) return;
+    for (std::size_t i = 0; i < values.size(); i += 32)
+      round(std::span(values).subspan(i, std::min<std::size_t>(32, values.size() - i)));
+  });
 }
 
 std::vector<std::byte> noise(std::size_t bytes) {
@@ -87,27 +107,33 @@ void ConvertedWeightsTest::types() {
 }
 
 void ConvertedWeightsTest::logitsStayNearTheOriginals_data() {
-  QTest::addColumn<int>("type");
-  QTest::addColumn<double>("least");
-  QTest::addColumn<double>("most");
-  // Rounded weights of a random model: each type within its bound, and not for nothing.
-  QTest::newRow("f16") << int(kernels::DType::f16) << 1e-6 << 2e-3;
-  QTest::newRow("bf16") << int(kernels::DType::bf16) << 1e-4 << 2e-2;
-  QTest::newRow("int8") << int(kernels::DType::int8) << 1e-3 << 5e-2;
-  QTest::newRow("int4") << int(kernels::DType::int4) << 1e-2 << 5e-1;
+  QTest::addColumn<int>("row");        // of kStoredTypes
+  QTest::addColumn<int>("damagedTo");  // bits: two or three fewer than the type keeps
+  const std::map<kernels::DType, int> bits{{kernels::DType::f16, 9},
+                                           {kernels::DType::bf16, 6},
+                                           {kernels::DType::int8, 5},
+                                           {kernels::DType::int4, 2}};
+  for (int row = 0; row < int(std::size(kStoredTypes)); ++row) {
+    const kernels::DType type = kStoredTypes[row].dtype;
+    QTest::newRow(kernels::dtypeName(type)) << row << bits.at(type);
+  }
 }
 
 void ConvertedWeightsTest::logitsStayNearTheOriginals() {
-  QFETCH(int, type);
-  QFETCH(double, least);
-  QFETCH(double, most);
+  QFETCH(int, row);
+  QFETCH(int, damagedTo);
+  const StoredTypeTolerance& bound = kStoredTypes[row];
   const auto checkpoint = randomCheckpoint(tinyConfig("RRA", 4), 5);
   const ModelRun original = runAs(checkpoint, std::nullopt, kPrefill);
-  const ModelRun converted = runAs(checkpoint, static_cast<kernels::DType>(type), kPrefill);
-  const double difference = differenceOf(converted.logits, original.logits);
-  QVERIFY2(
-      difference >= least && difference <= most,
-      qPrintable(QStringLiteral("difference %1, expected %2 to %3").arg(difference).arg(least).arg(most)));
+  const double difference = differenceOf(runAs(checkpoint, bound.dtype, kPrefill).logits, original.logits);
+  QVERIFY2(difference >= bound.least && difference <= bound.logits,
+           qPrintable(QStringLiteral("difference %1, expected %2 to %3")
+                          .arg(difference)
+                          .arg(bound.least)
+                          .arg(bound.logits)));
+  const auto damaged = coarsened(checkpoint, damagedTo);
+  const double broken = differenceOf(runAs(damaged, bound.dtype, kPrefill).logits, original.logits);
+  QVERIFY2(broken > bound.logits, qPrintable(QStringLiteral("%1 of a damaged model").arg(broken)));
 }
 
 void ConvertedWeightsTest::backendsAgree() {

@@ -1,5 +1,5 @@
 // Interventions as text, against a model, and through the façade. What they do to the arithmetic:
-// engine/verify/intervention_checks.cpp.
+// engine/verify/intervention_checks.cpp and intervention_effects_test.cpp.
 #include "engine/interventions.h"
 
 #include <QtTest>

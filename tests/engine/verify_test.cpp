@@ -7,14 +7,18 @@
 #include <QtTest>
 #include <cmath>
 #include <limits>
+#include <nlohmann/json.hpp>
 
 #include "engine/checkpoint/checkpoint.h"
 #include "engine/config.h"
+#include "engine/intervention_plan.h"
 #include "engine/verify/goldens.h"
 #include "engine/verify/intervention_checks.h"
 #include "engine/verify/invariants.h"
+#include "engine/verify/model_run.h"
 #include "engine/verify/npy_reader.h"
 #include "engine/verify/op_parity.h"
+#include "engine/verify/test_models.h"
 #include "kernels/dtype.h"
 #include "tests/engine/model_files.h"
 
@@ -39,6 +43,10 @@ QByteArray bytesOf(const QString& path) {
   return file.open(QIODevice::ReadOnly) ? file.readAll() : QByteArray();
 }
 
+QStringList goldenSets() {
+  return QDir(EYRIE_SOURCE_DIR "/tests/golden").entryList(QDir::Dirs | QDir::NoDotAndDotDot);
+}
+
 }  // namespace
 
 class VerifyTest : public QObject {
@@ -49,10 +57,13 @@ class VerifyTest : public QObject {
   void goldensPass();
   void windowMayBeCountedEitherWay_data();
   void windowMayBeCountedEitherWay();
+  void windowRuleGivesThatWindowsGolden_data();
+  void windowRuleGivesThatWindowsGolden();
   void gatesMayHaveAnyNumberOfBlocks_data();
   void gatesMayHaveAnyNumberOfBlocks();
   void trap24HuggingFaceIsNoReferenceBeyondTheWindow();
   void trap45ReferencesAreSinglePrecision();
+  void tensorCoresRowsRejectSwappedGates();
   void invariantsHold_data();
   void invariantsHold();
   void interventionsDoWhatTheySay_data();
@@ -64,10 +75,9 @@ class VerifyTest : public QObject {
 void VerifyTest::goldensPass_data() {
   QTest::addColumn<QString>("set");
   QTest::addColumn<int>("backend");
-  for (const char* set : {"griffin-tiny", "hawk-tiny", "griffin-bf16-sharded", "griffin-long", "mqa-global",
-                          "hf-community", "deepmind-torch", "deepmind-flax"}) {
-    QTest::addRow("%s, reference", set) << set << static_cast<int>(BackendKind::reference);
-    QTest::addRow("%s, cpu", set) << set << static_cast<int>(BackendKind::cpu);
+  for (const QString& set : goldenSets()) {
+    QTest::addRow("%s, reference", qPrintable(set)) << set << static_cast<int>(BackendKind::reference);
+    QTest::addRow("%s, cpu", qPrintable(set)) << set << static_cast<int>(BackendKind::cpu);
   }
 }
 
@@ -108,6 +118,41 @@ void VerifyTest::windowMayBeCountedEitherWay() {
     QVERIFY(allPassed(results));
   } else {
     QVERIFY(!results.front().passed);
+  }
+}
+
+void VerifyTest::windowRuleGivesThatWindowsGolden_data() {
+  QTest::addColumn<QString>("rule");
+  QTest::addColumn<bool>("same");
+  QTest::newRow("the golden's window") << "window = 16" << true;
+  QTest::newRow("one key fewer") << "window = 15" << false;
+  QTest::newRow("one key more") << "window = 17" << false;
+  QTest::newRow("no rule") << "" << false;
+}
+
+// A model of twice the window, kept to 16 keys by a rule, says what DeepMind's reference with W = 16 says.
+void VerifyTest::windowRuleGivesThatWindowsGolden() {
+  QFETCH(QString, rule);
+  QFETCH(bool, same);
+  test::ModelFiles files = test::readFolder(EYRIE_SOURCE_DIR "/tests/golden/griffin-tiny");
+  test::editConfig(files, [](auto& config) { config["attention_window_size"] = 32; });
+  const QTemporaryDir folder;
+  test::writeFolder(folder.path().toStdString(), files);
+  const auto tokens = nlohmann::json::parse(files.at("tokens.json")).get<std::vector<std::int32_t>>();
+  const std::vector<float> golden = verify::parseNpy(files.at("logits.npy"), "logits.npy").values;
+  for (const BackendKind backend : {BackendKind::reference, BackendKind::cpu}) {
+    LoadOptions options;
+    options.backend = backend;
+    const auto model = Model::load(Checkpoint::open(folder.path().toStdString()), options);
+    for (const verify::Feeding& feeding : {verify::kPrefill, verify::kSteps, verify::kOddChunks}) {
+      SequenceState state = model->newState();
+      state.intervene(planInterventions(parseInterventions(rule.toStdString()), model->config()));
+      verify::ModelRun run;
+      verify::feed(*model, state, tokens, feeding, nullptr, run);
+      const CheckResult result =
+          verify::compareArrays(feeding.name, run.logits, golden, verify::kGoldenLogits);
+      QVERIFY2(result.passed == same, verify::describeCheck(result).c_str());
+    }
   }
 }
 
@@ -171,7 +216,7 @@ void VerifyTest::trap24HuggingFaceIsNoReferenceBeyondTheWindow() {
 
 void VerifyTest::trap45ReferencesAreSinglePrecision() {
   const QDir golden(EYRIE_SOURCE_DIR "/tests/golden");
-  const QStringList sets = golden.entryList(QDir::Dirs | QDir::NoDotAndDotDot);
+  const QStringList sets = goldenSets();
   QCOMPARE(sets.size(), 9);
   for (const QString& set : sets) {
     const std::string file = golden.filePath(set + "/logits.npy").toStdString();
@@ -184,6 +229,33 @@ void VerifyTest::trap45ReferencesAreSinglePrecision() {
     QVERIFY2(!verify::compareArrays("bf16", rounded, logits, verify::kGoldenLogits).passed,
              "the tolerance accepts, and this set may be, what bf16 gives");
   }
+}
+
+// What cards may round where they multiply 16-bit weights (goldens.cpp) is less than what such a mistake
+// does.
+void VerifyTest::tensorCoresRowsRejectSwappedGates() {
+  const auto right = verify::randomCheckpoint(verify::tinyConfig("RRA", 3), 5);
+  const auto swapped = verify::bentCheckpoint(right, right->config(), [](const std::string& name) {
+    QString other = QString::fromStdString(name);
+    if (other.contains("input_gate_")) return other.replace("input_gate_", "recurrent_gate_").toStdString();
+    return other.replace("recurrent_gate_", "input_gate_").toStdString();
+  });
+  const std::vector<std::int32_t> tokens = verify::TestRandom(3).tokens(30, right->config().V);
+  const FrameLayout layout(right->config(), {TraceLevel::full, {}, 30});
+  const auto runOf = [&](const std::shared_ptr<const Checkpoint>& checkpoint) {
+    return verify::runModel(*Model::load(checkpoint), tokens, verify::kPrefill, &layout);
+  };
+  const verify::ModelRun expected = runOf(right);
+  const verify::ModelRun found = runOf(swapped);
+  const std::string state = "layers.1.rg_lru.h";
+  const std::string logDecay = "layers.1.log_decay";
+  QVERIFY(!verify::compareArrays("", found.logits, expected.logits, verify::kTensorLogits).passed);
+  QVERIFY(!verify::compareArrays("", found.stateArrays().at(state), expected.stateArrays().at(state),
+                                 verify::kTensorState)
+               .passed);
+  QVERIFY(!verify::compareArrays("", found.traces.at(logDecay), expected.traces.at(logDecay),
+                                 verify::kTensorLogDecay)
+               .passed);
 }
 
 void VerifyTest::invariantsHold_data() {

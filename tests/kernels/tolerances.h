@@ -4,6 +4,7 @@
 // is f32. Every test also runs a deliberately broken variant that its row must reject.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <string_view>
 
@@ -46,6 +47,36 @@ inline constexpr ToleranceRow kTolerances[] = {
 constexpr double toleranceFor(std::string_view op, std::int64_t length) {
   for (const ToleranceRow& row : kTolerances) {
     if (row.op == op && length <= row.maxLength) return row.bound;
+  }
+  return 0.0;
+}
+
+// Functions of one number over their whole ranges (functions_test.cpp), relative to each value: units in its
+// last place, and as many more for each unit of its logarithm, as where a power's rounded exponent counts.
+struct UlpRow {
+  std::string_view function;
+  double ulps;
+  double perUnit;
+};
+
+inline constexpr UlpRow kUlpTolerances[] = {
+    {"gate", 3, 0.25},        // one rounding of x log2 e, of the constant's
+    {"gateUnfused", 3, 1.4},  // and of the product: where multiply-adds round twice
+    {"decay", 3, 1.4},
+    {"multiplier", 3, 0},
+    {"gateOverridden", 3, 0},
+    {"decayOverridden", 1, 0},
+    {"multiplierOverridden", 2, 0},
+    {"silu", 3, 0},
+    {"geluTanh", 4, 3},  // four roundings of the exponent
+    {"softCap", 5, 0},
+    {"decayRate", 2, 0},
+};
+
+// 0 (nothing passes) where there is no row.
+inline double ulpsFor(std::string_view function, double value) {
+  for (const UlpRow& row : kUlpTolerances) {
+    if (row.function == function) return row.ulps + row.perUnit * std::abs(std::log(std::abs(value)));
   }
   return 0.0;
 }
