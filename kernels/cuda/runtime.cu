@@ -1,3 +1,5 @@
+#include <new>
+
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/runtime.h"
 
@@ -60,7 +62,12 @@ std::byte* DeviceArena::take(std::size_t bytes) {
 PinnedMemory::PinnedMemory(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   void* data = nullptr;
-  check(cudaMallocHost(&data, bytes), "allocating pinned memory");
+  const cudaError_t status = cudaMallocHost(&data, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // forgets it, as above
+    throw std::bad_alloc();
+  }
+  check(status, "allocating pinned memory");
   data_ = static_cast<std::byte*>(data);
 }
 

@@ -45,6 +45,7 @@ namespace {
 std::vector<CUstream_st*> streams;
 std::size_t limit = SIZE_MAX;
 std::size_t inUse = 0;
+std::size_t pinnedLimit = SIZE_MAX;
 std::uint64_t givenToAll = 0;
 bool lost = false;
 
@@ -80,6 +81,10 @@ void limitMemory(std::size_t bytes) {
 
 std::size_t memoryInUse() {
   return inUse;
+}
+
+void limitPinned(std::size_t bytes) {
+  pinnedLimit = bytes;
 }
 
 void loseDevice(bool isLost) {
@@ -162,6 +167,7 @@ std::byte* DeviceArena::take(std::size_t bytes) {
 PinnedMemory::PinnedMemory(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   checkDevice("allocating pinned memory");
+  if (bytes > emulator::pinnedLimit) throw std::bad_alloc();
   data_ = static_cast<std::byte*>(::operator new(bytes, kAlignment));
   std::memset(data_, 0xff, bytes);
 }
