@@ -63,7 +63,7 @@ CardShape largeCardShape(std::int64_t divisor) {
 }
 
 cuda::DeviceFacts takeCard() {
-  const cuda::DeviceList found = cuda::listDevices();
+  const cuda::DeviceList found = cuda::listDevices(1);
   if (found.devices.empty())
     throw Error(ErrorCode::unsupported, fmt::format("cuda: no device ({})", found.reason));
   cuda::useDevice(found.devices.front().index);

@@ -71,6 +71,12 @@ def no_device_is_said(folder):
     assert parts["doctor"]["exit"] == 1 and parts["bf16"] == {"name": "bf16", "skipped": "no device"}, parts
 
 
+def a_card_that_runs_nothing_is_a_failure(folder):
+    said = HEAD + 'echo "cuda: 1 devices, none runs this program (device 0: launch: no kernel image)"; exit 1\n'
+    code, report, parts = run(folder, said, "--only", "doctor,bf16")
+    assert code == 1 and report["device"] is True and parts["bf16"]["exit"] == 1, (code, report)
+
+
 def no_program_is_said(folder):
     done = subprocess.run([TREE / "tests/bench/device.sh", "--cli", folder / "none", "--out", folder / "out"],
                           capture_output=True, text=True, check=False)
@@ -147,7 +153,7 @@ def long_output_is_kept(folder):
     assert parts["doctor"]["stdout"].startswith("1\n2\n") and parts["doctor"]["stdout"].endswith("9000"), parts
 
 
-for check in (no_device_is_said, no_program_is_said, failures_stop_nothing, a_second_call_takes_what_is_left,
+for check in (no_device_is_said, a_card_that_runs_nothing_is_a_failure, no_program_is_said, failures_stop_nothing, a_second_call_takes_what_is_left,
               long_output_is_kept, all_parts_fit_their_time, peers_stand_in_the_one_file,
               without_torch_its_parts_are_named, cublas_is_found_where_it_lies):
     with tempfile.TemporaryDirectory() as scratch:

@@ -114,8 +114,8 @@ void finishQuietly() {
 
 }  // namespace
 
-DeviceList listDevices() {
-  return {{{0, "emulator", 9, 0, std::size_t{1} << 40}}, {}, 13000, 13000};
+DeviceList listDevices(std::size_t) {
+  return {{{0, "emulator", 9, 0, std::size_t{1} << 40}}, {}, 1, 13000, 13000};
 }
 
 OutOfDeviceMemory::OutOfDeviceMemory(std::size_t asked, std::size_t free)
