@@ -1,6 +1,7 @@
 #include <new>
 
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/range.h"
 #include "kernels/cuda/runtime.h"
 
 namespace eyrie::kernels::cuda {
@@ -84,6 +85,7 @@ OwnedStream::~OwnedStream() {
 }
 
 void OwnedStream::wait() const {
+  const Range range("waiting");
   check(cudaStreamSynchronize(stream_), "waiting for the device");
 }
 
@@ -124,6 +126,7 @@ void fillWithZeros(void* to, std::size_t bytes, Stream stream) {
 }
 
 Graph::Graph(Stream stream, const std::function<void()>& enqueue) {
+  const Range range("graph captured");
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capturing a graph");
   cudaGraph_t captured = nullptr;
   try {
@@ -144,6 +147,7 @@ Graph::~Graph() {
 }
 
 void Graph::launch(Stream stream) const {
+  const Range range("graph launched");
   check(cudaGraphLaunch(graph_, stream), "launching a graph");
 }
 
