@@ -103,8 +103,8 @@ constexpr CardShape kSmall{.T = 35,
 
 std::vector<MakeCase> allCases(bool all, const cuda::DeviceFacts& card) {
   std::vector<MakeCase> cases = cardProductCases(all);
-  for (const auto& more :
-       {cardStepCases(all), cardChunkCases(all, card.capability >= cuda::kTensorAttentionCapability)})
+  for (const auto& more : {cardStepCases(all), cardTapCases(),
+                           cardChunkCases(all, card.capability >= cuda::kTensorAttentionCapability)})
     cases.insert(cases.end(), more.begin(), more.end());
   return cases;
 }

@@ -15,6 +15,7 @@
 #include "engine/verify/invariants.h"
 #include "engine/verify/npy_reader.h"
 #include "engine/verify/op_parity.h"
+#include "engine/verify/serving_checks.h"
 #include "kernels/dtype.h"
 #include "tests/engine/model_files.h"
 
@@ -55,6 +56,8 @@ class VerifyTest : public QObject {
   void trap45ReferencesAreSinglePrecision();
   void invariantsHold_data();
   void invariantsHold();
+  void servingHolds_data();
+  void servingHolds();
   void interventionsDoWhatTheySay_data();
   void interventionsDoWhatTheySay();
   void fastOpsAgreeWithReference();
@@ -198,6 +201,16 @@ void VerifyTest::invariantsHold() {
   QFETCH(int, backend);
   QFETCH(int, threads);
   QVERIFY(allPassed(verify::checkInvariants(static_cast<BackendKind>(backend), threads)));
+}
+
+void VerifyTest::servingHolds_data() {
+  invariantsHold_data();
+}
+
+void VerifyTest::servingHolds() {
+  QFETCH(int, backend);
+  QFETCH(int, threads);
+  QVERIFY(allPassed(verify::checkServing(static_cast<BackendKind>(backend), threads)));
 }
 
 void VerifyTest::interventionsDoWhatTheySay_data() {
