@@ -105,7 +105,9 @@ bool printDevices() {
                       device.minorCapability, double(device.totalMemory) / kGiB));
   }
   if (found.devices.empty()) {
-    print(fmt::format("cuda: no device ({})\n", found.reason));
+    print(found.present > 0
+              ? fmt::format("cuda: {} devices, none runs this program ({})\n", found.present, found.reason)
+              : fmt::format("cuda: no device ({})\n", found.reason));
   } else {
     const std::string version = driverVersion();
     print(fmt::format("driver: {}{}CUDA {}, this program's {}\n", version, version.empty() ? "" : ", ",

@@ -4,7 +4,7 @@
 
 namespace eyrie::app {
 
-// The devices, or why there are none. Returns whether there is one.
+// The devices, or why there are none. Returns whether one runs this program.
 bool printDevices();
 // Measured on the first card. Throw engine::Error.
 void printCardCeilings();

@@ -16,6 +16,7 @@
 #include "engine/verify/intervention_checks.h"
 #include "engine/verify/invariants.h"
 #include "engine/verify/op_parity.h"
+#include "engine/verify/serving_checks.h"
 #include "kernels/cpu/instruction_set.h"
 
 namespace eyrie::app {
@@ -36,7 +37,7 @@ struct DoctorOptions {
 };
 
 const std::vector<std::string>& doctorParts() {
-  static const std::vector<std::string> parts{"ceilings",      "ops",     "invariants",
+  static const std::vector<std::string> parts{"ceilings",      "ops",     "invariants", "serving",
                                               "interventions", "goldens", "times"};
   return parts;
 }
@@ -86,6 +87,8 @@ int doctor(const DoctorOptions& options) {
     });
   }
   run("invariants", "invariants", [&] { return engine::verify::checkInvariants(backend, options.threads); });
+  run("serving", "predictions, batches, quantised weights",
+      [&] { return engine::verify::checkServing(backend, options.threads); });
   run("interventions", "interventions",
       [&] { return engine::verify::checkInterventions(backend, options.threads); });
   if (!options.goldens.empty()) {

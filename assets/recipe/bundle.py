@@ -2,7 +2,8 @@
 
     bundle.py pack FILE [--megabytes 24]   what training reads, of the packed rows as many as fit, as a tar.xz
     bundle.py unpack FILE                  there: into the work directory
-    bundle.py send FOLDER NAME...          checkpoints less the optimiser, weights in bfloat16, in parts of 15 MiB
+    bundle.py send FOLDER NAME...          checkpoints less the optimiser, weights in bfloat16, in parts of 15 MiB; no
+                                           more of them than come back from a lent machine: 8 files, 64 MiB
     bundle.py receive FOLDER               back: those parts as checkpoints of the work directory
 
 Rows lie shuffled in training order, every source by its share, so the first ones are a smaller mix of the same kind.
@@ -23,6 +24,8 @@ from train import save
 WHOLE = ("tokenizer.model", "chat.u16", "chat.mask", "held.u16")
 ROWS = "pretrain.u16"
 PART = 15 << 20
+FILES, TOGETHER = 8, 64 << 20
+BESIDE = 256 << 10  # of a checkpoint sent, at most: all that is no weight
 ROW_BYTES = 2 * (SEQUENCE + 1)
 
 
@@ -68,14 +71,40 @@ def unpack(source):
                 os.replace(partial, target)
 
 
+class Room:
+    """What can still come back."""
+
+    def __init__(self):
+        self.files, self.bytes = FILES, TOGETHER
+
+    def takes(self, *sizes):
+        """Whether checkpoints of so many bytes fit; if so, they have their place."""
+        files = sum(-(-size // PART) for size in sizes)
+        if files > self.files or sum(sizes) > self.bytes:
+            return False
+        self.files, self.bytes = self.files - files, self.bytes - sum(sizes)
+        return True
+
+
+def siblings_that_fit(sizes):
+    """Of siblings and the numbers of their parameters, in order: those whose checkpoints of both stages come back."""
+    room = Room()
+    return [name for name, count in sizes.items() if room.takes(*[2 * count + BESIDE] * 2)]
+
+
 def send(folder, names):
     folder.mkdir(parents=True, exist_ok=True)
+    room = Room()
     for name in names:
         found = torch.load(work_dir() / f"{name}.pt", map_location="cpu", weights_only=False)
         found.pop("optimiser", None)  # it remembers a hundred steps; they are soon made good
         found["model"] = {key: value.to(torch.bfloat16) for key, value in found["model"].items()}
         data = io.BytesIO()
         torch.save(found, data)
+        if not room.takes(data.tell()):
+            print(f"{name}: NOT SENT, {data.tell() / 1e6:.1f} MB: expected at most {room.files} files and "
+                  f"{room.bytes / 1e6:.1f} MB more")
+            continue
         for number, at in enumerate(range(0, data.tell(), PART)):
             (folder / f"{name}.part{number}").write_bytes(data.getvalue()[at:at + PART])
 

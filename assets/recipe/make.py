@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 
 import bundle
+from model import Model, sized
 from settings import HERE, TOKENS, work_dir
 from train import UNFINISHED
 
@@ -72,8 +73,8 @@ def parsed():
     parse = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parse.add_argument("--tokens", type=float, default=TOKENS, help="of pretraining, for each sibling")
     parse.add_argument("--jobs", type=int, default=1 if torch.cuda.is_available() else 2)
-    parse.add_argument("--only", type=lambda names: names.split(","), default=LANGUAGE, metavar="NAME,...",
-                       help="of the siblings")
+    parse.add_argument("--only", type=lambda names: names.split(","), metavar="NAME,...",
+                       help="of the siblings [all; with --out those that come back together]")
     for name in ("width", "layers", "batch"):
         parse.add_argument(f"--{name}", type=int, help="as of train.py")
     parse.add_argument("--device", help="as of train.py")
@@ -83,8 +84,22 @@ def parsed():
     parse.add_argument("--resume", type=Path, help="a folder that --out has filled, to go on from")
     parse.add_argument("--out", type=Path, help="a folder for the checkpoints' parts; nothing follows then")
     args = parse.parse_args()
-    if unknown := set(args.only) - set(LANGUAGE):
+    if unknown := set(args.only or []) - set(LANGUAGE):
         parse.error(f"--only: expected some of {', '.join(LANGUAGE)}, found {', '.join(sorted(unknown))}")
+    chosen = args.only or LANGUAGE
+    if not args.out:
+        args.only = chosen
+        return args
+    counts = {name: sum(value.numel() for value in Model(sized(name, args.width, args.layers)).state_dict().values())
+              for name in chosen}
+    fit = bundle.siblings_that_fit(counts)
+    rest = ",".join(name for name in chosen if name not in fit)
+    if not fit or args.only and rest:
+        parse.error(f"--out: {rest} would not come back (8 files, 64 MiB); expected --only "
+                    f"{','.join(fit) or 'with a smaller model'}")
+    if rest:
+        print(f"these come back together: {', '.join(fit)}; call again with --only {rest}", flush=True)
+    args.only = fit
     return args
 
 

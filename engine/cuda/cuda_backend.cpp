@@ -233,7 +233,7 @@ void CudaBackend::showViews() {
 }
 
 std::unique_ptr<Backend> makeCudaBackend(const Weights& weights, const std::filesystem::path& cacheFolder) {
-  const cuda::DeviceList found = cuda::listDevices();
+  const cuda::DeviceList found = cuda::listDevices(1);
   if (found.devices.empty()) {
     throw Error(ErrorCode::unsupported, fmt::format("cuda: no device ({}); use --backend cpu", found.reason));
   }

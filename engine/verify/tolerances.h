@@ -1,7 +1,7 @@
 // The one table of tolerances. Errors are normalised: to the spread or the size of what is expected, or to
 // each value. Every row stands with a deliberately broken variant that it must reject (goldens.cpp,
-// invariants.cpp, op_parity.cpp, card_ops.cpp; tensor cores' in verify_test.cpp, stored types' in
-// converted_weights_test.cpp and cli_precision_test.cpp).
+// invariants.cpp, serving_checks.cpp, op_parity.cpp, card_ops.cpp; tensor cores' in verify_test.cpp, stored
+// types' in converted_weights_test.cpp and cli_precision_test.cpp).
 #pragma once
 
 #include "kernels/dtype.h"
@@ -36,9 +36,15 @@ inline constexpr Tolerance kSameBits{Normalise::none, 0};
 inline constexpr Tolerance kSameLogits{Normalise::deviation, 2e-5};
 inline constexpr Tolerance kSameState{Normalise::largest, 2e-5};
 
+// Quantised weights on another backend: both round activations to 16 bits, in groups of their own; on tensor
+// cores, where chunks are multiplied, weights and activations to bf16.
+inline constexpr Tolerance kQuantisedSteps{Normalise::deviation, 2e-3};
+inline constexpr Tolerance kQuantisedChunk{Normalise::deviation, 2e-2};
+
 // One op of the fast kernels against the scalar reference: sums of at most a few hundred f32 terms.
 inline constexpr Tolerance kOpElementwise{Normalise::largest, 2e-6};
 inline constexpr Tolerance kOpSum{Normalise::largest, 1e-5};
+inline constexpr Tolerance kOpSummary{Normalise::each, 2e-5};
 inline constexpr Tolerance kOpScan{Normalise::largest, 1e-5};
 inline constexpr Tolerance kOpAttention{Normalise::largest, 1e-5};
 

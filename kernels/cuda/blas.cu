@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "kernels/cuda/blas.h"
+#include "kernels/cuda/range.h"
 
 namespace eyrie::kernels::cuda {
 namespace {
@@ -230,9 +231,11 @@ Blas::~Blas() = default;
 bool Blas::product(const Product& p, Stream stream) {
   constexpr std::size_t kMostPlans = 1024;  // a chunk may have any length
   if (p.T == 0 || p.rows == 0) return true;
+  const Range range("cuBLAS");
   const Key key = keyOf(p);
   auto at = parts_->plans.find(key);
   if (at == parts_->plans.end()) {
+    const Range choosing("cuBLAS chooses");
     if (parts_->plans.size() == kMostPlans) parts_->plans.clear();
     at = parts_->plans.emplace(key, Plan(p)).first;
     at->second.choose(parts_->handle, p);

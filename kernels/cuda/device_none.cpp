@@ -2,8 +2,8 @@
 
 namespace eyrie::kernels::cuda {
 
-DeviceList listDevices() {
-  return {{}, "built without CUDA", 0, 0};
+DeviceList listDevices(std::size_t) {
+  return {{}, "built without CUDA", 0, 0, 0};
 }
 
 }  // namespace eyrie::kernels::cuda

@@ -34,8 +34,9 @@ inline int processors() {
 #else
 
 inline void check(cudaError_t status, const char* what) {
-  if (status != cudaSuccess)
-    throw CudaError(std::string(what) + ": " + cudaGetErrorString(status), static_cast<int>(status));
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // forgets it, or the next launch would be blamed for it
+  throw CudaError(std::string(what) + ": " + cudaGetErrorString(status), static_cast<int>(status));
 }
 
 inline int deviceAttribute(cudaDeviceAttr attribute) {

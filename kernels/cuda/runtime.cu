@@ -1,4 +1,7 @@
+#include <new>
+
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/range.h"
 #include "kernels/cuda/runtime.h"
 
 namespace eyrie::kernels::cuda {
@@ -60,7 +63,12 @@ std::byte* DeviceArena::take(std::size_t bytes) {
 PinnedMemory::PinnedMemory(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   void* data = nullptr;
-  check(cudaMallocHost(&data, bytes), "allocating pinned memory");
+  const cudaError_t status = cudaMallocHost(&data, bytes);
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();  // forgets it, as above
+    throw std::bad_alloc();
+  }
+  check(status, "allocating pinned memory");
   data_ = static_cast<std::byte*>(data);
 }
 
@@ -77,6 +85,7 @@ OwnedStream::~OwnedStream() {
 }
 
 void OwnedStream::wait() const {
+  const Range range("waiting");
   check(cudaStreamSynchronize(stream_), "waiting for the device");
 }
 
@@ -117,6 +126,7 @@ void fillWithZeros(void* to, std::size_t bytes, Stream stream) {
 }
 
 Graph::Graph(Stream stream, const std::function<void()>& enqueue) {
+  const Range range("graph captured");
   check(cudaStreamBeginCapture(stream, cudaStreamCaptureModeThreadLocal), "capturing a graph");
   cudaGraph_t captured = nullptr;
   try {
@@ -137,6 +147,7 @@ Graph::~Graph() {
 }
 
 void Graph::launch(Stream stream) const {
+  const Range range("graph launched");
   check(cudaGraphLaunch(graph_, stream), "launching a graph");
 }
 

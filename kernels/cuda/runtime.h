@@ -87,11 +87,12 @@ class DeviceArena {
   std::size_t left_ = 0;
 };
 
-// Host memory that the card copies from and to by itself.
+// Host memory that the card copies from and to by itself. Where the host has no more to pin, the card is as
+// well as before: that is no CudaError but std::bad_alloc.
 class PinnedMemory {
  public:
   PinnedMemory() = default;
-  explicit PinnedMemory(std::size_t bytes);
+  explicit PinnedMemory(std::size_t bytes);  // throws std::bad_alloc
   ~PinnedMemory();
   PinnedMemory(PinnedMemory&& other) noexcept { swap(other); }
   PinnedMemory& operator=(PinnedMemory&& other) noexcept {

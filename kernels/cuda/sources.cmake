@@ -15,6 +15,7 @@ set(EYRIE_CUDA_OPS
   operand.cu
   packed_linear.cu
   packed_matmul.cu
+  probe.cu
   recurrent_step.cu
   rg_lru.cu
   rms_norm.cu

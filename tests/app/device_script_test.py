@@ -3,6 +3,7 @@
     device_script_test.py SOURCE_DIR
 """
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -23,15 +24,44 @@ esac
 """
 
 
-def run(folder, stub, *options):
-    cli = folder / "eyrie-cli"
-    cli.write_text(stub)
-    cli.chmod(0o755)
-    done = subprocess.run([TREE / "tests/bench/device.sh", "--cli", cli, "--out", folder / "out", *options],
-                          capture_output=True, text=True, check=False)
+# Of python3: torch is there and sees a card; a peer's runs are these.
+PYTHON = HEAD + r"""
+case "$*" in
+  *peers.py*) while [ $# -gt 1 ]; do [ "$1" != --results ] || file=$2; shift; done
+    echo '{"turns": [{"program": "eyrie", "read_s": 0.5, "write_s": 0.1, "read": 8192, "written": 64},
+      {"program": "transformers", "read_s": 5, "write_s": 0.7, "read": 8192, "written": 64},
+      {"program": "transformers-compiled", "read_s": 5, "write_s": 0.25, "read": 8192, "written": 64}]}' > "$file" ;;
+esac
+"""
+TOOLS = {"nvidia-smi": HEAD, "compute-sanitizer": HEAD, "ncu": HEAD, "python3": PYTHON}
+ALL = ["doctor", "facts", "model", "bf16", "int8", "int4", "memcheck", "racecheck", "profile", "eyrie", "transformers",
+       "compiled", "jax"]
+
+
+def program(path, text):
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def run(folder, stub, *options, tools=(), **environment):
+    """With `tools` before all others."""
+    program(folder / "eyrie-cli", stub)
+    for name, text in dict(tools).items():
+        program(folder / "bin" / name, text)
+    done = subprocess.run(
+        [TREE / "tests/bench/device.sh", "--cli", folder / "eyrie-cli", "--out", folder / "out", *options],
+        env={**os.environ, "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", **environment}, capture_output=True,
+        text=True, check=False)
     assert done.returncode != 2, done
     report = json.loads((folder / "out/device.json").read_text())
+    report["said"] = done.stdout
     return done.returncode, report, {part["name"]: part for part in report["parts"]}
+
+
+def rows_of(folder):
+    return subprocess.run([sys.executable, TREE / "tests/bench/device_rows.py", folder / "out/device.json"],
+                          capture_output=True, text=True, check=True).stdout
 
 
 def no_device_is_said(folder):
@@ -39,6 +69,12 @@ def no_device_is_said(folder):
     assert code == 77 and report["device"] is False, (code, report)
     assert report["reason"] == 'cuda: no device (a "driver")', report["reason"]
     assert parts["doctor"]["exit"] == 1 and parts["bf16"] == {"name": "bf16", "skipped": "no device"}, parts
+
+
+def a_card_that_runs_nothing_is_a_failure(folder):
+    said = HEAD + 'echo "cuda: 1 devices, none runs this program (device 0: launch: no kernel image)"; exit 1\n'
+    code, report, parts = run(folder, said, "--only", "doctor,bf16")
+    assert code == 1 and report["device"] is True and parts["bf16"]["exit"] == 1, (code, report)
 
 
 def no_program_is_said(folder):
@@ -55,10 +91,53 @@ def failures_stop_nothing(folder):
     assert parts["bf16"]["exit"] == 0 and parts["bf16"]["json"]["goals"][0]["median"] == 1.5, parts["bf16"]
     assert parts["int8"]["exit"] == 1 and parts["int8"]["stderr"] == "broken", parts["int8"]
     assert parts["int4"]["exit"] in (124, 137) and parts["int4"]["limit"] <= 8, parts["int4"]
-    rows = subprocess.run([sys.executable, TREE / "tests/bench/device_rows.py", folder / "out/device.json"],
-                          capture_output=True, text=True, check=True).stdout
+    assert report["late"] == "int4" and "--only int4\n" in report["said"], report
+    rows = rows_of(folder)
+    assert "Too little time for: int4." in rows, rows
     assert "| bf16 | decode at 4096 | 666.7 tokens/s; 1.5 ms (1 to 2; 3) | 90 % of 4000 GB/s (copy) | at least 85 % | met |" \
         in rows, rows
+
+
+def all_parts_fit_their_time(folder):
+    code, report, parts = run(folder, MIXED.replace("exec sleep 60", ":").replace("echo broken >&2; exit 1", ":"),
+                              tools=TOOLS)
+    assert code == 0 and list(parts) == ALL and report["late"] == "", report
+    assert sum(parts[name]["limit"] for name in ALL[:ALL.index("racecheck") + 1]) <= 540, report
+    assert "--decode 4" in parts["profile"]["command"] and "--prefill" not in parts["profile"]["command"], parts
+    for name in ("memcheck", "racecheck"):
+        assert f"--tool {name} --kernel-name kns=eyrie" in parts[name]["command"], parts[name]
+
+
+def peers_stand_in_the_one_file(folder):
+    _, report, parts = run(folder, MIXED, "--only", "transformers", tools=TOOLS)
+    assert list(parts) == ["model", "eyrie", "transformers"] and len(report["peers"]["turns"]) == 3, report
+    assert [path.name for path in (folder / "out").iterdir()] == ["device.json"]
+    rows = rows_of(folder)
+    assert "| transformers | 1638 | 10 | 91.43 | 7 | at least 8 times | missed |" in rows, rows
+    assert "| transformers-compiled | 1638 | 10 | 256 | 2.5 | at least 2 times | met |" in rows, rows
+
+
+def without_torch_its_parts_are_named(folder):
+    _, _, parts = run(folder, MIXED, "--only", "transformers,compiled,jax", tools={"python3": HEAD + "exit 1\n"})
+    assert list(parts) == ["model", "eyrie", "transformers", "compiled", "jax"], parts
+    assert all("torch" in part["skipped"] for part in list(parts.values())[1:]), parts
+
+
+def cublas_is_found_where_it_lies(folder):
+    said = HEAD + 'echo "$LD_LIBRARY_PATH"\n'
+    quiet = {"ldconfig": HEAD}
+    wheel, toolkit = (folder / name / "libcublasLt.so.13" for name in ("site/nvidia/cu13/lib", "toolkit/lib64"))
+    for file in (wheel, toolkit):
+        file.parent.mkdir(parents=True)
+        file.touch()
+    environment = {"LD_LIBRARY_PATH": "/elsewhere", "PYTHONPATH": str(folder / "site"), "CUDA_HOME": str(folder / "toolkit")}
+    for tools, file in ((quiet, wheel), (quiet | {"python3": HEAD + "exit 1\n"}, toolkit)):
+        _, report, parts = run(folder, said, "--only", "doctor", tools=tools, **environment)
+        assert report["cublas"] == str(file), report["cublas"]
+        assert parts["doctor"]["stdout"] == f"{file.parent}:/elsewhere", parts
+    loaded = {"ldconfig": HEAD + r"printf '\tlibcublasLt.so.12 (libc6,x86-64) => /usr/lib/libcublasLt.so.12\n'"}
+    _, report, parts = run(folder, said, "--only", "doctor", tools=loaded, **environment)
+    assert report["cublas"] == "/usr/lib/libcublasLt.so.12" and parts["doctor"]["stdout"] == "/elsewhere", report
 
 
 def a_second_call_takes_what_is_left(folder):
@@ -74,7 +153,8 @@ def long_output_is_kept(folder):
     assert parts["doctor"]["stdout"].startswith("1\n2\n") and parts["doctor"]["stdout"].endswith("9000"), parts
 
 
-for check in (no_device_is_said, no_program_is_said, failures_stop_nothing, a_second_call_takes_what_is_left,
-              long_output_is_kept):
+for check in (no_device_is_said, a_card_that_runs_nothing_is_a_failure, no_program_is_said, failures_stop_nothing, a_second_call_takes_what_is_left,
+              long_output_is_kept, all_parts_fit_their_time, peers_stand_in_the_one_file,
+              without_torch_its_parts_are_named, cublas_is_found_where_it_lies):
     with tempfile.TemporaryDirectory() as scratch:
         check(pathlib.Path(scratch))

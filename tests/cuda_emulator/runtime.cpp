@@ -45,6 +45,7 @@ namespace {
 std::vector<CUstream_st*> streams;
 std::size_t limit = SIZE_MAX;
 std::size_t inUse = 0;
+std::size_t pinnedLimit = SIZE_MAX;
 std::uint64_t givenToAll = 0;
 bool lost = false;
 
@@ -82,6 +83,10 @@ std::size_t memoryInUse() {
   return inUse;
 }
 
+void limitPinned(std::size_t bytes) {
+  pinnedLimit = bytes;
+}
+
 void loseDevice(bool isLost) {
   lost = isLost;
   if (!lost) return;
@@ -109,8 +114,8 @@ void finishQuietly() {
 
 }  // namespace
 
-DeviceList listDevices() {
-  return {{{0, "emulator", 9, 0, std::size_t{1} << 40}}, {}, 13000, 13000};
+DeviceList listDevices(std::size_t) {
+  return {{{0, "emulator", 9, 0, std::size_t{1} << 40}}, {}, 1, 13000, 13000};
 }
 
 OutOfDeviceMemory::OutOfDeviceMemory(std::size_t asked, std::size_t free)
@@ -162,6 +167,7 @@ std::byte* DeviceArena::take(std::size_t bytes) {
 PinnedMemory::PinnedMemory(std::size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   checkDevice("allocating pinned memory");
+  if (bytes > emulator::pinnedLimit) throw std::bad_alloc();
   data_ = static_cast<std::byte*>(::operator new(bytes, kAlignment));
   std::memset(data_, 0xff, bytes);
 }

@@ -20,6 +20,8 @@ void finishAll();
 // Device memory there is from now on, what is taken included; more fails. Without a limit at the start.
 void limitMemory(std::size_t bytes);
 std::size_t memoryInUse();
+// Pieces of pinned memory larger than that fail from now on.
+void limitPinned(std::size_t bytes);
 // Every call of the runtime fails from now on, as on a card that fell off the bus.
 void loseDevice(bool lost);
 

@@ -18,6 +18,7 @@
 #include "engine/verify/model_run.h"
 #include "engine/verify/npy_reader.h"
 #include "engine/verify/op_parity.h"
+#include "engine/verify/serving_checks.h"
 #include "engine/verify/test_models.h"
 #include "kernels/dtype.h"
 #include "tests/engine/model_files.h"
@@ -66,6 +67,8 @@ class VerifyTest : public QObject {
   void tensorCoresRowsRejectSwappedGates();
   void invariantsHold_data();
   void invariantsHold();
+  void servingHolds_data();
+  void servingHolds();
   void interventionsDoWhatTheySay_data();
   void interventionsDoWhatTheySay();
   void fastOpsAgreeWithReference();
@@ -270,6 +273,16 @@ void VerifyTest::invariantsHold() {
   QFETCH(int, backend);
   QFETCH(int, threads);
   QVERIFY(allPassed(verify::checkInvariants(static_cast<BackendKind>(backend), threads)));
+}
+
+void VerifyTest::servingHolds_data() {
+  invariantsHold_data();
+}
+
+void VerifyTest::servingHolds() {
+  QFETCH(int, backend);
+  QFETCH(int, threads);
+  QVERIFY(allPassed(verify::checkServing(static_cast<BackendKind>(backend), threads)));
 }
 
 void VerifyTest::interventionsDoWhatTheySay_data() {

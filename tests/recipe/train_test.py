@@ -127,6 +127,27 @@ def what_travels_comes_back():
     assert again.step == 12 and again.rate() == again.args.rate / 3, (again.step, again.rate())
 
 
+def no_more_is_trained_than_comes_back():
+    million = 1_000_000
+    assert bundle.siblings_that_fit({"griffin": 8 * million, "hawk": 8 * million, "mqa": 8 * million}) == ["griffin", "hawk"]
+    assert bundle.siblings_that_fit({"griffin": 20 * million, "hawk": million}) == ["hawk"]
+    large = ["--bundle", WORK / "none", "--out", WORK / "out", "--width", 512, "--layers", 12]
+    wrong = call("make.py", *large, "--only", "griffin,hawk")
+    assert wrong.returncode == 2 and "would not come back" in wrong.stderr, wrong
+    middle = call("make.py", "--bundle", WORK / "none", "--out", WORK / "out", "--width", 256, "--layers", 9)
+    assert "call again with --only mqa" in middle.stdout, middle
+
+
+def no_more_is_sent_than_comes_back():
+    files, bundle.FILES = bundle.FILES, 1
+    bundle.send(WORK / "few", ["whole", "sliced"])
+    bundle.FILES = files
+    assert [path.name for path in (WORK / "few").iterdir()] == ["whole.part0"]
+    sent = (WORK / "few/whole.part0").stat().st_size
+    count = sum(value.numel() for value in torch.load(WORK / "whole.pt", weights_only=False)["model"].values())
+    assert 2 * count < sent < 2 * count + bundle.BESIDE, (count, sent)
+
+
 def call(script, *words):
     return subprocess.run([sys.executable, RECIPE / script, *map(str, words)], capture_output=True, text=True,
                           check=False)
@@ -161,5 +182,7 @@ slices_give_the_same_losses()
 rows_come_once_an_epoch_and_answers_fit(*CHAT)
 siblings_of_one_size_are_alike()
 dense_attention_equals_the_blocked()
+no_more_is_trained_than_comes_back()
+no_more_is_sent_than_comes_back()
 what_travels_comes_back()
 one_command_goes_on_until_done()

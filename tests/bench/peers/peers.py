@@ -49,7 +49,7 @@ def load_transformers(folder, dtype, device, compiled=False):
         places = torch.arange(position, position + len(tokens), device=device)[None]
         layers = step if len(tokens) == 1 else model.model
         hidden = layers(input_ids=ids, position_ids=places, past_key_values=kept["cache"],
-                             use_cache=True).last_hidden_state
+                        use_cache=True).last_hidden_state
         logits = model.lm_head(hidden[:, -1:])
         cap = getattr(model.config, "logits_soft_cap", None)
         if cap:
@@ -413,7 +413,9 @@ def measure(options, session):
                     print(f"{name}: read {turn.get('read_s', 0):.3f} s, write {turn.get('write_s', 0):.3f} s",
                           file=sys.stderr)
                 if options.results:
-                    options.results.write_text(json.dumps(session, indent=1))
+                    partial = options.results.with_suffix(".partial")
+                    partial.write_text(json.dumps(session, indent=1))
+                    partial.replace(options.results)
     if options.check:
         print_agreement(session["turns"][-len(names):])
 

@@ -122,6 +122,7 @@ class CudaBackendTest : public QObject {
   void aLoadedModelHasTheMemoryItsSequenceNeeds();
   void aLostCardIsAnError();
   void aConversationGoesOnWithoutTheCard();
+  void aHostWithoutMemoryKeepsItsCard();
 };
 
 void CudaBackendTest::goldensPass_data() {
@@ -389,6 +390,24 @@ void CudaBackendTest::aConversationGoesOnWithoutTheCard() {
   const RequestId after = client.engine.run(first);
   QCOMPARE(client.waitFor(after).kind, EventKind::finished);
   QVERIFY(client.generated(after) == client.generated(before));
+  emulator::loseDevice(false);
+}
+
+// What cannot be pinned fails one request; the card is well, and the next request finds it.
+void CudaBackendTest::aHostWithoutMemoryKeepsItsCard() {
+  Client client;
+  const RequestId load = client.engine.load({goldenFolder("hawk-tiny"), BackendKind::cuda, 1});
+  QVERIFY(client.waitFor(load).model->backend.starts_with("cuda"));
+  RunRequest request = runOf(someTokens(1, 5), 3);
+  emulator::limitPinned(16);
+  const EngineEvent failed = client.waitFor(client.engine.run(request));
+  emulator::limitPinned(SIZE_MAX);
+  QCOMPARE(failed.kind, EventKind::failed);
+  QCOMPARE(failed.error->code(), ErrorCode::outOfMemory);
+  EngineEvent unasked;
+  QVERIFY(!client.engine.poll(unasked));
+  emulator::loseDevice(true);  // it is still the card that computes: without it nothing goes
+  QCOMPARE(client.waitFor(client.engine.run(request)).error->code(), ErrorCode::deviceFailed);
   emulator::loseDevice(false);
 }
 

@@ -6,6 +6,7 @@
 #include "engine/cuda/make_cuda_backend.h"
 #include "engine/generator.h"
 #include "engine/prediction.h"
+#include "engine/verify/serving_checks.h"
 #include "engine/verify/test_models.h"
 #include "kernels/sample.h"
 #include "tests/cuda_emulator/scheduler.h"
@@ -54,6 +55,7 @@ class CudaOutputsTest : public QObject {
 
  private slots:
   void init() { emulator::useOrder(emulator::Order::forward); }
+  void servingHolds();
   void predictionsAreThoseOfAllLogits();
   void repliesAreThoseOfTheCpu_data();
   void repliesAreThoseOfTheCpu();
@@ -65,6 +67,11 @@ class CudaOutputsTest : public QObject {
   void whatAStepShowsDoesNotWaitForItsHead();
   void modelsOfOneCardDoNotMeet();
 };
+
+void CudaOutputsTest::servingHolds() {
+  for (const verify::CheckResult& result : verify::checkServing(BackendKind::cuda))
+    QVERIFY2(result.passed, verify::describeCheck(result).c_str());
+}
 
 // Of a vocabulary larger than what is ranked.
 void CudaOutputsTest::predictionsAreThoseOfAllLogits() {

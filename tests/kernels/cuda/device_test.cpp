@@ -17,6 +17,7 @@ class CudaDeviceTest : public QObject {
 void CudaDeviceTest::eitherDevicesOrAReason() {
   const DeviceList list = listDevices();
   QCOMPARE(list.devices.empty(), !list.reason.empty());
+  QVERIFY(list.present >= static_cast<int>(list.devices.size()));
   QVERIFY(list.reason.find('\n') == std::string::npos);
   for (const auto& device : list.devices) {
     QVERIFY(!device.name.empty() && device.majorCapability >= 5 && device.totalMemory > 0);
