@@ -1,5 +1,6 @@
 #include "tests/kernels/cuda/attended.h"
 
+using namespace eyrie;
 using namespace eyrie::kernels;
 using namespace eyrie::kernels::test;
 
