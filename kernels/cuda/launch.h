@@ -22,9 +22,10 @@ struct Shape {
 template <class... Parameters>
 void launch(void (*kernel)(Parameters...), const Shape& shape, Stream stream,
             std::type_identity_t<Parameters>... args) {
-  emulator::enqueue(stream, [=] {
-    emulator::run({shape.grid, shape.block, shape.sharedBytes, shape.cooperative}, [=] { kernel(args...); });
-  });
+  emulator::enqueue(stream, emulator::LaunchedKernel{
+                                {shape.grid, shape.block, shape.sharedBytes, shape.cooperative, shape.early},
+                                reinterpret_cast<const void*>(kernel),
+                                [=] { kernel(args...); }});
 }
 
 inline int processors() {

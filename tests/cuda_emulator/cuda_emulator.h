@@ -39,8 +39,10 @@ void waitForCopies() {
 inline void syncGrid(emulator::Where where = emulator::Where::current()) {
   emulator::barrier(emulator::Scope::grid, where);
 }
-// Kernels of a stream run one after the other here.
+// The next kernel begins as early as it may, whatever this one says.
 inline void letNextBegin() {}
-inline void waitForPrior() {}
+inline void waitForPrior(emulator::Where where = emulator::Where::current()) {
+  emulator::waitForPrior(where);
+}
 
 }  // namespace eyrie::kernels::cuda

@@ -5,6 +5,10 @@
 // a collective that not all named lanes reach at the same place, an asynchronous copy nobody waits for. (A
 // loop that spins on memory does hang: nothing here takes control away.)
 //
+// A launch that may begin early does: its first blocks go on until each of their threads has ended or waits
+// for the work before, and only then is that done. So a thread that reads before it waits sees what was
+// there, and what it writes is there too soon. No thread that waits is an error.
+//
 // Shared memory is a heap block for each array of each block, exactly as large as declared and filled with
 // 0xff (NaN, -1), so that the address sanitizer sees overruns and results show what was never written.
 #pragma once
@@ -46,10 +50,15 @@ struct LaunchShape {
   dim3 block;
   std::size_t sharedBytes = 0;  // dynamic shared memory of a block
   bool cooperative = false;     // all blocks at once, so that they may wait for each other
+  bool early = false;           // may begin before the work before it has ended
 };
 
-// Returns when all threads have ended; throws KernelError.
-void run(const LaunchShape& shape, const std::function<void()>& kernel);
+struct LaunchedKernel {
+  LaunchShape shape;
+  const void* function;        // whose name errors begin with
+  std::function<void()> body;  // of each thread
+};
+
 // Kernels launched so far.
 std::uint64_t launches();
 
@@ -59,6 +68,9 @@ std::uint64_t launches();
 
 enum class Scope : std::uint8_t { block, grid };
 void barrier(Scope scope, Where where);
+
+// Until the work before this launch has ended.
+void waitForPrior(Where where);
 
 unsigned laneId();
 

@@ -1,6 +1,7 @@
 // Streams of the emulator: work is kept until somebody waits for it, so that a result read too early, or a
 // buffer written again too soon, shows. The null stream does its work at once. While a stream is captured,
-// its work goes into a graph instead.
+// its work goes into a graph instead, and whatever CUDA does not let the capturing thread do fails: waiting,
+// taking and giving back memory, copies from and to memory that is not pinned.
 #pragma once
 
 #include <cstddef>
@@ -8,10 +9,12 @@
 #include <functional>
 
 #include "kernels/cuda/stream.h"
+#include "tests/cuda_emulator/scheduler.h"
 
 namespace eyrie::emulator {
 
 void enqueue(kernels::cuda::Stream stream, std::function<void()> work);
+void enqueue(kernels::cuda::Stream stream, LaunchedKernel kernel);
 // Pieces of work given to streams so far: a kernel, a copy, a graph.
 std::uint64_t given();
 // All work of all streams, as far as it depends on nothing that was not given.

@@ -1,5 +1,6 @@
 #include "tests/kernels/cuda/attended.h"
 
+using namespace eyrie;
 using namespace eyrie::kernels;
 using namespace eyrie::kernels::test;
 
@@ -57,6 +58,7 @@ class CudaAttentionTest : public QObject {
 
  private slots:
   void chunksMatchReference();
+  void theLargestHeadFitsTheSmallestCard();
   void trap23RingWrapMatchesReference();
   void decodeMatchesReferenceForAnySplit();
   void decodeTakesSeveralTurnsThroughALongWindow();
@@ -79,6 +81,15 @@ void CudaAttentionTest::chunksMatchReference() {
       }
     }
   });
+}
+
+void CudaAttentionTest::theLargestHeadFitsTheSmallestCard() {
+  emulator::useCapability(75);
+  const Sequence s(20, 1, 1, cuda::kMaxHeadSize);
+  const Result expected = attended(s, 3, 17, 20, 20, 0, plainly);
+  EYRIE_VERIFY_CLOSE(attended(s, 3, 17, 20, 20, 0, onTheCard).out, expected.out,
+                     toleranceFor("attention", 256), "sm_75");
+  emulator::useCapability(90);
 }
 
 void CudaAttentionTest::trap23RingWrapMatchesReference() {

@@ -7,14 +7,16 @@
 #include <vector>
 
 #include "kernels/cuda/ops.h"
+#include "tests/cuda_emulator/card.h"
 #include "tests/cuda_emulator/scheduler.h"
 #include "tests/kernels/kernel_test.h"
 
 namespace eyrie::kernels::test {
 
-// Runs body(setup) once an order of threads and blocks.
+// Runs body(setup) once an order of threads and blocks, the last time on `smallestCard`: the one with the
+// least shared memory of those that the op is for.
 template <class Body>
-void forEachOrder(Body body) {
+void forEachOrder(int smallestCard, Body body) {
   using emulator::Order;
   emulator::useOrder(Order::forward);
   body(std::string("forward"));
@@ -23,8 +25,15 @@ void forEachOrder(Body body) {
   emulator::useOrder(Order::shuffled, 7);
   body(std::string("shuffled 7"));
   emulator::useOrder(Order::shuffled, 8);
-  body(std::string("shuffled 8"));
+  emulator::useCapability(smallestCard);
+  body("shuffled 8 on sm_" + std::to_string(smallestCard));
+  emulator::useCapability(90);
   emulator::useOrder(Order::forward);
+}
+
+template <class Body>
+void forEachOrder(Body body) {
+  forEachOrder(75, body);
 }
 
 // Rows of sequences of these lengths, each from a position of its own on.
