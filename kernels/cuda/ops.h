@@ -52,7 +52,8 @@ void embed(const EmbedArgs& args, Stream stream);
 void rmsNorm(const RmsNormArgs& args, Stream stream);
 void gatedActivation(const GatedActivationArgs& args, Stream stream);
 
-// ---- matrix-vector products: each weight is read once for every 8 rows of x ----
+// ---- matrix-vector products: up to 8 rows of x are one launch, which reads each weight once (1 row, where
+// rows cannot be read four elements at a time) ----
 
 // One matrix that reads x.
 struct Projection {
@@ -337,8 +338,9 @@ struct PackedProjection {
   float* out = nullptr;         // (T, rows)
 };
 
-// As ProjectionArgs. x is read as 16-bit integers with one scale for every 32 columns; products and sums of
-// 16 (int8) or 32 (int4) columns are exact integers, sums of those f32.
+// As ProjectionArgs, but up to 4 rows of x are a launch: 2 where they are longer than 5440, 1 where they are
+// longer than 10912, as shared memory holds no more. x is read as 16-bit integers with one scale for every 32
+// columns; products and sums of 16 (int8) or 32 (int4) columns are exact integers, sums of those f32.
 struct PackedProjectionArgs {
   const float* x = nullptr;
   const float* normWeight = nullptr;

@@ -61,6 +61,7 @@ class CudaOutputsTest : public QObject {
   void tracesAreThoseOfTheCpu();
   void sequencesTogetherShowWhatEachShows();
   void stepsWithTheirHeadsAreOneGraph();
+  void upToEightSequencesTakeTheLaunchesOfOne();
   void observedStepsAreOneGraphToo();
   void whatAStepShowsDoesNotWaitForItsHead();
   void modelsOfOneCardDoNotMeet();
@@ -251,6 +252,27 @@ void CudaOutputsTest::stepsWithTheirHeadsAreOneGraph() {
   // Whose predictions nobody wants.
   const std::int32_t token = 1;
   QCOMPARE(piecesOf([&] { card->prefill(one, std::span(&token, 1), LogitRows::none); }), 2U);
+}
+
+// So the weights are read once for all of them, seven too.
+void CudaOutputsTest::upToEightSequencesTakeTheLaunchesOfOne() {
+  for (const kernels::DType dtype : {kernels::DType::f32, kernels::DType::bf16}) {
+    LoadOptions options = on(BackendKind::cuda);
+    options.weights = dtype;
+    const auto card = Model::load(randomCheckpoint(tinyConfig("RRA", 3), 5), options);
+    std::vector<SequenceState> states;
+    for (int i = 0; i < 8; ++i) states.push_back(card->newState());
+    const auto launchesOf = [&](std::size_t sequences) {
+      std::vector<SequenceStep> steps;
+      for (std::size_t i = 0; i < sequences; ++i) steps.push_back({&states[i], 1, nullptr});
+      const std::uint64_t before = emulator::launches();
+      card->step(steps);
+      return emulator::launches() - before;
+    };
+    const std::uint64_t ofOne = launchesOf(1);
+    QVERIFY2(ofOne <= 7 * 3 + 6, qPrintable(QString("%1 launches").arg(ofOne)));
+    for (std::size_t sequences = 2; sequences <= 8; ++sequences) QCOMPARE(launchesOf(sequences), ofOne);
+  }
 }
 
 void CudaOutputsTest::observedStepsAreOneGraphToo() {
