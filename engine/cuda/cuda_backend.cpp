@@ -131,11 +131,12 @@ void CudaBackend::begin(std::span<const ChunkPart> parts, const ChunkPlan& plan)
     cuda::useDevice(device_.index);
     takeParts(parts);
     chunk_.headRows = plan.headRows;
+    chunk_.rankedRows = plan.rankedAt > 0 ? plan.headRows : 0;
     observed_ = plan.observe != Observe::nothing;
     for (const Part& part : parts_) part.state->growTo(chunk_.globalCapacity);
     stepHead_ = StepHead::none;
     if (deferred_ && plan.headRows == chunk_.T)
-      stepHead_ = plan.rankedAt > 0 && chunk_.T == 1 ? StepHead::ranking : StepHead::logits;
+      stepHead_ = plan.rankedAt > 0 ? StepHead::ranking : StepHead::logits;
     stepTaps_.holdBack(*stream_);
     reserve();
     upload(parts, plan.rankedAt);
@@ -202,7 +203,7 @@ void CudaBackend::enqueueStep() {
 
 void CudaBackend::enqueueStepHead() {
   if (stepHead_ != StepHead::none) enqueueLogits(0, chunk_.T);
-  if (stepHead_ == StepHead::ranking) enqueueRanking();
+  if (stepHead_ == StepHead::ranking) enqueueRanking(chunk_.T);
 }
 
 // The first step of a kind is run as it is: cuBLAS loads what it needs. The second is captured.

@@ -135,9 +135,7 @@ void withLoads(DType dtype, bool aligned, Body body) {
 }
 
 Shape warpShape(std::int64_t warps) {
-  Shape shape{dim3(static_cast<unsigned>((warps + kWarpsPerBlock - 1) / kWarpsPerBlock)), dim3(kThreads)};
-  shape.early = true;
-  return shape;
+  return early({dim3(static_cast<unsigned>((warps + kWarpsPerBlock - 1) / kWarpsPerBlock)), dim3(kThreads)});
 }
 
 }  // namespace

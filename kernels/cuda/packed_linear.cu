@@ -211,10 +211,8 @@ std::int64_t pairsOfWarp(std::int64_t pairs) {
 
 Shape shapeOf(std::int64_t pairs, std::int64_t ofWarp, std::int64_t groups, int tokens) {
   const std::int64_t ofBlock = ofWarp * kWarpsPerBlock;
-  Shape shape{dim3(static_cast<unsigned>((pairs + ofBlock - 1) / ofBlock)), dim3(kThreads),
-              sharedBytesOf(groups, tokens)};
-  shape.early = true;
-  return shape;
+  return early({dim3(static_cast<unsigned>((pairs + ofBlock - 1) / ofBlock)), dim3(kThreads),
+                sharedBytesOf(groups, tokens)});
 }
 
 // body(std::integral_constant<DType, type>, std::integral_constant<int, room>, firstToken, tokens): as many

@@ -5,6 +5,7 @@
 
 #include "engine/cuda/make_cuda_backend.h"
 #include "engine/generator.h"
+#include "engine/intervention_plan.h"
 #include "engine/prediction.h"
 #include "engine/verify/test_models.h"
 #include "kernels/sample.h"
@@ -47,6 +48,28 @@ QString difference(const TraceFrame& found, const TraceFrame& expected, const Fr
   return {};
 }
 
+// What is ranked of a row.
+struct RankedRow {
+  std::vector<std::int32_t> tokens;
+  std::vector<float> largest;
+  double mass = 0;
+  float entropy = 0;
+
+  explicit RankedRow(const RankedLogits& ranked)
+      : tokens(ranked.tokens.begin(), ranked.tokens.end()),
+        largest(ranked.logits.begin(), ranked.logits.end()),
+        mass(ranked.mass),
+        entropy(ranked.stats.entropy) {}
+  // Of all its logits.
+  RankedRow(std::span<const float> all, float temperature) : tokens(256), largest(256) {
+    const std::int64_t V = std::ssize(all);
+    kernels::reference::topK({all.data(), V, 256, tokens.data(), largest.data()});
+    for (const float logit : all)
+      mass += std::exp((double{logit} - double{largest[0]}) / double{temperature});
+    entropy = kernels::reference::logitStats(all.data(), V).entropy;
+  }
+};
+
 }  // namespace
 
 class CudaOutputsTest : public QObject {
@@ -55,6 +78,8 @@ class CudaOutputsTest : public QObject {
  private slots:
   void init() { emulator::useOrder(emulator::Order::forward); }
   void predictionsAreThoseOfAllLogits();
+  void predictionsOfSeveralSequencesAreThoseOfTheirLogits_data();
+  void predictionsOfSeveralSequencesAreThoseOfTheirLogits();
   void repliesAreThoseOfTheCpu_data();
   void repliesAreThoseOfTheCpu();
   void tracesAreThoseOfTheCpu_data();
@@ -104,6 +129,48 @@ void CudaOutputsTest::predictionsAreThoseOfAllLogits() {
     for (int i = 0; i < kTopTokens; ++i) {
       QCOMPARE(record.topTokens[i], whole.topTokens[i]);
       QVERIFY(std::abs(record.topLogprobs[i] - whole.topLogprobs[i]) < 1e-4F);
+    }
+  }
+}
+
+void CudaOutputsTest::predictionsOfSeveralSequencesAreThoseOfTheirLogits_data() {
+  QTest::addColumn<int>("sequences");
+  QTest::addColumn<bool>("edited");  // one of them, so that no graph is taken
+  QTest::newRow("3") << 3 << false;
+  QTest::newRow("13, more than a product takes at once") << 13 << false;
+  QTest::newRow("3, one of them edited") << 3 << true;
+}
+
+// What comes back is ranked, of each as of its logits, which can be had afterwards in any order.
+void CudaOutputsTest::predictionsOfSeveralSequencesAreThoseOfTheirLogits() {
+  QFETCH(int, sequences);
+  QFETCH(bool, edited);
+  constexpr float kTemperature = 0.6F;
+  ModelConfig config = tinyConfig("RRA", 3);
+  config.V = 3000;
+  const auto card = Model::load(randomCheckpoint(config, 5), on(BackendKind::cuda));
+  std::vector<SequenceState> states;
+  std::vector<SequenceStep> steps;
+  for (int i = 0; i < sequences; ++i) states.push_back(card->newState());
+  if (edited) states[1].intervene(planInterventions(parseInterventions("layer 1 mlp off"), config));
+  for (SequenceState& state : states) steps.push_back({&state, 0, nullptr});
+  for (int round = 0; round < 3; ++round) {
+    for (std::size_t i = 0; i < steps.size(); ++i) steps[i].token = 100 * round + static_cast<int>(i);
+    const std::span<const Prediction> found = card->predict(steps, kTemperature);
+    QCOMPARE(found.size(), steps.size());
+    std::vector<RankedRow> rows;
+    for (const Prediction& prediction : found) {
+      QVERIFY(prediction.ranked && prediction.logits.empty());
+      rows.emplace_back(*prediction.ranked);
+    }
+    for (std::size_t i = rows.size(); i-- > 0;) {
+      const std::span<const float> logits = card->predictedLogits(static_cast<std::int64_t>(i));
+      QCOMPARE(logits.size(), std::size_t{3000});
+      const RankedRow expected(logits, kTemperature);
+      QCOMPARE(rows[i].tokens, expected.tokens);
+      QCOMPARE(rows[i].largest, expected.largest);
+      QVERIFY(std::abs(rows[i].mass / expected.mass - 1) < 1e-5);
+      QVERIFY(std::abs(rows[i].entropy - expected.entropy) < 1e-4F);
     }
   }
 }
@@ -249,6 +316,7 @@ void CudaOutputsTest::stepsWithTheirHeadsAreOneGraph() {
   QCOMPARE(piecesOf([&] { card->step(one, 1); }), 3U);
   const SequenceStep both[] = {{&one, 1, nullptr}, {&other, 2, nullptr}};
   QCOMPARE(piecesOf([&] { card->step(both); }), 3U);
+  QCOMPARE(piecesOf([&] { card->predict(both, 0.8F); }), 3U);
   // Whose predictions nobody wants.
   const std::int32_t token = 1;
   QCOMPARE(piecesOf([&] { card->prefill(one, std::span(&token, 1), LogitRows::none); }), 2U);
@@ -306,7 +374,7 @@ void CudaOutputsTest::whatAStepShowsDoesNotWaitForItsHead() {
   const std::uint64_t before = emulator::launches();
   backend->showViews();
   const std::uint64_t shown = emulator::launches() - before;
-  QVERIFY(backend->ranked(0));
+  QCOMPARE(backend->ranked(0, 1).size(), std::size_t{1});
   const std::uint64_t all = emulator::launches() - before;
   QVERIFY2(shown > 0 && all >= shown + 5, qPrintable(QString("%1 of %2").arg(shown).arg(all)));
 }
