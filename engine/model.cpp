@@ -302,10 +302,11 @@ std::span<const Prediction> LoadedModel::predict(std::span<const SequenceStep> s
 
 // Where nobody chose, the card if there is one with room for the model.
 std::unique_ptr<Backend> makeBackend(std::shared_ptr<const Weights> weights, const LoadOptions& options) {
-  if (options.backend == BackendKind::cuda) return makeCudaBackend(*weights, options.cacheFolder);
+  if (options.backend == BackendKind::cuda)
+    return makeCudaBackend(*weights, options.cacheFolder, options.graphs);
   if (options.backend == BackendKind::automatic && options.ops == nullptr) {
     try {
-      return makeCudaBackend(*weights, options.cacheFolder);
+      return makeCudaBackend(*weights, options.cacheFolder, options.graphs);
     } catch (const Error& error) {
       const bool noCard = error.code() == ErrorCode::unsupported || error.code() == ErrorCode::outOfMemory ||
                           error.code() == ErrorCode::deviceFailed;

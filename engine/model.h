@@ -35,6 +35,8 @@ struct LoadOptions {
   std::filesystem::path cacheFolder;
   // Instead of the backend's own kernels (cpu_ops.h), for those who time them; outlives the model.
   const CpuOps* ops = nullptr;
+  // false: a card is given a step's kernels one by one, for those who compare the graph with them.
+  bool graphs = true;
   // Called between tensors from the loading thread, 0..1.
   std::function<void(double fraction)> progress;
   std::stop_token stop;  // throws Error(cancelled)

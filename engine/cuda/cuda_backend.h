@@ -33,7 +33,7 @@ class CudaBackend final : public Backend {
  public:
   // Asks for all its memory before it uploads anything. Throws CudaError, OutOfDeviceMemory; makeCudaBackend
   // makes an Error of it.
-  CudaBackend(const Weights& weights, const std::filesystem::path& cacheFolder);
+  CudaBackend(const Weights& weights, const std::filesystem::path& cacheFolder, bool graphs);
   static std::string nameOf(const kernels::cuda::DeviceFacts& device, bool hasBlas);
 
   std::string name() const override;
@@ -213,6 +213,7 @@ class CudaBackend final : public Backend {
   // graph, or where the step shows something, which is on its way meanwhile, behind it.
   enum class StepHead { none, logits, ranking };
   StepHead stepHead_ = StepHead::none;
+  bool takesGraphs_;
   // By sequences, keys of global attention, whether the step shows anything, and the head in its graph.
   using StepKind = std::tuple<std::int64_t, std::int64_t, bool, StepHead>;
   std::map<StepKind, std::unique_ptr<kernels::cuda::Graph>> graphs_;  // null: this kind was run once

@@ -11,9 +11,11 @@
 #include "kernels/sample.h"
 #include "tests/cuda_emulator/scheduler.h"
 #include "tests/cuda_emulator/streams.h"
+#include "tests/engine/states.h"
 
 using namespace eyrie;
 using namespace eyrie::engine;
+using test::sameBits;
 using verify::randomCheckpoint;
 using verify::TestRandom;
 using verify::tinyConfig;
@@ -87,6 +89,7 @@ class CudaOutputsTest : public QObject {
   void sequencesTogetherShowWhatEachShows();
   void stepsWithTheirHeadsAreOneGraph();
   void upToEightSequencesTakeTheLaunchesOfOne();
+  void trap41GraphsGiveTheBitsOfTheirKernels();
   void observedStepsAreOneGraphToo();
   void whatAStepShowsDoesNotWaitForItsHead();
   void modelsOfOneCardDoNotMeet();
@@ -340,6 +343,47 @@ void CudaOutputsTest::upToEightSequencesTakeTheLaunchesOfOne() {
     const std::uint64_t ofOne = launchesOf(1);
     QVERIFY2(ofOne <= 7 * 3 + 6, qPrintable(QString("%1 launches").arg(ofOne)));
     for (std::size_t sequences = 2; sequences <= 8; ++sequences) QCOMPARE(launchesOf(sequences), ofOne);
+  }
+}
+
+// Two sequences together, then one of them, predicted, and observed: each kind of step often enough to be
+// replayed, past the window and the first ring of a context that grows.
+void CudaOutputsTest::trap41GraphsGiveTheBitsOfTheirKernels() {
+  for (const char* pattern : {"RRA", "RG"}) {
+    const auto checkpoint = randomCheckpoint(tinyConfig(pattern, 3), 5);
+    struct Run {
+      std::vector<float> logits;
+      std::vector<TraceFrame> frames;
+      std::uint64_t given = 0;
+    };
+    const auto run = [&](bool graphs) {
+      LoadOptions options = on(BackendKind::cuda);
+      options.graphs = graphs;
+      const auto card = Model::load(checkpoint, options);
+      const FrameLayout layout(card->config(), {TraceLevel::full, {}, 40});
+      SequenceState a = card->newState();
+      SequenceState b = card->newState();
+      Run found;
+      const auto keep = [&](std::span<const float> logits) {
+        found.logits.insert(found.logits.end(), logits.begin(), logits.end());
+      };
+      const std::uint64_t before = emulator::given();
+      for (const std::int32_t token : TestRandom(4).tokens(24, card->config().V)) {
+        const SequenceStep both[] = {{&a, token, nullptr}, {&b, (token + 1) % 40, nullptr}};
+        keep(card->step(both));
+        keep(card->step(a, token));
+        keep(card->predict(a, token, 0.7F).ranked.value_or(RankedLogits{}).logits);
+        keep(card->step(b, token, &found.frames.emplace_back(), &layout));
+      }
+      found.given = emulator::given() - before;
+      return found;
+    };
+    const Run replayed = run(true);
+    const Run launched = run(false);
+    QVERIFY2(launched.given > 2 * replayed.given, "both take graphs, or neither");
+    QVERIFY(!replayed.logits.empty() && replayed.logits == launched.logits);
+    for (std::size_t i = 0; i < replayed.frames.size(); ++i)
+      QVERIFY(sameBits(replayed.frames[i].values, launched.frames[i].values));
   }
 }
 
