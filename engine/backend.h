@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
 
@@ -59,7 +58,7 @@ struct ChunkPart {
 struct ChunkPlan {
   Observe observe = Observe::nothing;  // the most any of its blocks will be asked to show
   std::int64_t headRows = 0;           // the most rows one call of head() will have; 0: none will come
-  float rankedAt = 0;                  // the temperature of the ranked() that will come; 0: none will
+  float rankedAt = 0;  // the temperature of the ranked() that will come, of headRows rows; 0: none will
 };
 
 // One chunk at a time: begin, every layer's blocks in order, end, head as often as wanted. A chunk is T rows
@@ -94,11 +93,12 @@ class Backend {
   // Logits (rows, V) of rows firstRow.. of the chunk, soft-capped; host memory, valid until the next
   // call.
   virtual std::span<const float> head(std::int64_t firstRow, std::int64_t rows) = 0;
-  // The same of one row at the plan's temperature; its logits stay where they are; valid until the next call.
-  // Nothing where the backend's logits are in host memory anyway.
-  virtual std::optional<RankedLogits> ranked(std::int64_t row) {
-    (void)row;
-    return std::nullopt;
+  // The same of each row at the plan's temperature; the logits stay where they are; valid until the next
+  // call. Nothing where the backend's logits are in host memory anyway.
+  virtual std::span<const RankedLogits> ranked(std::int64_t firstRow, std::int64_t rows) {
+    (void)firstRow;
+    (void)rows;
+    return {};
   }
 };
 

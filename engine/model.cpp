@@ -50,9 +50,10 @@ class LoadedModel final : public Model {
                              std::int64_t chunk) override;
   using Model::step;
   std::span<const float> step(std::span<const SequenceStep> steps, const FrameLayout* trace) override;
-  Prediction predict(SequenceState& state, std::int32_t token, float temperature, TraceFrame* frame,
-                     const FrameLayout* trace) override;
-  std::span<const float> predictedLogits() override { return backend_->head(0, 1); }
+  using Model::predict;
+  std::span<const Prediction> predict(std::span<const SequenceStep> steps, float temperature,
+                                      const FrameLayout* trace) override;
+  std::span<const float> predictedLogits(std::int64_t which) override { return backend_->head(which, 1); }
 
  private:
   // A step; what it returns, its logits, is made by `head` before its frames are.
@@ -89,6 +90,7 @@ class LoadedModel final : public Model {
     RecurrentView recurrent;
     AttentionView attention;
   };
+  std::vector<Prediction> predictions_;
   std::vector<LayerView> late_;  // of each layer of the chunk begun, where views come late
   std::uint64_t stepBytes_;
   std::optional<kernels::DType> converted_;
@@ -284,21 +286,27 @@ std::span<const float> LoadedModel::step(std::span<const SequenceStep> steps, co
   return advance(steps, 0, trace, [&] { return backend_->head(0, std::ssize(steps)); });
 }
 
-Prediction LoadedModel::predict(SequenceState& state, std::int32_t token, float temperature,
-                                TraceFrame* frame, const FrameLayout* trace) {
-  const SequenceStep one{&state, token, frame};
-  return advance(std::span(&one, 1), temperature > 0 ? temperature : 1.0F, trace, [&]() -> Prediction {
-    if (const auto ranked = backend_->ranked(0)) return {{}, ranked};
-    return {backend_->head(0, 1), std::nullopt};
+std::span<const Prediction> LoadedModel::predict(std::span<const SequenceStep> steps, float temperature,
+                                                 const FrameLayout* trace) {
+  return advance(steps, temperature > 0 ? temperature : 1.0F, trace, [&]() -> std::span<const Prediction> {
+    predictions_.clear();
+    for (const RankedLogits& row : backend_->ranked(0, std::ssize(steps))) predictions_.push_back({{}, row});
+    if (!predictions_.empty()) return predictions_;
+    const auto V = static_cast<std::size_t>(config_.V);
+    const std::span<const float> logits = backend_->head(0, std::ssize(steps));
+    for (std::size_t i = 0; i < steps.size(); ++i)
+      predictions_.push_back({logits.subspan(i * V, V), std::nullopt});
+    return predictions_;
   });
 }
 
 // Where nobody chose, the card if there is one with room for the model.
 std::unique_ptr<Backend> makeBackend(std::shared_ptr<const Weights> weights, const LoadOptions& options) {
-  if (options.backend == BackendKind::cuda) return makeCudaBackend(*weights, options.cacheFolder);
+  if (options.backend == BackendKind::cuda)
+    return makeCudaBackend(*weights, options.cacheFolder, options.graphs);
   if (options.backend == BackendKind::automatic && options.ops == nullptr) {
     try {
-      return makeCudaBackend(*weights, options.cacheFolder);
+      return makeCudaBackend(*weights, options.cacheFolder, options.graphs);
     } catch (const Error& error) {
       const bool noCard = error.code() == ErrorCode::unsupported || error.code() == ErrorCode::outOfMemory ||
                           error.code() == ErrorCode::deviceFailed;

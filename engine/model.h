@@ -35,6 +35,8 @@ struct LoadOptions {
   std::filesystem::path cacheFolder;
   // Instead of the backend's own kernels (cpu_ops.h), for those who time them; outlives the model.
   const CpuOps* ops = nullptr;
+  // false: a card is given a step's kernels one by one, for those who compare the graph with them.
+  bool graphs = true;
   // Called between tensors from the loading thread, 0..1.
   std::function<void(double fraction)> progress;
   std::stop_token stop;  // throws Error(cancelled)
@@ -114,11 +116,17 @@ class Model {
     return step(std::span(&one, 1), trace);
   }
   // As step(), for those who draw from what is predicted, with `temperature` (0: they take the likeliest): on
-  // a card the logits stay there. Valid until the next call.
-  virtual Prediction predict(SequenceState& state, std::int32_t token, float temperature,
-                             TraceFrame* frame = nullptr, const FrameLayout* trace = nullptr) = 0;
-  // All logits (V) that the last predict() is about, valid until the next call.
-  virtual std::span<const float> predictedLogits() = 0;
+  // a card the logits stay there. In the order of the steps, valid until the next call.
+  virtual std::span<const Prediction> predict(std::span<const SequenceStep> steps, float temperature,
+                                              const FrameLayout* trace = nullptr) = 0;
+  // Of one sequence.
+  Prediction predict(SequenceState& state, std::int32_t token, float temperature, TraceFrame* frame = nullptr,
+                     const FrameLayout* trace = nullptr) {
+    const SequenceStep one{&state, token, frame};
+    return predict(std::span(&one, 1), temperature, trace).front();
+  }
+  // All logits (V) that the last predict()'s prediction number `which` is about, valid until the next call.
+  virtual std::span<const float> predictedLogits(std::int64_t which = 0) = 0;
   virtual std::int64_t maxChunk() const = 0;  // rows
 };
 

@@ -18,7 +18,7 @@ namespace eyrie::app {
 namespace {
 
 constexpr double kFloatBytes = 4;
-constexpr float kTemperature = 0.8F;  // single steps as generation takes them
+constexpr float kTemperature = 0.8F;  // steps as generation takes them
 
 double secondsOf(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();
@@ -146,11 +146,7 @@ double BenchRuns::timeDecode(const DecodeRun& run) {
       checkStop();
       for (std::size_t who = 0; who < next.size(); ++who)
         next[who].token = tokenAt(run.context + i + static_cast<std::int64_t>(who), config_.V);
-      if (next.size() == 1) {
-        model_.predict(states[0], next[0].token, kTemperature);
-      } else {
-        model_.step(next);
-      }
+      model_.predict(next, kTemperature);
     }
   });
 }

@@ -24,12 +24,13 @@ std::size_t count(std::int64_t n) {
 
 }  // namespace
 
-CudaBackend::CudaBackend(const Weights& weights, const std::filesystem::path& cacheFolder)
+CudaBackend::CudaBackend(const Weights& weights, const std::filesystem::path& cacheFolder, bool graphs)
     : checkpoint_(weights.checkpoint),
       config_(std::make_shared<const ModelConfig>(checkpoint_->config())),
       stream_(std::make_shared<const cuda::OwnedStream>()),
       device_(cuda::deviceFacts()),
-      stepTaps_(config_) {
+      stepTaps_(config_),
+      takesGraphs_(graphs) {
   takeMemory(weights);
   try {
     blas_ = std::make_unique<cuda::Blas>(blasWorkspace_);
@@ -131,11 +132,12 @@ void CudaBackend::begin(std::span<const ChunkPart> parts, const ChunkPlan& plan)
     cuda::useDevice(device_.index);
     takeParts(parts);
     chunk_.headRows = plan.headRows;
+    chunk_.rankedRows = plan.rankedAt > 0 ? plan.headRows : 0;
     observed_ = plan.observe != Observe::nothing;
     for (const Part& part : parts_) part.state->growTo(chunk_.globalCapacity);
     stepHead_ = StepHead::none;
     if (deferred_ && plan.headRows == chunk_.T)
-      stepHead_ = plan.rankedAt > 0 && chunk_.T == 1 ? StepHead::ranking : StepHead::logits;
+      stepHead_ = plan.rankedAt > 0 ? StepHead::ranking : StepHead::logits;
     stepTaps_.holdBack(*stream_);
     reserve();
     upload(parts, plan.rankedAt);
@@ -202,11 +204,12 @@ void CudaBackend::enqueueStep() {
 
 void CudaBackend::enqueueStepHead() {
   if (stepHead_ != StepHead::none) enqueueLogits(0, chunk_.T);
-  if (stepHead_ == StepHead::ranking) enqueueRanking();
+  if (stepHead_ == StepHead::ranking) enqueueRanking(chunk_.T);
 }
 
 // The first step of a kind is run as it is: cuBLAS loads what it needs. The second is captured.
 void CudaBackend::runStep() {
+  if (!takesGraphs_) return enqueueStep();
   if (graphs_.size() > kMostGraphs) graphs_.clear();
   const StepHead head = observed_ ? StepHead::none : stepHead_;  // of the graph
   const StepKind kind{chunk_.sequences, chunk_.globalCapacity, observed_, head};
@@ -232,7 +235,8 @@ void CudaBackend::showViews() {
   guarded([&] { stepTaps_.finish(); });
 }
 
-std::unique_ptr<Backend> makeCudaBackend(const Weights& weights, const std::filesystem::path& cacheFolder) {
+std::unique_ptr<Backend> makeCudaBackend(const Weights& weights, const std::filesystem::path& cacheFolder,
+                                         bool graphs) {
   const cuda::DeviceList found = cuda::listDevices(1);
   if (found.devices.empty()) {
     throw Error(ErrorCode::unsupported, fmt::format("cuda: no device ({}); use --backend cpu", found.reason));
@@ -244,7 +248,7 @@ std::unique_ptr<Backend> makeCudaBackend(const Weights& weights, const std::file
   }
   return guarded([&] {
     cuda::useDevice(found.devices.front().index);
-    return std::make_unique<CudaBackend>(weights, cacheFolder);
+    return std::make_unique<CudaBackend>(weights, cacheFolder, graphs);
   });
 }
 

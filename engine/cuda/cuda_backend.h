@@ -33,7 +33,7 @@ class CudaBackend final : public Backend {
  public:
   // Asks for all its memory before it uploads anything. Throws CudaError, OutOfDeviceMemory; makeCudaBackend
   // makes an Error of it.
-  CudaBackend(const Weights& weights, const std::filesystem::path& cacheFolder);
+  CudaBackend(const Weights& weights, const std::filesystem::path& cacheFolder, bool graphs);
   static std::string nameOf(const kernels::cuda::DeviceFacts& device, bool hasBlas);
 
   std::string name() const override;
@@ -48,7 +48,7 @@ class CudaBackend final : public Backend {
   bool viewsComeLate() const override { return deferred_ && observed_; }
   void showViews() override;
   std::span<const float> head(std::int64_t firstRow, std::int64_t rows) override;
-  std::optional<RankedLogits> ranked(std::int64_t row) override;
+  std::span<const RankedLogits> ranked(std::int64_t firstRow, std::int64_t rows) override;
 
  private:
   // One sequence's rows of the current chunk.
@@ -66,6 +66,7 @@ class CudaBackend final : public Backend {
     std::int64_t keys = 0;            // of the longest of them, this chunk's among them
     std::int64_t globalCapacity = 0;  // of rings of global attention
     std::int64_t headRows = 0;
+    std::int64_t rankedRows = 0;
   };
   // x, RMS-normed first where there is a weight.
   struct Source {
@@ -100,7 +101,7 @@ class CudaBackend final : public Backend {
     CudaBuffer angles;       // (T, rotary / 2, 2)
     CudaBuffer workspace;    // of scan, attention, quantised products
     CudaBuffer inputs;
-    CudaBuffer ranking;  // of ranked(): its result, then its workspaces
+    CudaBuffer ranking;  // of ranked() (rows): its results, then its workspaces
   };
   using Columns = std::vector<ColumnEdit> LayerEdits::*;
 
@@ -160,9 +161,9 @@ class CudaBackend final : public Backend {
   void multiplyGate(const CudaLayerWeights& w, std::int64_t rows);
 
   // The head (cuda_head.cpp).
-  std::size_t rankingBytes() const;
+  std::size_t rankingBytes(std::int64_t rows) const;
   void enqueueLogits(std::int64_t firstRow, std::int64_t rows);
-  void enqueueRanking();
+  void enqueueRanking(std::int64_t rows);
 
   // Interventions (cuda_edits.cpp).
   const LayerEdits* editsOf(const Part& part, int layerIdx) const;
@@ -201,6 +202,7 @@ class CudaBackend final : public Backend {
   Inputs inputs_;
   kernels::cuda::PinnedMemory logitsHost_;
   kernels::cuda::PinnedMemory rankingHost_;
+  std::vector<RankedLogits> ranked_;  // what lies there
   std::vector<kernels::cuda::PinnedMemory> tapsHost_;
 
   std::vector<Part> parts_;  // of the current chunk
@@ -211,6 +213,7 @@ class CudaBackend final : public Backend {
   // graph, or where the step shows something, which is on its way meanwhile, behind it.
   enum class StepHead { none, logits, ranking };
   StepHead stepHead_ = StepHead::none;
+  bool takesGraphs_;
   // By sequences, keys of global attention, whether the step shows anything, and the head in its graph.
   using StepKind = std::tuple<std::int64_t, std::int64_t, bool, StepHead>;
   std::map<StepKind, std::unique_ptr<kernels::cuda::Graph>> graphs_;  // null: this kind was run once

@@ -1,4 +1,4 @@
-// From hidden rows to predictions: all logits, or the largest of one row, ranked on the card.
+// From hidden rows to predictions: all logits, or the largest of each row, ranked on the card.
 #include <algorithm>
 #include <cmath>
 
@@ -14,26 +14,41 @@ using cuda::floatBytes;
 // As many as a sampler shows; nearly every draw is made among them.
 constexpr std::int64_t kRanked = 256;
 
-// What comes back from the card, and behind it the workspaces.
-struct Ranking {
-  kernels::LogitStats stats;   // of the logits
-  kernels::LogitStats scaled;  // of the logits / temperature
-  std::int32_t tokens[kRanked];
-  float logits[kRanked];
-};
-static_assert(sizeof(Ranking) % alignof(std::uint64_t) == 0);
-
 std::int64_t rankedOf(const ModelConfig& config) {
   return std::min(kRanked, config.V);
 }
 
+// What comes back of a row.
+constexpr std::size_t shownBytes(std::int64_t ranked) {
+  return 2 * sizeof(kernels::LogitStats) +
+         static_cast<std::size_t>(ranked) * (sizeof(std::int32_t) + sizeof(float));
+}
+static_assert(shownBytes(1) % alignof(std::uint64_t) == 0);
+
+// Of `rows` rows: what comes back from the card, and behind it the workspaces.
+struct Ranking {
+  kernels::LogitStats* stats;   // (rows): of the logits
+  kernels::LogitStats* scaled;  // (rows): of the logits / temperature
+  std::int32_t* tokens;         // (rows, ranked)
+  float* logits;                // (rows, ranked)
+  std::uint64_t* workspace;
+
+  Ranking(std::byte* base, std::int64_t rows, std::int64_t ranked)
+      : stats(reinterpret_cast<kernels::LogitStats*>(base)),
+        scaled(stats + rows),
+        tokens(reinterpret_cast<std::int32_t*>(scaled + rows)),
+        logits(reinterpret_cast<float*>(tokens + rows * ranked)),
+        workspace(reinterpret_cast<std::uint64_t*>(logits + rows * ranked)) {}
+};
+
 }  // namespace
 
-std::size_t CudaBackend::rankingBytes() const {
+std::size_t CudaBackend::rankingBytes(std::int64_t rows) const {
   const std::int64_t V = config_->V;
-  return sizeof(Ranking) +
-         static_cast<std::size_t>(cuda::topKWorkspace(V, rankedOf(*config_))) * sizeof(std::uint64_t) +
-         floatBytes(cuda::logitStatsWorkspace(V));
+  const std::int64_t k = rankedOf(*config_);
+  return static_cast<std::size_t>(rows) *
+         (shownBytes(k) + static_cast<std::size_t>(cuda::topKWorkspace(V, k)) * sizeof(std::uint64_t) +
+          floatBytes(cuda::logitStatsWorkspace(V)));
 }
 
 void CudaBackend::enqueueLogits(std::int64_t firstRow, std::int64_t rows) {
@@ -43,17 +58,16 @@ void CudaBackend::enqueueLogits(std::int64_t firstRow, std::int64_t rows) {
   cuda::softCap({logits, rows * config_->V, config_->logitsSoftCap}, *stream_);
 }
 
-// Of the first row of the logits.
-void CudaBackend::enqueueRanking() {
+// Of the first rows of the logits.
+void CudaBackend::enqueueRanking(std::int64_t rows) {
   const std::int64_t V = config_->V;
   const std::int64_t k = rankedOf(*config_);
   const float* const logits = scratch_.logits.as<float>();
-  auto* const onCard = scratch_.ranking.as<Ranking>();
-  auto* const candidates = reinterpret_cast<std::uint64_t*>(onCard + 1);
-  auto* const sums = reinterpret_cast<float*>(candidates + cuda::topKWorkspace(V, k));
-  cuda::topK({logits, V, k, onCard->tokens, onCard->logits}, candidates, *stream_);
-  cuda::logitStats(logits, V, sums, &onCard->stats, *stream_);
-  cuda::logitStats(logits, V, sums, &onCard->scaled, *stream_, inputs_.inverseTemperature);
+  const Ranking onCard(scratch_.ranking.as<std::byte>(), rows, k);
+  auto* const sums = reinterpret_cast<float*>(onCard.workspace + rows * cuda::topKWorkspace(V, k));
+  cuda::topK({logits, V, k, onCard.tokens, onCard.logits}, onCard.workspace, *stream_, rows);
+  cuda::logitStats({logits, rows, V, onCard.stats, inputs_.inverseTemperature, onCard.scaled, sums},
+                   *stream_);
 }
 
 std::span<const float> CudaBackend::head(std::int64_t firstRow, std::int64_t rows) {
@@ -70,20 +84,29 @@ std::span<const float> CudaBackend::head(std::int64_t firstRow, std::int64_t row
   });
 }
 
-std::optional<RankedLogits> CudaBackend::ranked(std::int64_t row) {
+std::span<const RankedLogits> CudaBackend::ranked(std::int64_t firstRow, std::int64_t rows) {
   return guarded([&] {
-    if (stepHead_ != StepHead::ranking) {
+    const bool there = stepHead_ == StepHead::ranking;
+    if (!there) {
       stepHead_ = StepHead::none;  // other rows' logits go
-      enqueueLogits(row, 1);
-      enqueueRanking();
+      enqueueLogits(firstRow, rows);
+      enqueueRanking(rows);
     }
-    if (rankingHost_.bytes() == 0) rankingHost_ = cuda::PinnedMemory(sizeof(Ranking));
-    cuda::copyToHost(rankingHost_.data(), scratch_.ranking.as<Ranking>(), sizeof(Ranking), *stream_);
+    const std::int64_t all = there ? chunk_.T : rows;
+    const std::int64_t k = rankedOf(*config_);
+    const std::size_t bytes = static_cast<std::size_t>(all) * shownBytes(k);
+    if (rankingHost_.bytes() < bytes) rankingHost_ = cuda::PinnedMemory(bytes);
+    cuda::copyToHost(rankingHost_.data(), scratch_.ranking.as<std::byte>(), bytes, *stream_);
     stream_->wait();
-    const auto& found = *reinterpret_cast<const Ranking*>(rankingHost_.data());
-    const auto n = static_cast<std::size_t>(rankedOf(*config_));
-    const double mass = std::exp(double{found.scaled.logSumExp} - double{found.scaled.max});
-    return std::optional(RankedLogits{found.stats, mass, config_->V, {found.tokens, n}, {found.logits, n}});
+    const Ranking found(rankingHost_.data(), all, k);
+    const auto n = static_cast<std::size_t>(k);
+    ranked_.clear();
+    for (std::int64_t row = there ? firstRow : 0; std::ssize(ranked_) < rows; ++row) {
+      const double mass = std::exp(double{found.scaled[row].logSumExp} - double{found.scaled[row].max});
+      ranked_.push_back(
+          {found.stats[row], mass, config_->V, {found.tokens + row * k, n}, {found.logits + row * k, n}});
+    }
+    return std::span<const RankedLogits>(ranked_);
   });
 }
 

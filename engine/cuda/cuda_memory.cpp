@@ -25,9 +25,9 @@ std::int64_t roomFor(std::int64_t n) {
 
 }  // namespace
 
-// Its windows full, the last row's logits asked for.
+// Its windows full, the last row's logits asked for, ranked.
 CudaBackend::ChunkShape CudaBackend::longestChunk(std::int64_t rows) const {
-  return {rows, 1, config_->olderKeys() + rows, CudaState::kSmallestRing, 1};
+  return {rows, 1, config_->olderKeys() + rows, CudaState::kSmallestRing, 1, 1};
 }
 
 std::int64_t CudaBackend::ringCapacity(const ChunkShape& chunk, int layerIdx) const {
@@ -73,7 +73,7 @@ void CudaBackend::forEachBuffer(const ChunkShape& chunk, const Use& use) {
   for (CudaBuffer* buffer : {&s.c, &s.d}) use(*buffer, floatBytes(chunk.T * block));
   use(s.angles, floatBytes(chunk.T * c.rotary));
   use(s.logits, floatBytes(chunk.headRows * c.V));
-  use(s.ranking, rankingBytes());
+  use(s.ranking, rankingBytes(chunk.rankedRows));
   use(s.inputs, inputBytes(chunk));
   use(s.workspace, workspaceBytes(chunk));
 }

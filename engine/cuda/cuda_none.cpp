@@ -3,7 +3,7 @@
 
 namespace eyrie::engine {
 
-std::unique_ptr<Backend> makeCudaBackend(const Weights&, const std::filesystem::path&) {
+std::unique_ptr<Backend> makeCudaBackend(const Weights&, const std::filesystem::path&, bool) {
   throw Error(ErrorCode::unsupported, "cuda: no device (built without CUDA); use --backend cpu");
 }
 

@@ -17,6 +17,11 @@ struct Shape {
   bool early = false;           // may begin before the kernel before it has ended: see waitForPrior()
 };
 
+inline Shape early(Shape shape) {
+  shape.early = true;
+  return shape;
+}
+
 #ifdef EYRIE_CUDA_EMULATOR
 
 template <class... Parameters>

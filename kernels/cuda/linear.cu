@@ -20,6 +20,7 @@ struct Input {
   const float* normWeight;
   float eps;
   std::int64_t cols;
+  int tokens;
 };
 
 // Elements a lane loads of a row at once. No more than four whatever their type: x is f32 in the first-level
@@ -33,7 +34,8 @@ inline constexpr int kUnroll = kCount == 1
                                    ? 4
                                    : (kTokens == 1 ? 80 : 64) / (kCount * static_cast<int>(sizeof(Stored)));
 
-// x' W^T of two rows and kTokens tokens, in every lane. kCount: elements a lane loads of a row at once.
+// x' W^T of two rows and at most kTokens tokens, in every lane. kCount: elements a lane loads of a row at
+// once.
 template <class Stored, int kCount, int kTokens>
 __device__ __forceinline__ void dotRows(const Input& in, const Stored* const (&rows)[kRows],
                                         float (&sums)[kRows][kTokens]) {
@@ -58,6 +60,7 @@ __device__ __forceinline__ void dotRows(const Input& in, const Stored* const (&r
       if (in.normWeight != nullptr) loadFloats(in.normWeight + col, scale);
 #pragma unroll
       for (int t = 0; t < kTokens; ++t) {
+        if (!isThere<kTokens>(t, in.tokens)) break;
         float x[kCount];
         loadFloats(in.x + t * in.cols + col, x);
 #pragma unroll
@@ -94,7 +97,7 @@ __global__ void __launch_bounds__(kThreads)
   const Stored* const rows[kRows] = {weight, at.row + 1 < at.to.rows ? weight + in.cols : weight};
   float sums[kRows][kTokens] = {};
   dotRows<Stored, kCount>(in, rows, sums);
-  writePair(at, sums, accumulate);
+  writePair(at, sums, in.tokens, accumulate);
 }
 
 template <class Stored, int kCount, int kTokens>
@@ -106,7 +109,7 @@ __global__ void __launch_bounds__(kThreads) gated_projection_kernel(Input in, Ga
                                      static_cast<const Stored*>(to.up) + row * in.cols};
   float sums[kRows][kTokens] = {};
   dotRows<Stored, kCount>(in, rows, sums);
-  writeGated(to, row, sums);
+  writeGated(to, row, sums, in.tokens);
 }
 
 // Rows that cannot be read four elements at a time are those of tiny models: one token after the other will
@@ -132,9 +135,7 @@ void withLoads(DType dtype, bool aligned, Body body) {
 }
 
 Shape warpShape(std::int64_t warps) {
-  Shape shape{dim3(static_cast<unsigned>((warps + kWarpsPerBlock - 1) / kWarpsPerBlock)), dim3(kThreads)};
-  shape.early = true;
-  return shape;
+  return early({dim3(static_cast<unsigned>((warps + kWarpsPerBlock - 1) / kWarpsPerBlock)), dim3(kThreads)});
 }
 
 }  // namespace
@@ -151,15 +152,15 @@ void projections(const ProjectionArgs& args, Stream stream) {
   }
   if (pairs == 0) return;
   withLoads(shape.dtype, aligned, [&](auto stored, auto count) {
-    forTokenTiles<kTokenTile<count()>>(args.T, [&](auto tokens, std::int64_t t) {
+    forTokenTiles<kTokenTile<count()>>(args.T, [&](auto room, std::int64_t t, int tokens) {
       Outputs<const void*> to{};
       for (std::size_t m = 0; m < args.outputs.size(); ++m) {
         const Projection& output = args.outputs[m];
         const std::int64_t rows = output.weight.rows;
         to.each[m] = {output.weight.data, output.bias, output.out + t * rows, rows};
       }
-      const Input in{args.x + t * shape.cols, args.normWeight, args.eps, shape.cols};
-      launch(projections_kernel<decltype(stored), count(), tokens()>, warpShape(pairs), stream, in, to,
+      const Input in{args.x + t * shape.cols, args.normWeight, args.eps, shape.cols, tokens};
+      launch(projections_kernel<decltype(stored), count(), room()>, warpShape(pairs), stream, in, to,
              args.accumulate);
     });
   });
@@ -172,12 +173,12 @@ void gatedProjection(const GatedProjectionArgs& args, Stream stream) {
   const bool aligned =
       rowsAreAligned(args.gate, args.x, args.normWeight) && rowsAreAligned(args.up, args.x, args.normWeight);
   withLoads(shape.dtype, aligned, [&](auto stored, auto count) {
-    forTokenTiles<kTokenTile<count()>>(args.T, [&](auto tokens, std::int64_t t) {
-      const Input in{args.x + t * shape.cols, args.normWeight, args.eps, shape.cols};
+    forTokenTiles<kTokenTile<count()>>(args.T, [&](auto room, std::int64_t t, int tokens) {
+      const Input in{args.x + t * shape.cols, args.normWeight, args.eps, shape.cols, tokens};
       const GatedOutput<const void*> to{
           args.gate.data,           args.up.data, args.gateBias, args.upBias, args.activation, shape.rows,
           args.out + t * shape.rows};
-      launch(gated_projection_kernel<decltype(stored), count(), tokens()>, warpShape(shape.rows), stream, in,
+      launch(gated_projection_kernel<decltype(stored), count(), room()>, warpShape(shape.rows), stream, in,
              to);
     });
   });

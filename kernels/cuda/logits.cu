@@ -1,5 +1,5 @@
-// Soft cap, and the statistics of a row of logits: each block takes a part of the vocabulary, one block joins
-// the parts.
+// Soft cap, and the statistics of rows of logits: each block takes a part of a row, one block joins a row's
+// parts. The second half of the blocks sees logits that are scaled.
 #include "kernels/cuda/elements.h"
 #include "kernels/cuda/ops.h"
 #include "kernels/cuda/warp.h"
@@ -11,6 +11,8 @@ constexpr unsigned kThreads = 256;
 constexpr std::int64_t kPart = 4096;
 
 __global__ void soft_cap_kernel(SoftCapArgs args) {
+  letNextBegin();
+  waitForPrior();
   const std::int64_t i = elementIndex();
   if (i < args.n) args.logits[i] = args.cap * tanhf(args.logits[i] / args.cap);
 }
@@ -28,12 +30,15 @@ __device__ __forceinline__ Sums seenFrom(float largest, const Sums& sums) {
   return {largest, sums.sum * fade, fade > 0.0F ? fade * (sums.weighted + down * sums.sum) : 0.0F};
 }
 
-__global__ void __launch_bounds__(kThreads)
-    logit_sums_kernel(const float* logits, std::int64_t V, const float* scaling, Sums* parts) {
+// Of blocks (parts, rows, 1 or 2).
+__global__ void __launch_bounds__(kThreads) logit_sums_kernel(LogitStatsArgs args) {
   EYRIE_SHARED(float, partials, [kThreads / kWarp]);
+  letNextBegin();
+  waitForPrior();
   const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * kPart;
-  const std::int64_t end = begin + kPart < V ? begin + kPart : V;
-  const float scale = scaling == nullptr ? 1.0F : *scaling;
+  const std::int64_t end = begin + kPart < args.V ? begin + kPart : args.V;
+  const float* logits = args.logits + blockIdx.y * args.V;
+  const float scale = blockIdx.z == 0 ? 1.0F : *args.scale;
   float largest = -INFINITY;
   for (std::int64_t v = begin + threadIdx.x; v < end; v += kThreads)
     largest = fmaxf(largest, scale * logits[v]);
@@ -50,12 +55,17 @@ __global__ void __launch_bounds__(kThreads)
   }
   sum = blockSum(sum, partials);
   weighted = blockSum(weighted, partials);
+  Sums* parts = reinterpret_cast<Sums*>(args.workspace) + (blockIdx.z * args.rows + blockIdx.y) * gridDim.x;
   if (threadIdx.x == 0) parts[blockIdx.x] = {largest, sum, weighted};
 }
 
-__global__ void __launch_bounds__(kThreads)
-    logit_stats_kernel(const Sums* parts, std::int64_t count, LogitStats* out) {
+// Of blocks (rows, 1 or 2); a row has `count` parts.
+__global__ void __launch_bounds__(kThreads) logit_stats_kernel(LogitStatsArgs args, std::int64_t count) {
   EYRIE_SHARED(float, partials, [kThreads / kWarp]);
+  letNextBegin();
+  waitForPrior();
+  const std::int64_t row = blockIdx.x;
+  const Sums* parts = reinterpret_cast<const Sums*>(args.workspace) + (blockIdx.y * args.rows + row) * count;
   float largest = -INFINITY;
   for (std::int64_t i = threadIdx.x; i < count; i += kThreads) largest = fmaxf(largest, parts[i].largest);
   largest = blockMax(largest, partials);
@@ -70,8 +80,9 @@ __global__ void __launch_bounds__(kThreads)
   weighted = blockSum(weighted, partials);
   if (threadIdx.x != 0) return;
   const float logSum = logf(sum);
-  *out = fabsf(largest) == INFINITY ? LogitStats{largest, largest, 0.0F}
-                                    : LogitStats{largest, largest + logSum, logSum - weighted / sum};
+  (blockIdx.y == 0 ? args.out : args.scaled)[row] =
+      fabsf(largest) == INFINITY ? LogitStats{largest, largest, 0.0F}
+                                 : LogitStats{largest, largest + logSum, logSum - weighted / sum};
 }
 
 std::int64_t partsOf(std::int64_t V) {
@@ -81,19 +92,20 @@ std::int64_t partsOf(std::int64_t V) {
 }  // namespace
 
 void softCap(const SoftCapArgs& args, Stream stream) {
-  if (args.n > 0 && args.cap > 0.0F) launch(soft_cap_kernel, elementShape(args.n), stream, args);
+  if (args.n > 0 && args.cap > 0.0F) launch(soft_cap_kernel, early(elementShape(args.n)), stream, args);
 }
 
 std::int64_t logitStatsWorkspace(std::int64_t V) {
-  return partsOf(V) * static_cast<std::int64_t>(sizeof(Sums) / sizeof(float));
+  return 2 * partsOf(V) * static_cast<std::int64_t>(sizeof(Sums) / sizeof(float));
 }
 
-void logitStats(const float* logits, std::int64_t V, float* workspace, LogitStats* out, Stream stream,
-                const float* scale) {
-  auto* parts = reinterpret_cast<Sums*>(workspace);
-  launch(logit_sums_kernel, {dim3(static_cast<unsigned>(partsOf(V))), dim3(kThreads)}, stream, logits, V,
-         scale, parts);
-  launch(logit_stats_kernel, {dim3(1), dim3(kThreads)}, stream, parts, partsOf(V), out);
+void logitStats(const LogitStatsArgs& args, Stream stream) {
+  if (args.rows == 0) return;
+  const auto parts = static_cast<unsigned>(partsOf(args.V));
+  const auto rows = static_cast<unsigned>(args.rows);
+  const unsigned kinds = args.scale == nullptr ? 1 : 2;
+  launch(logit_sums_kernel, early({dim3(parts, rows, kinds), dim3(kThreads)}), stream, args);
+  launch(logit_stats_kernel, early({dim3(rows, kinds), dim3(kThreads)}), stream, args, parts);
 }
 
 }  // namespace eyrie::kernels::cuda

@@ -104,8 +104,8 @@ struct MatmulCrossover {
   std::int64_t f32 = 9;  // linear.cu reads the weights once for every 8 rows
   std::int64_t f16 = 9;
   std::int64_t bf16 = 9;
-  std::int64_t int8 = 21;  // packed_linear.cu reads a byte for every 4 rows; here a byte is read, two are
-                           // written and read
+  std::int64_t int8 = 21;  // packed_linear.cu reads a byte for every 4 rows (2 where they are long); here a
+                           // byte is read, two are written and read
   std::int64_t int4 = 33;  // half a byte for every 4 rows against half a byte and two twice
 
   constexpr std::int64_t& rows(DType weight) {

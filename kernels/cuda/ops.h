@@ -52,7 +52,8 @@ void embed(const EmbedArgs& args, Stream stream);
 void rmsNorm(const RmsNormArgs& args, Stream stream);
 void gatedActivation(const GatedActivationArgs& args, Stream stream);
 
-// ---- matrix-vector products: each weight is read once for every 8 rows of x ----
+// ---- matrix-vector products: up to 8 rows of x are one launch, which reads each weight once (1 row, where
+// rows cannot be read four elements at a time) ----
 
 // One matrix that reads x.
 struct Projection {
@@ -285,17 +286,28 @@ void tapSummary(const TapSummaryArgs& args, Stream stream);
 
 void softCap(const SoftCapArgs& args, Stream stream);
 
-// Floats of workspace of logitStats.
+struct LogitStatsArgs {
+  const float* logits = nullptr;  // (rows, V)
+  std::int64_t rows = 0;
+  std::int64_t V = 0;
+  LogitStats* out = nullptr;     // (rows)
+  const float* scale = nullptr;  // one number, or null
+  LogitStats* scaled = nullptr;  // (rows): of `scale` times the logits, where there is one
+  float* workspace = nullptr;    // logitStatsWorkspace floats for each row
+};
 std::int64_t logitStatsWorkspace(std::int64_t V);
-// Of `scale` times the logits, or of the logits where it is null; `scale` and `out` are on the card.
-void logitStats(const float* logits, std::int64_t V, float* workspace, LogitStats* out, Stream stream,
-                const float* scale = nullptr);
+void logitStats(const LogitStatsArgs& args, Stream stream);
+// Of one row.
+inline void logitStats(const float* logits, std::int64_t V, float* workspace, LogitStats* out,
+                       Stream stream) {
+  logitStats({logits, 1, V, out, nullptr, nullptr, workspace}, stream);
+}
 
 inline constexpr std::int64_t kMaxTopK = 1024;
-// 64-bit words of workspace of topK.
+// 64-bit words of workspace of topK, for each row.
 std::int64_t topKWorkspace(std::int64_t V, std::int64_t k);
-// sample.h with k <= kMaxTopK.
-void topK(const TopKArgs& args, std::uint64_t* workspace, Stream stream);
+// sample.h with k <= kMaxTopK, of each of `rows` rows: every array has so many, one after the other.
+void topK(const TopKArgs& args, std::uint64_t* workspace, Stream stream, std::int64_t rows = 1);
 
 // ---- interventions ----
 
@@ -337,8 +349,9 @@ struct PackedProjection {
   float* out = nullptr;         // (T, rows)
 };
 
-// As ProjectionArgs. x is read as 16-bit integers with one scale for every 32 columns; products and sums of
-// 16 (int8) or 32 (int4) columns are exact integers, sums of those f32.
+// As ProjectionArgs, but up to 4 rows of x are a launch: 2 where they are longer than 5440, 1 where they are
+// longer than 10912, as shared memory holds no more. x is read as 16-bit integers with one scale for every 32
+// columns; products and sums of 16 (int8) or 32 (int4) columns are exact integers, sums of those f32.
 struct PackedProjectionArgs {
   const float* x = nullptr;
   const float* normWeight = nullptr;

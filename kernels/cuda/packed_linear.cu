@@ -115,7 +115,7 @@ __device__ __forceinline__ float dotLoad(const uint4& codes, const Rounded& x, i
 // Sums of a lane's columns of two rows. `batch` has the first loads already.
 template <DType kType, int kTokens>
 __device__ __forceinline__ void dotRows(const Pair& pair, Batch<kTokens>& batch, const Rounded& x, int groups,
-                                        float (&sums)[kRows][kTokens]) {
+                                        int tokens, float (&sums)[kRows][kTokens]) {
   constexpr int kColumns = kType == DType::int8 ? 16 : 32;
   const int lane = static_cast<int>(threadIdx.x % kWarp);
   for (int first = lane; first < pair.loads; first += kWarp * kUnroll<kTokens>) {
@@ -126,6 +126,7 @@ __device__ __forceinline__ void dotRows(const Pair& pair, Batch<kTokens>& batch,
       if (at >= pair.loads) break;
 #pragma unroll
       for (int t = 0; t < kTokens; ++t) {
+        if (!isThere<kTokens>(t, tokens)) break;
         const float scale = x.scale[t * groups + at * kColumns / kGroup];
 #pragma unroll
         for (int r = 0; r < kRows; ++r)
@@ -137,9 +138,10 @@ __device__ __forceinline__ void dotRows(const Pair& pair, Batch<kTokens>& batch,
 }
 
 template <int kTokens>
-__device__ __forceinline__ void joinLanes(const float* norms, float (&sums)[kRows][kTokens]) {
+__device__ __forceinline__ void joinLanes(const float* norms, int tokens, float (&sums)[kRows][kTokens]) {
 #pragma unroll
   for (int t = 0; t < kTokens; ++t) {
+    if (!isThere<kTokens>(t, tokens)) break;
 #pragma unroll
     for (int r = 0; r < kRows; ++r) sums[r][t] = warpSum(sums[r][t]) * norms[t];
   }
@@ -167,10 +169,10 @@ __device__ __forceinline__ void multiplyPairs(const RoundedInput& in, int pairs,
   roundInput<kType, kTokens>(in, groups, x, norms);
   for (int i = 0; i < pairs && pair.loads > 0; ++i) {
     float sums[kRows][kTokens] = {};
-    dotRows<kType>(pair, batch, x, groups, sums);
+    dotRows<kType>(pair, batch, x, groups, in.tokens, sums);
     pair = i + 1 < pairs ? rowsOf(i + 1) : Pair{};
     fetch<kType>(pair, lane, batch);
-    joinLanes(norms, sums);
+    joinLanes(norms, in.tokens, sums);
     write(i, sums);
   }
 }
@@ -185,7 +187,7 @@ __global__ void __launch_bounds__(kThreads)
     return pairOf(at.to.weight, at.to.weight, at.row, second);
   };
   multiplyPairs<kType, kTokens>(in, pairs, rowsOf, [&](int i, const auto& sums) {
-    writePair(rowPair(outputs, pairAt(i, pairs)), sums, accumulate);
+    writePair(rowPair(outputs, pairAt(i, pairs)), sums, in.tokens, accumulate);
   });
 }
 
@@ -196,8 +198,8 @@ __global__ void __launch_bounds__(kThreads)
     const std::int64_t row = pairAt(i, pairs);
     return row < to.rows ? pairOf(to.gate, to.up, row, row) : Pair{};
   };
-  multiplyPairs<kType, kTokens>(in, pairs, rowsOf,
-                                [&](int i, const auto& sums) { writeGated(to, pairAt(i, pairs), sums); });
+  multiplyPairs<kType, kTokens>(
+      in, pairs, rowsOf, [&](int i, const auto& sums) { writeGated(to, pairAt(i, pairs), sums, in.tokens); });
 }
 
 // Pairs of a warp: several, unless that leaves multiprocessors without a block.
@@ -209,19 +211,17 @@ std::int64_t pairsOfWarp(std::int64_t pairs) {
 
 Shape shapeOf(std::int64_t pairs, std::int64_t ofWarp, std::int64_t groups, int tokens) {
   const std::int64_t ofBlock = ofWarp * kWarpsPerBlock;
-  Shape shape{dim3(static_cast<unsigned>((pairs + ofBlock - 1) / ofBlock)), dim3(kThreads),
-              sharedBytesOf(groups, tokens)};
-  shape.early = true;
-  return shape;
+  return early({dim3(static_cast<unsigned>((pairs + ofBlock - 1) / ofBlock)), dim3(kThreads),
+                sharedBytesOf(groups, tokens)});
 }
 
-// body(std::integral_constant<DType, type>, std::integral_constant<int, tokens>, firstToken): as many tokens
-// at once, at most 4, as shared memory has room for.
+// body(std::integral_constant<DType, type>, std::integral_constant<int, room>, firstToken, tokens): as many
+// tokens at once, at most 4, as shared memory has room for.
 template <class Body>
 void forTiles(const PackedRows& shape, std::int64_t T, Body body) {
   const std::int64_t groups = (shape.cols + kGroup - 1) / kGroup;
   const auto ofType = [&](auto type) {
-    const auto tile = [&](auto tokens, std::int64_t t) { body(type, tokens, t); };
+    const auto tile = [&](auto room, std::int64_t t, int tokens) { body(type, room, t, tokens); };
     if (sharedBytesOf(groups, 4) <= kMaxShared) return forTokenTiles<4>(T, tile);
     if (sharedBytesOf(groups, 2) <= kMaxShared) return forTokenTiles<2>(T, tile);
     forTokenTiles<1>(T, tile);
@@ -242,7 +242,7 @@ void packedProjections(const PackedProjectionArgs& args, Stream stream) {
     pairs += pairsOf(output.weight.rows);
   }
   if (pairs == 0) return;
-  forTiles(shape, args.T, [&](auto type, auto tokens, std::int64_t t) {
+  forTiles(shape, args.T, [&](auto type, auto room, std::int64_t t, int tokens) {
     Outputs<Codes> to{};
     for (std::size_t m = 0; m < args.outputs.size(); ++m) {
       const PackedProjection& output = args.outputs[m];
@@ -250,9 +250,9 @@ void packedProjections(const PackedProjectionArgs& args, Stream stream) {
                     output.weight.rows};
     }
     const std::int64_t ofWarp = pairsOfWarp(pairs);
-    launch(packed_projections_kernel<type(), tokens()>,
-           shapeOf(pairs, ofWarp, (shape.cols + kGroup - 1) / kGroup, tokens()), stream,
-           inputOf(args.x + t * shape.cols, args.normWeight, args.eps, shape.cols), to,
+    launch(packed_projections_kernel<type(), room()>,
+           shapeOf(pairs, ofWarp, (shape.cols + kGroup - 1) / kGroup, room()), stream,
+           inputOf(args.x + t * shape.cols, args.normWeight, args.eps, shape.cols, tokens), to,
            static_cast<int>(ofWarp), args.accumulate);
   });
 }
@@ -261,14 +261,14 @@ void packedGatedProjection(const PackedGatedProjectionArgs& args, Stream stream)
   const PackedRows& shape = args.gate;
   if (shape.rows == 0) return;
   assert(args.up.rows == shape.rows && args.up.cols == shape.cols && args.up.dtype == shape.dtype);
-  forTiles(shape, args.T, [&](auto type, auto tokens, std::int64_t t) {
+  forTiles(shape, args.T, [&](auto type, auto room, std::int64_t t, int tokens) {
     const GatedOutput<Codes> to{
         codesOf(args.gate), codesOf(args.up),         args.gateBias, args.upBias, args.activation,
         shape.rows,         args.out + t * shape.rows};
     const std::int64_t ofWarp = pairsOfWarp(shape.rows);
-    launch(packed_gated_projection_kernel<type(), tokens()>,
-           shapeOf(shape.rows, ofWarp, (shape.cols + kGroup - 1) / kGroup, tokens()), stream,
-           inputOf(args.x + t * shape.cols, args.normWeight, args.eps, shape.cols), to,
+    launch(packed_gated_projection_kernel<type(), room()>,
+           shapeOf(shape.rows, ofWarp, (shape.cols + kGroup - 1) / kGroup, room()), stream,
+           inputOf(args.x + t * shape.cols, args.normWeight, args.eps, shape.cols, tokens), to,
            static_cast<int>(ofWarp));
   });
 }

@@ -93,9 +93,7 @@ void ringAppend(const RingAppendArgs& args, Stream stream) {
 void ropeAppend(const RopeAppendArgs& args, Stream stream) {
   if (args.N == 0) return;
   const std::int64_t count = args.H * (args.rotary / 2) + args.kvHeads * args.Dh;
-  Shape shape = elementShape(count, args.N);
-  shape.early = true;
-  launch(rope_append_kernel, shape, stream, args);
+  launch(rope_append_kernel, early(elementShape(count, args.N)), stream, args);
 }
 
 }  // namespace eyrie::kernels::cuda

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "kernels/cuda/launch.h"
+#include "kernels/cuda/rows.h"
 #include "kernels/cuda/stored.h"
 #include "kernels/cuda/warp.h"
 
@@ -23,12 +24,13 @@ struct RoundedInput {
   const float* normWeight;
   float eps;
   std::int64_t cols;
+  int tokens;
   bool aligned;  // x and norm can be read four columns at a time
 };
 
-// x of kTokens tokens as integers, in shared memory; `groups` groups of kGroup columns each. Columns lie in
-// pieces, in the order in which a warp reads them at once: for int4, of which a lane's codes are two pieces
-// wide, the even ones first.
+// x of up to kTokens tokens as integers, in shared memory; `groups` groups of kGroup columns each. Columns
+// lie in pieces, in the order in which a warp reads them at once: for int4, of which a lane's codes are two
+// pieces wide, the even ones first.
 struct Rounded {
   int4* high;  // (kTokens, groups * kGroup / kPiece)
   int4* low;
@@ -120,7 +122,7 @@ __device__ __forceinline__ void roundInput(const RoundedInput& in, int groups, c
   const bool normed = in.normWeight != nullptr;
   const std::int64_t quads = std::int64_t{groups} * kQuadsOfGroup;
 #pragma unroll 1
-  for (int t = 0; t < kTokens; ++t) {
+  for (int t = 0; t < kTokens && isThere<kTokens>(t, in.tokens); ++t) {
     float squares = 0;
     // A warp's lanes go on together, since groups are theirs together.
     for (std::int64_t first = threadIdx.x; first / kWarp * kWarp < quads; first += kAhead * kStep) {
@@ -155,8 +157,10 @@ __device__ __forceinline__ int groupsOf(std::int64_t cols) {
   return static_cast<int>((cols + kGroup - 1) / kGroup);
 }
 
-inline RoundedInput inputOf(const float* x, const float* normWeight, float eps, std::int64_t cols) {
-  return {x, normWeight, eps, cols, cols % kQuad == 0 && isAligned(x) && isAligned(normWeight)};
+inline RoundedInput inputOf(const float* x, const float* normWeight, float eps, std::int64_t cols,
+                            int tokens) {
+  const bool aligned = cols % kQuad == 0 && isAligned(x) && isAligned(normWeight);
+  return {x, normWeight, eps, cols, tokens, aligned};
 }
 
 }  // namespace eyrie::kernels::cuda

@@ -47,15 +47,24 @@ __device__ __forceinline__ RowPair<Weight> rowPair(const Outputs<Weight>& output
   return at;
 }
 
+// Whether a tile with room for kTokens tokens has this one: more than half of them are there (forTokenTiles),
+// about which nobody need ask.
+template <int kTokens>
+__device__ __forceinline__ bool isThere(int token, int tokens) {
+  return token <= kTokens / 2 || token < tokens;
+}
+
 // Writes (adds, where `accumulate`) two rows' sums, which every lane has; lane r writes row r.
 template <class Weight, int kTokens>
 __device__ __forceinline__ void writePair(const RowPair<Weight>& at,
-                                          const float (&sums)[kRowsOfWarp][kTokens], bool accumulate) {
+                                          const float (&sums)[kRowsOfWarp][kTokens], int tokens,
+                                          bool accumulate) {
   const std::int64_t r = threadIdx.x % kWarp;
   if (r >= kRowsOfWarp || at.row + r >= at.to.rows) return;
   const float bias = at.to.bias == nullptr ? 0.0F : at.to.bias[at.row + r];
 #pragma unroll
   for (int t = 0; t < kTokens; ++t) {
+    if (!isThere<kTokens>(t, tokens)) break;
     float* out = at.to.out + t * at.to.rows + at.row + r;
     const float sum = (r == 0 ? sums[0][t] : sums[1][t]) + bias;
     *out = accumulate ? *out + sum : sum;
@@ -77,20 +86,23 @@ struct GatedOutput {
 // Writes row `row` from sums of gate and up, which every lane has.
 template <class Weight, int kTokens>
 __device__ __forceinline__ void writeGated(const GatedOutput<Weight>& to, std::int64_t row,
-                                           const float (&sums)[kRowsOfWarp][kTokens]) {
+                                           const float (&sums)[kRowsOfWarp][kTokens], int tokens) {
   if (threadIdx.x % kWarp != 0) return;
   const float gateBias = to.gateBias == nullptr ? 0.0F : to.gateBias[row];
   const float upBias = to.upBias == nullptr ? 0.0F : to.upBias[row];
 #pragma unroll
-  for (int t = 0; t < kTokens; ++t)
+  for (int t = 0; t < kTokens; ++t) {
+    if (!isThere<kTokens>(t, tokens)) break;
     to.out[t * to.rows + row] = activate(sums[0][t] + gateBias, to.activation) * (sums[1][t] + upBias);
+  }
 }
 
-// body(std::integral_constant<int, tokens>, firstToken) over T tokens, `kTokens` at a time, the rest by
-// halves.
+// body(std::integral_constant<int, room>, firstToken, tokens) over T tokens, at most kTokens at a time: whole
+// tiles, and the rest in the smallest of 1, 2, 4, … that has room for it.
 template <int kTokens, class Body>
 void forTokenTiles(std::int64_t T, Body body, std::int64_t t = 0) {
-  for (; T - t >= kTokens; t += kTokens) body(std::integral_constant<int, kTokens>{}, t);
+  for (; T - t > kTokens / 2; t += kTokens)
+    body(std::integral_constant<int, kTokens>{}, t, static_cast<int>(T - t < kTokens ? T - t : kTokens));
   if constexpr (kTokens > 1) forTokenTiles<kTokens / 2>(T, body, t);
 }
 

@@ -1,6 +1,6 @@
-// The k largest logits: blocks sort 2048 candidates each and keep their k best, until one block is left. A
-// candidate is one 64-bit number that orders by logit and then by rising index, so that all differ and any
-// order of blocks gives the same result.
+// The k largest logits of each row: blocks sort 2048 candidates each and keep their k best, until one block
+// is left. A candidate is one 64-bit number that orders by logit and then by rising index, so that all differ
+// and any order of blocks gives the same result.
 #include <cassert>
 
 #include "kernels/cuda/launch.h"
@@ -46,20 +46,23 @@ __device__ __forceinline__ void sortFalling(std::uint64_t* candidates) {
   }
 }
 
-// What a round reads: logits in the first, candidates in the others.
+// What a round reads: logits in the first, candidates in the others; of blockIdx.y rows.
 struct Source {
   const float* logits;
   const std::uint64_t* candidates;
-  std::int64_t count;
+  std::int64_t count;  // of a row
 };
 
 __device__ __forceinline__ void keepBest(const Source& from, std::uint64_t* held) {
+  letNextBegin();
+  waitForPrior();
   const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * kSpan;
+  const std::int64_t row = blockIdx.y * from.count;
   for (std::int64_t i = threadIdx.x; i < kSpan; i += kThreads) {
     const std::int64_t at = begin + i;
     held[i] = at >= from.count         ? 0
-              : from.logits != nullptr ? candidateOf(from.logits[at], at)
-                                       : from.candidates[at];
+              : from.logits != nullptr ? candidateOf(from.logits[row + at], at)
+                                       : from.candidates[row + at];
   }
   __syncthreads();
   sortFalling(held);
@@ -69,13 +72,16 @@ __global__ void __launch_bounds__(kThreads)
     top_k_round_kernel(Source from, std::int64_t k, std::uint64_t* kept) {
   EYRIE_SHARED(std::uint64_t, held, [kSpan]);
   keepBest(from, held);
-  for (std::int64_t i = threadIdx.x; i < k; i += kThreads) kept[blockIdx.x * k + i] = held[i];
+  kept += (static_cast<std::int64_t>(blockIdx.y) * gridDim.x + blockIdx.x) * k;
+  for (std::int64_t i = threadIdx.x; i < k; i += kThreads) kept[i] = held[i];
 }
 
 __global__ void __launch_bounds__(kThreads)
     top_k_kernel(Source from, std::int64_t k, std::int32_t* indices, float* values) {
   EYRIE_SHARED(std::uint64_t, held, [kSpan]);
   keepBest(from, held);
+  indices += blockIdx.y * k;
+  values += blockIdx.y * k;
   for (std::int64_t i = threadIdx.x; i < k; i += kThreads) {
     indices[i] = static_cast<std::int32_t>(0xffffffffU - static_cast<unsigned>(held[i]));
     values[i] = logitOf(held[i]);
@@ -93,20 +99,22 @@ std::int64_t topKWorkspace(std::int64_t V, std::int64_t k) {
   return first + (first <= kSpan ? 0 : spansOf(first) * k);
 }
 
-void topK(const TopKArgs& args, std::uint64_t* workspace, Stream stream) {
+void topK(const TopKArgs& args, std::uint64_t* workspace, Stream stream, std::int64_t rows) {
   assert(args.k <= kMaxTopK && args.k <= args.V);
+  const auto shapeOf = [&](std::int64_t blocks) {
+    return early({dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(rows)), dim3(kThreads)});
+  };
   Source from{args.logits, nullptr, args.V};
   // Rounds read one of two buffers and write the other; the second never holds more than the first.
   std::uint64_t* kept = workspace;
-  std::uint64_t* other = workspace + spansOf(args.V) * args.k;
+  std::uint64_t* other = workspace + rows * spansOf(args.V) * args.k;
   while (from.count > kSpan) {
     const std::int64_t blocks = spansOf(from.count);
-    launch(top_k_round_kernel, {dim3(static_cast<unsigned>(blocks)), dim3(kThreads)}, stream, from, args.k,
-           kept);
+    launch(top_k_round_kernel, shapeOf(blocks), stream, from, args.k, kept);
     from = {nullptr, kept, blocks * args.k};
     std::swap(kept, other);
   }
-  launch(top_k_kernel, {dim3(1), dim3(kThreads)}, stream, from, args.k, args.indices, args.values);
+  launch(top_k_kernel, shapeOf(1), stream, from, args.k, args.indices, args.values);
 }
 
 }  // namespace eyrie::kernels::cuda

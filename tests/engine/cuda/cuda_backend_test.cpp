@@ -114,6 +114,8 @@ class CudaBackendTest : public QObject {
   void weightsOfAnyTypeAgreeWithTheCpu();
   void trap41GraphsReadPositionsAndStatesAnew();
   void sequencesTogetherAreAsIfAlone();
+  void largeBatchesOfBf16AreAsIfAlone_data();
+  void largeBatchesOfBf16AreAsIfAlone();
   void chunksOfSeveralSequencesAreAsIfAlone();
   void productsGoByTheCrossoverThatWasMeasured();
   void statesTravelBetweenBackends();
@@ -237,6 +239,46 @@ void CudaBackendTest::sequencesTogetherAreAsIfAlone() {
     QVERIFY(worstRow(together[i], stepped(*card, alone, texts[i])) < 1e-5);
     QVERIFY(worstError(states[i].download(), alone.download()) < 1e-5);
   }
+}
+
+void CudaBackendTest::largeBatchesOfBf16AreAsIfAlone_data() {
+  QTest::addColumn<int>("sequences");
+  QTest::newRow("33") << 33;
+  QTest::newRow("128") << 128;
+}
+
+// On tensor cores, which round what they multiply; from positions that differ.
+void CudaBackendTest::largeBatchesOfBf16AreAsIfAlone() {
+  QFETCH(int, sequences);
+  const auto checkpoint = randomCheckpoint(tinyConfig("RA", 2), 5);
+  const auto card = Model::load(checkpoint, on(BackendKind::cuda, kernels::DType::bf16));
+  const auto V = static_cast<std::size_t>(card->config().V);
+  const auto tokens = TestRandom(6).tokens(2 * sequences, card->config().V);
+  std::vector<SequenceState> states;
+  std::vector<SequenceState> alone;
+  for (int i = 0; i < sequences; ++i) {
+    SequenceState& state = states.emplace_back(card->newState());
+    if (i % 3 != 0) card->prefill(state, std::span(tokens).first(1 + i % 5), LogitRows::none);
+    alone.push_back(state.clone());
+  }
+  for (std::size_t round = 0; round < 2; ++round) {
+    const std::span<const std::int32_t> next =
+        std::span(tokens).subspan(round * states.size(), states.size());
+    std::vector<SequenceStep> steps;
+    for (std::size_t i = 0; i < states.size(); ++i) steps.push_back({&states[i], next[i], nullptr});
+    const auto logits = card->step(steps);
+    const std::vector<float> found(logits.begin(), logits.end());
+    QCOMPARE(found.size(), states.size() * V);
+    for (std::size_t i = 0; i < states.size(); ++i) {
+      const auto own = card->step(alone[i], next[i]);
+      const double error = relativeError({found.begin() + static_cast<std::ptrdiff_t>(i * V),
+                                          found.begin() + static_cast<std::ptrdiff_t>((i + 1) * V)},
+                                         {own.begin(), own.end()});
+      QVERIFY2(error < 2e-2, qPrintable(QString("sequence %1: %2").arg(i).arg(error)));
+    }
+  }
+  for (std::size_t i = 0; i < states.size(); ++i)
+    QVERIFY(worstError(states[i].download(), alone[i].download()) < 2e-2);
 }
 
 // Of lengths that differ, some of a single token, from positions that differ.

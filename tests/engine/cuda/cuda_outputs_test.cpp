@@ -5,15 +5,18 @@
 
 #include "engine/cuda/make_cuda_backend.h"
 #include "engine/generator.h"
+#include "engine/intervention_plan.h"
 #include "engine/prediction.h"
 #include "engine/verify/serving_checks.h"
 #include "engine/verify/test_models.h"
 #include "kernels/sample.h"
 #include "tests/cuda_emulator/scheduler.h"
 #include "tests/cuda_emulator/streams.h"
+#include "tests/engine/states.h"
 
 using namespace eyrie;
 using namespace eyrie::engine;
+using test::sameBits;
 using verify::randomCheckpoint;
 using verify::TestRandom;
 using verify::tinyConfig;
@@ -48,6 +51,28 @@ QString difference(const TraceFrame& found, const TraceFrame& expected, const Fr
   return {};
 }
 
+// What is ranked of a row.
+struct RankedRow {
+  std::vector<std::int32_t> tokens;
+  std::vector<float> largest;
+  double mass = 0;
+  float entropy = 0;
+
+  explicit RankedRow(const RankedLogits& ranked)
+      : tokens(ranked.tokens.begin(), ranked.tokens.end()),
+        largest(ranked.logits.begin(), ranked.logits.end()),
+        mass(ranked.mass),
+        entropy(ranked.stats.entropy) {}
+  // Of all its logits.
+  RankedRow(std::span<const float> all, float temperature) : tokens(256), largest(256) {
+    const std::int64_t V = std::ssize(all);
+    kernels::reference::topK({all.data(), V, 256, tokens.data(), largest.data()});
+    for (const float logit : all)
+      mass += std::exp((double{logit} - double{largest[0]}) / double{temperature});
+    entropy = kernels::reference::logitStats(all.data(), V).entropy;
+  }
+};
+
 }  // namespace
 
 class CudaOutputsTest : public QObject {
@@ -57,12 +82,16 @@ class CudaOutputsTest : public QObject {
   void init() { emulator::useOrder(emulator::Order::forward); }
   void servingHolds();
   void predictionsAreThoseOfAllLogits();
+  void predictionsOfSeveralSequencesAreThoseOfTheirLogits_data();
+  void predictionsOfSeveralSequencesAreThoseOfTheirLogits();
   void repliesAreThoseOfTheCpu_data();
   void repliesAreThoseOfTheCpu();
   void tracesAreThoseOfTheCpu_data();
   void tracesAreThoseOfTheCpu();
   void sequencesTogetherShowWhatEachShows();
   void stepsWithTheirHeadsAreOneGraph();
+  void upToEightSequencesTakeTheLaunchesOfOne();
+  void trap41GraphsGiveTheBitsOfTheirKernels();
   void observedStepsAreOneGraphToo();
   void whatAStepShowsDoesNotWaitForItsHead();
   void modelsOfOneCardDoNotMeet();
@@ -110,6 +139,48 @@ void CudaOutputsTest::predictionsAreThoseOfAllLogits() {
     for (int i = 0; i < kTopTokens; ++i) {
       QCOMPARE(record.topTokens[i], whole.topTokens[i]);
       QVERIFY(std::abs(record.topLogprobs[i] - whole.topLogprobs[i]) < 1e-4F);
+    }
+  }
+}
+
+void CudaOutputsTest::predictionsOfSeveralSequencesAreThoseOfTheirLogits_data() {
+  QTest::addColumn<int>("sequences");
+  QTest::addColumn<bool>("edited");  // one of them, so that no graph is taken
+  QTest::newRow("3") << 3 << false;
+  QTest::newRow("13, more than a product takes at once") << 13 << false;
+  QTest::newRow("3, one of them edited") << 3 << true;
+}
+
+// What comes back is ranked, of each as of its logits, which can be had afterwards in any order.
+void CudaOutputsTest::predictionsOfSeveralSequencesAreThoseOfTheirLogits() {
+  QFETCH(int, sequences);
+  QFETCH(bool, edited);
+  constexpr float kTemperature = 0.6F;
+  ModelConfig config = tinyConfig("RRA", 3);
+  config.V = 3000;
+  const auto card = Model::load(randomCheckpoint(config, 5), on(BackendKind::cuda));
+  std::vector<SequenceState> states;
+  std::vector<SequenceStep> steps;
+  for (int i = 0; i < sequences; ++i) states.push_back(card->newState());
+  if (edited) states[1].intervene(planInterventions(parseInterventions("layer 1 mlp off"), config));
+  for (SequenceState& state : states) steps.push_back({&state, 0, nullptr});
+  for (int round = 0; round < 3; ++round) {
+    for (std::size_t i = 0; i < steps.size(); ++i) steps[i].token = 100 * round + static_cast<int>(i);
+    const std::span<const Prediction> found = card->predict(steps, kTemperature);
+    QCOMPARE(found.size(), steps.size());
+    std::vector<RankedRow> rows;
+    for (const Prediction& prediction : found) {
+      QVERIFY(prediction.ranked && prediction.logits.empty());
+      rows.emplace_back(*prediction.ranked);
+    }
+    for (std::size_t i = rows.size(); i-- > 0;) {
+      const std::span<const float> logits = card->predictedLogits(static_cast<std::int64_t>(i));
+      QCOMPARE(logits.size(), std::size_t{3000});
+      const RankedRow expected(logits, kTemperature);
+      QCOMPARE(rows[i].tokens, expected.tokens);
+      QCOMPARE(rows[i].largest, expected.largest);
+      QVERIFY(std::abs(rows[i].mass / expected.mass - 1) < 1e-5);
+      QVERIFY(std::abs(rows[i].entropy - expected.entropy) < 1e-4F);
     }
   }
 }
@@ -255,9 +326,72 @@ void CudaOutputsTest::stepsWithTheirHeadsAreOneGraph() {
   QCOMPARE(piecesOf([&] { card->step(one, 1); }), 3U);
   const SequenceStep both[] = {{&one, 1, nullptr}, {&other, 2, nullptr}};
   QCOMPARE(piecesOf([&] { card->step(both); }), 3U);
+  QCOMPARE(piecesOf([&] { card->predict(both, 0.8F); }), 3U);
   // Whose predictions nobody wants.
   const std::int32_t token = 1;
   QCOMPARE(piecesOf([&] { card->prefill(one, std::span(&token, 1), LogitRows::none); }), 2U);
+}
+
+// So the weights are read once for all of them, seven too.
+void CudaOutputsTest::upToEightSequencesTakeTheLaunchesOfOne() {
+  for (const kernels::DType dtype : {kernels::DType::f32, kernels::DType::bf16}) {
+    LoadOptions options = on(BackendKind::cuda);
+    options.weights = dtype;
+    const auto card = Model::load(randomCheckpoint(tinyConfig("RRA", 3), 5), options);
+    std::vector<SequenceState> states;
+    for (int i = 0; i < 8; ++i) states.push_back(card->newState());
+    const auto launchesOf = [&](std::size_t sequences) {
+      std::vector<SequenceStep> steps;
+      for (std::size_t i = 0; i < sequences; ++i) steps.push_back({&states[i], 1, nullptr});
+      const std::uint64_t before = emulator::launches();
+      card->step(steps);
+      return emulator::launches() - before;
+    };
+    const std::uint64_t ofOne = launchesOf(1);
+    QVERIFY2(ofOne <= 7 * 3 + 6, qPrintable(QString("%1 launches").arg(ofOne)));
+    for (std::size_t sequences = 2; sequences <= 8; ++sequences) QCOMPARE(launchesOf(sequences), ofOne);
+  }
+}
+
+// Two sequences together, then one of them, predicted, and observed: each kind of step often enough to be
+// replayed, past the window and the first ring of a context that grows.
+void CudaOutputsTest::trap41GraphsGiveTheBitsOfTheirKernels() {
+  for (const char* pattern : {"RRA", "RG"}) {
+    const auto checkpoint = randomCheckpoint(tinyConfig(pattern, 3), 5);
+    struct Run {
+      std::vector<float> logits;
+      std::vector<TraceFrame> frames;
+      std::uint64_t given = 0;
+    };
+    const auto run = [&](bool graphs) {
+      LoadOptions options = on(BackendKind::cuda);
+      options.graphs = graphs;
+      const auto card = Model::load(checkpoint, options);
+      const FrameLayout layout(card->config(), {TraceLevel::full, {}, 40});
+      SequenceState a = card->newState();
+      SequenceState b = card->newState();
+      Run found;
+      const auto keep = [&](std::span<const float> logits) {
+        found.logits.insert(found.logits.end(), logits.begin(), logits.end());
+      };
+      const std::uint64_t before = emulator::given();
+      for (const std::int32_t token : TestRandom(4).tokens(24, card->config().V)) {
+        const SequenceStep both[] = {{&a, token, nullptr}, {&b, (token + 1) % 40, nullptr}};
+        keep(card->step(both));
+        keep(card->step(a, token));
+        keep(card->predict(a, token, 0.7F).ranked.value_or(RankedLogits{}).logits);
+        keep(card->step(b, token, &found.frames.emplace_back(), &layout));
+      }
+      found.given = emulator::given() - before;
+      return found;
+    };
+    const Run replayed = run(true);
+    const Run launched = run(false);
+    QVERIFY2(launched.given > 2 * replayed.given, "both take graphs, or neither");
+    QVERIFY(!replayed.logits.empty() && replayed.logits == launched.logits);
+    for (std::size_t i = 0; i < replayed.frames.size(); ++i)
+      QVERIFY(sameBits(replayed.frames[i].values, launched.frames[i].values));
+  }
 }
 
 void CudaOutputsTest::observedStepsAreOneGraphToo() {
@@ -291,7 +425,7 @@ void CudaOutputsTest::whatAStepShowsDoesNotWaitForItsHead() {
   const std::uint64_t before = emulator::launches();
   backend->showViews();
   const std::uint64_t shown = emulator::launches() - before;
-  QVERIFY(backend->ranked(0));
+  QCOMPARE(backend->ranked(0, 1).size(), std::size_t{1});
   const std::uint64_t all = emulator::launches() - before;
   QVERIFY2(shown > 0 && all >= shown + 5, qPrintable(QString("%1 of %2").arg(shown).arg(all)));
 }

@@ -43,6 +43,7 @@ class CudaLinearTest : public QObject {
   void accumulatesOntoTheResidualStream();
   void gatedPairMatchesItsParts();
   void oneTokenAndManyGiveTheSameBits();
+  void upToEightTokensReadTheWeightsOnce();
   void toleranceRejectsBrokenVariants();
   void blockLinearMatchesReference();
   void trap2ContractsOverTheFirstIndex();
@@ -142,6 +143,39 @@ void CudaLinearTest::oneTokenAndManyGiveTheSameBits() {
   for (std::int64_t t = 0; t < 15; ++t) {
     cuda::linear({x.data() + t * 328, layer.weight.view, layer.bias.data(), 1, alone.data()}, nullptr);
     QVERIFY(std::equal(alone.begin(), alone.end(), together.begin() + t * 10));
+  }
+}
+
+// In one launch, which writes no row of a token that is not there.
+void CudaLinearTest::upToEightTokensReadTheWeightsOnce() {
+  for (const DType dtype : kDtypes) {
+    const Layer layer(10, 328, dtype, 63), up(10, 328, dtype, 65);
+    const std::vector<float> x = randomVector(17 * 328, 67);
+    std::vector<float> alone(170), gatedAlone(170);
+    const auto project = [&](const float* from, std::int64_t T, float* out) {
+      cuda::linear({from, layer.weight.view, layer.bias.data(), T, out}, nullptr);
+    };
+    const auto gate = [&](const float* from, std::int64_t T, float* out) {
+      cuda::gatedProjection({from, nullptr, 1e-6F, T, layer.weight.view, up.weight.view, layer.bias.data(),
+                             up.bias.data(), Activation::geluTanh, out},
+                            nullptr);
+    };
+    for (std::int64_t t = 0; t < 17; ++t) {
+      project(x.data() + t * 328, 1, alone.data() + t * 10);
+      gate(x.data() + t * 328, 1, gatedAlone.data() + t * 10);
+    }
+    for (std::int64_t T = 1; T <= 17; ++T) {
+      const std::vector<float> exactly(x.begin(), x.begin() + T * 328);
+      std::vector<float> out(170, -1.0F), gated(170, -1.0F);
+      const std::uint64_t before = eyrie::emulator::launches();
+      project(exactly.data(), T, out.data());
+      gate(exactly.data(), T, gated.data());
+      QCOMPARE(eyrie::emulator::launches() - before, static_cast<std::uint64_t>(2 * ((T + 7) / 8)));
+      for (std::int64_t i = 0; i < 170; ++i) {
+        QCOMPARE(out[asSize(i)], i < 10 * T ? alone[asSize(i)] : -1.0F);
+        QCOMPARE(gated[asSize(i)], i < 10 * T ? gatedAlone[asSize(i)] : -1.0F);
+      }
+    }
   }
 }
 

@@ -9,11 +9,11 @@ std::vector<float> statsOf(const LogitStats& stats) {
   return {stats.max, stats.logSumExp, stats.entropy};
 }
 
-std::vector<float> onTheCard(const std::vector<float>& logits, float scale = 1.0F) {
+std::vector<float> onTheCard(const std::vector<float>& logits) {
   const auto V = static_cast<std::int64_t>(logits.size());
   std::vector<float> workspace(asSize(cuda::logitStatsWorkspace(V)), NAN);
   LogitStats stats;
-  cuda::logitStats(logits.data(), V, workspace.data(), &stats, nullptr, scale == 1.0F ? nullptr : &scale);
+  cuda::logitStats(logits.data(), V, workspace.data(), &stats, nullptr);
   return statsOf(stats);
 }
 
@@ -26,7 +26,7 @@ class CudaLogitsTest : public QObject {
   void trap27SoftCapMatchesReference();
   void trap28NoCapLeavesLogitsAlone();
   void statsMatchReference();
-  void statsOfScaledLogits();
+  void statsOfSeveralRowsAndOfThemScaled();
 };
 
 void CudaLogitsTest::trap27SoftCapMatchesReference() {
@@ -63,13 +63,26 @@ void CudaLogitsTest::statsMatchReference() {
   });
 }
 
-void CudaLogitsTest::statsOfScaledLogits() {
-  const std::vector<float> logits = randomVector(5000, 3, 3.0F);
-  std::vector<float> scaled = logits;
-  for (float& logit : scaled) logit *= 0.7F;
-  const std::vector<float> expected = statsOf(reference::logitStats(scaled.data(), 5000));
-  EYRIE_VERIFY_CLOSE(onTheCard(logits, 0.7F), expected, toleranceFor("logitStats", 5000), "0.7");
-  EYRIE_VERIFY_REJECTS(onTheCard(logits), expected, toleranceFor("logitStats", 5000), "not scaled");
+void CudaLogitsTest::statsOfSeveralRowsAndOfThemScaled() {
+  forEachOrder([](const std::string& order) {
+    constexpr std::int64_t kRows = 3;
+    constexpr std::int64_t kV = 5000;
+    const std::vector<float> logits = randomVector(kRows * kV, 3, 3.0F);
+    const float scale = 0.7F;
+    std::vector<float> workspace(asSize(kRows * cuda::logitStatsWorkspace(kV)), NAN);
+    LogitStats stats[kRows];
+    LogitStats scaled[kRows];
+    cuda::logitStats({logits.data(), kRows, kV, stats, &scale, scaled, workspace.data()}, nullptr);
+    for (std::int64_t row = 0; row < kRows; ++row) {
+      const std::vector<float> own(logits.begin() + row * kV, logits.begin() + (row + 1) * kV);
+      std::vector<float> less = own;
+      for (float& logit : less) logit *= scale;
+      const std::vector<float> expected = statsOf(reference::logitStats(less.data(), kV));
+      EYRIE_VERIFY_CLOSE(statsOf(scaled[row]), expected, toleranceFor("logitStats", kV), order + " scaled");
+      EYRIE_VERIFY_REJECTS(statsOf(stats[row]), expected, toleranceFor("logitStats", kV), "not scaled");
+      QCOMPARE(statsOf(stats[row]), onTheCard(own));
+    }
+  });
 }
 
 QTEST_APPLESS_MAIN(CudaLogitsTest)

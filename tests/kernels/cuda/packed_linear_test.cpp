@@ -66,6 +66,7 @@ class CudaPackedLinearTest : public QObject {
   void severalMatricesReadTheSameNormedInput();
   void gatedPairMatchesItsParts();
   void oneTokenAndManyGiveTheSameBits();
+  void upToFourTokensReadTheWeightsOnce();
   void largestSumsDoNotOverflow();
   void notFiniteInputsSpoilTheirTokenOnly();
   void toleranceRejectsActivationsOfEightBits();
@@ -153,6 +154,32 @@ void CudaPackedLinearTest::oneTokenAndManyGiveTheSameBits() {
     for (std::int64_t t = 0; t < 7; ++t) {
       const std::vector<float> alone = projected(layer, {x.begin() + t * 300, x.begin() + (t + 1) * 300}, 1);
       QVERIFY(std::equal(alone.begin(), alone.end(), together.begin() + t * 10));
+    }
+  }
+}
+
+// In one launch, which writes no row of a token that is not there; up to two of long rows, up to one of the
+// longest.
+void CudaPackedLinearTest::upToFourTokensReadTheWeightsOnce() {
+  for (const DType dtype : kPacked) {
+    for (const auto& [cols, atOnce] : {std::pair{300, 4}, std::pair{5500, 2}, std::pair{11000, 1}}) {
+      const Layer layer(3, cols, dtype, 35), up(3, cols, dtype, 37);
+      const std::vector<float> x = randomVector(7 * cols, 39);
+      for (std::int64_t T = 1; T <= 7; ++T) {
+        const std::vector<float> exactly(x.begin(), x.begin() + T * cols);
+        std::vector<float> gated(8 * 3, -1.0F);
+        const std::uint64_t before = eyrie::emulator::launches();
+        const std::vector<float> out = projected(layer, exactly, T);
+        cuda::packedGatedProjection({exactly.data(), nullptr, 1e-6F, T, layer.rows, up.rows, nullptr, nullptr,
+                                     Activation::geluTanh, gated.data()},
+                                    nullptr);
+        QCOMPARE(eyrie::emulator::launches() - before,
+                 static_cast<std::uint64_t>(2 * ((T + atOnce - 1) / atOnce)));
+        EYRIE_VERIFY_CLOSE(out, layer.expected(exactly, T), toleranceFor("packedLinear", cols),
+                           nameOf("forward", dtype, cols));
+        for (std::size_t i = 0; i < gated.size(); ++i)
+          QCOMPARE(gated[i] == -1.0F, i >= 3 * static_cast<std::size_t>(T));
+      }
     }
   }
 }

@@ -34,6 +34,7 @@ class CudaSampleTest : public QObject {
 
  private slots:
   void topKMatchesReference();
+  void rowsDoNotMix();
   void tiesComeByRisingIndexAndNanLast();
 };
 
@@ -48,6 +49,28 @@ void CudaSampleTest::topKMatchesReference() {
         QVERIFY2(actual.indices == expected.indices && actual.values == expected.values,
                  (order + ", V " + std::to_string(V) + ", k " + std::to_string(k)).c_str());
       }
+    }
+  });
+}
+
+void CudaSampleTest::rowsDoNotMix() {
+  forEachOrder([](const std::string& order) {
+    for (const std::int64_t V : {1000, 9001}) {
+      constexpr std::int64_t kRows = 3;
+      constexpr std::int64_t kBest = 300;
+      const std::vector<float> logits = randomVector(kRows * V, 5);
+      Top all{std::vector<std::int32_t>(kRows * kBest), std::vector<float>(kRows * kBest)};
+      std::vector<std::uint64_t> workspace(asSize(kRows * cuda::topKWorkspace(V, kBest)), ~std::uint64_t{0});
+      cuda::topK({logits.data(), V, kBest, all.indices.data(), all.values.data()}, workspace.data(), nullptr,
+                 kRows);
+      Top expected;
+      for (std::int64_t row = 0; row < kRows; ++row) {
+        const Top own = topOf({logits.begin() + row * V, logits.begin() + (row + 1) * V}, kBest, plainly);
+        expected.indices.insert(expected.indices.end(), own.indices.begin(), own.indices.end());
+        expected.values.insert(expected.values.end(), own.values.begin(), own.values.end());
+      }
+      QVERIFY2(all.indices == expected.indices && all.values == expected.values,
+               (order + ", V " + std::to_string(V)).c_str());
     }
   });
 }
