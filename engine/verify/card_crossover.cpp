@@ -1,5 +1,6 @@
 // From how many rows on tensor cores are faster than kernels that read the weights once for a few rows.
 #include <algorithm>
+#include <deque>
 
 #include "engine/cuda/cuda_backend.h"
 #include "engine/verify/card_cases.h"
@@ -56,6 +57,11 @@ class BothWays {
     cuda::matmul({operand_, plain_, nullptr, rows, out_.card}, blas_, stream);
   }
 
+  double weightBytes() const {
+    return static_cast<double>(kernels::isPacked(dtype_)
+                                   ? kernels::packedBytes(dtype_, E_, D_)
+                                   : E_ * D_ * static_cast<std::int64_t>(kernels::dtypeSize(dtype_)));
+  }
   bool hasBlas() const { return blas_ != nullptr; }
 
  private:
@@ -76,12 +82,20 @@ CardCrossover measureCrossover(std::int64_t divisor) {
     CardCrossover found;
     bool hasBlas = false;
     for (const DType dtype : cuda::MatmulCrossover::kTypes) {
-      CardMemory memory(kCardSeed);
-      const BothWays ways(memory, largeCardShape(divisor), dtype);
-      hasBlas = ways.hasBlas();
+      std::deque<CardMemory> memories;
+      std::deque<BothWays> copies;
+      do {
+        copies.emplace_back(memories.emplace_back(kCardSeed), largeCardShape(divisor), dtype);
+      } while (std::ssize(copies) < copiesBeyondCache(copies[0].weightBytes(), divisor));
+      hasBlas = copies[0].hasBlas();
+      const auto secondsOf = [&](auto way, std::int64_t rows) {
+        std::size_t next = 0;
+        return secondsOnCard(
+            [&](cuda::Stream stream) { (copies[next++ % copies.size()].*way)(rows, stream); },
+            std::ssize(copies));
+      };
       const auto manyAreFaster = [&](std::int64_t rows) {
-        return secondsOnCard([&](cuda::Stream stream) { ways.many(rows, stream); }) <
-               secondsOnCard([&](cuda::Stream stream) { ways.few(rows, stream); });
+        return secondsOf(&BothWays::many, rows) < secondsOf(&BothWays::few, rows);
       };
       std::int64_t rows = 2;  // single tokens have kernels of their own
       while (rows <= kMostRows && !manyAreFaster(rows)) rows += 1 + rows / 4;

@@ -17,12 +17,12 @@ std::vector<CheckResult> checkCardOps();
 
 struct CardTime {
   std::string name;
-  double seconds = 0;  // of one launch among many
+  double seconds = 0;  // of one launch among many, median
   kernels::OpCost cost;
 };
-// Each op once in the type that most checkpoints have, at the widths of RecurrentGemma 9B, so that its
-// weights do not stay in the card's cache; `divisor` makes widths and lengths smaller, for those who only try
-// it out.
+// Each op once in the type that most checkpoints have, at the widths of RecurrentGemma 9B, and so many copies
+// in turns that what it reads does not stay in the card's cache; `divisor` makes widths and lengths smaller,
+// for those who only try it out.
 std::vector<CardTime> timeCardOps(std::int64_t divisor = 1);
 
 struct CardCrossover {
