@@ -3,6 +3,8 @@
 
 #include <fmt/core.h>
 
+#include <new>
+
 #include "engine/error.h"
 #include "kernels/cuda/runtime.h"
 
@@ -19,6 +21,9 @@ auto guarded(const Work& work) -> decltype(work()) {
                             double(error.asked()) / kGiB, double(error.free()) / kGiB));
   } catch (const kernels::cuda::CudaError& error) {
     throw Error(ErrorCode::deviceFailed, fmt::format("cuda: {}; use --backend cpu", error.what()));
+  } catch (const std::bad_alloc&) {  // nothing that the card is to blame for
+    throw Error(ErrorCode::outOfMemory,
+                "cuda: this machine has too little memory beside the card's; use --backend cpu");
   }
 }
 

@@ -442,6 +442,8 @@ void CudaBackendTest::aHostWithoutMemoryKeepsItsCard() {
   QVERIFY(client.waitFor(load).model->backend.starts_with("cuda"));
   RunRequest request = runOf(someTokens(1, 5), 3);
   emulator::limitPinned(16);
+  const auto checkpoint = randomCheckpoint(tinyConfig("RRA", 3), 5);
+  QVERIFY(Model::load(checkpoint, on(BackendKind::automatic))->backendName().starts_with("cpu"));
   const EngineEvent failed = client.waitFor(client.engine.run(request));
   emulator::limitPinned(SIZE_MAX);
   QCOMPARE(failed.kind, EventKind::failed);
