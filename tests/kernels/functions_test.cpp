@@ -2,6 +2,8 @@
 // relative to each value, so that they show in small gates and small losses too; relative to the largest
 // value, as the ops' own tests have it, they do not.
 #include <functional>
+#include <string>
+#include <vector>
 
 #include "kernels/gated_mlp.h"
 #include "kernels/logits.h"
@@ -194,13 +196,8 @@ void FunctionsTest::eachValueIsRightForItself() {
     QVERIFY2(worst.error <= 1, qPrintable(describe(worst, 1, setup + at)));
   });
   Values careless;
-  std::vector<double> exact;
-  for (const float x : function.x) {
-    careless.push_back(function.careless(x));
-    exact.push_back(function.exact(double{x}));
-  }
-  const Mismatch worst = worstOf(function, careless, function.name);
-  QVERIFY2(worst.error > 1000, "the row accepts a careless formula");
+  for (const float x : function.x) careless.push_back(function.careless(x));
+  QVERIFY2(worstOf(function, careless, function.name).error > 1000, "the row accepts a careless formula");
 }
 
 QTEST_APPLESS_MAIN(FunctionsTest)
