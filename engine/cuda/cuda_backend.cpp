@@ -103,6 +103,7 @@ void CudaBackend::upload(std::span<const ChunkPart> parts, float rankedAt) {
   }
   placeInputs(scratch_.inputs.as<std::byte>(), inputs_);
   cuda::copyToDevice(scratch_.inputs.as<std::byte>(), inputsHost_.data(), inputBytes(chunk_), *stream_);
+  uploadEdits();
   inputsSent_.record(*stream_);
 }
 

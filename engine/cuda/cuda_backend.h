@@ -101,9 +101,18 @@ class CudaBackend final : public Backend {
     CudaBuffer angles;       // (T, rotary / 2, 2)
     CudaBuffer workspace;    // of scan, attention, quantised products
     CudaBuffer inputs;
+    CudaBuffer edits;    // those of the chunk
     CudaBuffer ranking;  // of ranked() (rows): its results, then its workspaces
   };
   using Columns = std::vector<ColumnEdit> LayerEdits::*;
+  // What lies `at` bytes into the chunk's edits: a count and so many cuda::ColumnEdit, or, where `columns` is
+  // null, what the scan of the part that begins at `firstRow` is overridden with, (10, R).
+  struct PlacedEdits {
+    int layerIdx;
+    Columns columns;
+    std::int64_t firstRow;
+    std::size_t at;
+  };
 
   // Memory (cuda_memory.cpp).
   void takeMemory(const Weights& weights);
@@ -167,7 +176,12 @@ class CudaBackend final : public Backend {
 
   // Interventions (cuda_edits.cpp).
   const LayerEdits* editsOf(const Part& part, int layerIdx) const;
-  bool isEdited(int layerIdx, Columns columns) const;
+  void uploadEdits();
+  void gatherColumns(int layerIdx, Columns columns);
+  void gatherScan(const Part& part, int layerIdx);
+  void append(const void* values, std::size_t bytes);
+  // On the card; null: there are none.
+  const std::byte* editsAt(int layerIdx, Columns columns, std::int64_t firstRow = 0) const;
   void edit(int layerIdx, Columns columns, float* rows, std::int64_t width);
   // Where a block's product goes: to the hidden rows, or first to where it can be edited.
   Target residual(int layerIdx, Columns columns, const CudaMatrix& weight, const float* bias) const;
@@ -200,6 +214,9 @@ class CudaBackend final : public Backend {
   kernels::cuda::PinnedMemory inputsHost_;
   kernels::cuda::Event inputsSent_;
   Inputs inputs_;
+  std::vector<std::byte> edits_;  // of the chunk, in turn copied through pinned memory to scratch_.edits
+  std::vector<PlacedEdits> placedEdits_;
+  kernels::cuda::PinnedMemory editsHost_;
   kernels::cuda::PinnedMemory logitsHost_;
   kernels::cuda::PinnedMemory rankingHost_;
   std::vector<RankedLogits> ranked_;  // what lies there

@@ -278,7 +278,7 @@ void CudaBackend::chunkAttention(int layerIdx, const AttentionView& view) {
   cuda::rope({s.a.as<float>(), s.angles.as<float>(), chunk_.T, c.H, c.Dh, c.rotary}, *stream_);
   cuda::rope({s.b.as<float>(), s.angles.as<float>(), chunk_.T, c.kvHeads, c.Dh, c.rotary}, *stream_);
   const bool asOperand = cuda::operandType(w.o.dtype) == kernels::DType::bf16 && !few(w.o, chunk_.T) &&
-                         !isEdited(layerIdx, &LayerEdits::heads) &&
+                         editsAt(layerIdx, &LayerEdits::heads) == nullptr &&
                          std::all_of(parts_.begin(), parts_.end(),
                                      [&](const Part& part) { return onTensorCores(part, layerIdx); });
   for (const Part& part : parts_) attendPart(part, layerIdx, view, asOperand);

@@ -92,6 +92,7 @@ class CudaOutputsTest : public QObject {
   void stepsWithTheirHeadsAreOneGraph();
   void upToEightSequencesTakeTheLaunchesOfOne();
   void trap41GraphsGiveTheBitsOfTheirKernels();
+  void editsAreSentAtOneGo();
   void observedStepsAreOneGraphToo();
   void whatAStepShowsDoesNotWaitForItsHead();
   void modelsOfOneCardDoNotMeet();
@@ -392,6 +393,25 @@ void CudaOutputsTest::trap41GraphsGiveTheBitsOfTheirKernels() {
     for (std::size_t i = 0; i < replayed.frames.size(); ++i)
       QVERIFY(sameBits(replayed.frames[i].values, launched.frames[i].values));
   }
+}
+
+// However many there are; a step takes no memory for them and gives none back.
+void CudaOutputsTest::editsAreSentAtOneGo() {
+  const ModelConfig config = tinyConfig("RRA", 3);
+  const auto card = Model::load(randomCheckpoint(config, 5), on(BackendKind::cuda));
+  SequenceState state = card->newState();
+  const auto copiesOf = [&](const char* rules) {
+    state.intervene(planInterventions(parseInterventions(rules), config));
+    card->step(state, 1);
+    const std::uint64_t before = emulator::given() - emulator::launches();
+    emulator::limitMemory(emulator::memoryInUse());
+    card->step(state, 2);
+    emulator::limitMemory(SIZE_MAX);
+    return emulator::given() - emulator::launches() - before;
+  };
+  const std::uint64_t few = copiesOf("layer 1 mlp off");
+  QCOMPARE(copiesOf("mlp *= 0.5; block[0:2] = 1; layer 0-1 state *= 0.5; layer 0 conv[0:3] = 0; head 1 off"),
+           few);
 }
 
 void CudaOutputsTest::observedStepsAreOneGraphToo() {
