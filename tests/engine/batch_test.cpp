@@ -114,6 +114,7 @@ class BatchTest : public QObject {
  private slots:
   void everySequenceIsAsIfAlone_data();
   void everySequenceIsAsIfAlone();
+  void predictionsAreTheLogitsOfAStep();
   void nothingIsFedWhereAStepIsWrong();
 };
 
@@ -155,6 +156,37 @@ void BatchTest::everySequenceIsAsIfAlone() {
       QCOMPARE(frame.position, expected.frames[step].position);
       QCOMPARE(frame.token, expected.frames[step].token);
       QVERIFY2(sameBits(frame.values, expected.frames[step].values), (where + ": frame").c_str());
+    }
+  }
+}
+
+// Of each sequence in their order, now and asked for afterwards.
+void BatchTest::predictionsAreTheLogitsOfAStep() {
+  for (const BackendKind kind : {BackendKind::reference, BackendKind::cpu}) {
+    const auto model = modelOf({"RRA", kind, 1});
+    std::vector<SequenceState> states;
+    for (int i = 0; i < 6; ++i) states.push_back(model->newState());
+    const auto V = static_cast<std::size_t>(model->config().V);
+    for (std::int32_t round = 0; round < 3; ++round) {
+      std::vector<SequenceStep> stepped, predicted;
+      for (std::size_t i = 0; i < 3; ++i) {
+        const std::int32_t token = 5 * round + static_cast<std::int32_t>(i);
+        stepped.push_back({&states[i], token, nullptr});
+        predicted.push_back({&states[3 + i], token, nullptr});
+      }
+      const std::span<const float> logits = model->step(stepped);
+      const std::vector<float> expected(logits.begin(), logits.end());
+      const std::span<const Prediction> found = model->predict(predicted, 0.8F);
+      QCOMPARE(found.size(), std::size_t{3});
+      std::vector<float> all;
+      for (const Prediction& prediction : found) {
+        QVERIFY(!prediction.ranked);
+        all.insert(all.end(), prediction.logits.begin(), prediction.logits.end());
+      }
+      QVERIFY(sameBits(all, expected));
+      const std::span<const float> last = model->predictedLogits(2);
+      QVERIFY(sameBits({last.begin(), last.end()},
+                       {expected.end() - static_cast<std::ptrdiff_t>(V), expected.end()}));
     }
   }
 }
