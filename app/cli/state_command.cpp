@@ -198,6 +198,13 @@ engine::Interventions rulesOfBoth(const Two& two) {
   return rules;
 }
 
+// At the ends a mixture is one of the two.
+engine::Interventions rulesAt(double t, const Two& two) {
+  if (t == 0) return two.a.interventions;
+  if (t == 1) return two.b.interventions;
+  return rulesOfBoth(two);
+}
+
 int interpolate(const StateOptions& options) {
   engine::outputTarget(options.out);
   Two two = readTwo(options);
@@ -205,7 +212,7 @@ int interpolate(const StateOptions& options) {
   // Whoever goes on needs the tokens of the place where the mixture stands.
   SavedState& mixed = state.position == two.a.state.position ? two.a : two.b;
   mixed.state = std::move(state);
-  mixed.interventions = rulesOfBoth(two);
+  mixed.interventions = rulesAt(options.at, two);
   mixed.origin = fmt::format("interpolate {} {} at {}", options.first, options.second, options.at);
   writeAndSay(options.out, mixed);
   return kDone;

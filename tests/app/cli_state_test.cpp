@@ -158,6 +158,7 @@ void CliStateTest::interventionsStayWithTheState() {
   const QString changed = cli_.file("changed");
   const QString scored = cli_.file("scored");
   const QString mixed = cli_.file("mixed");
+  const QString end = cli_.file("end");
   const QString moved = cli_.file("moved");
   const QString plain = saved("plain", kA);
   COMPARE_CODE(
@@ -166,6 +167,7 @@ void CliStateTest::interventionsStayWithTheState() {
   COMPARE_CODE(cli_.run({"score", "--model", model, "--tokens", kA, "--intervene", rule, "--state", scored}),
                0);
   COMPARE_CODE(cli_.run({"state", "interpolate", plain, changed, "--at", "0.5", "--out", mixed}), 0);
+  COMPARE_CODE(cli_.run({"state", "interpolate", plain, changed, "--at", "0", "--out", end}), 0);
   COMPARE_CODE(
       cli_.run({"state", "transplant", "--into", changed, "--from", changed, "--layer", "1", "--out", moved}),
       0);
@@ -173,7 +175,7 @@ void CliStateTest::interventionsStayWithTheState() {
     const CliResult shown = cli_.run({"state", "show", file, "--json"});
     return shown.lines().value(0)["interventions"].toArray();
   };
-  QCOMPARE(rulesOf(plain), QJsonArray());
+  for (const QString& file : {plain, end}) QCOMPARE(rulesOf(file), QJsonArray());
   for (const QString& file : {changed, scored, mixed, moved}) {
     QCOMPARE(rulesOf(file), QJsonArray({"layer 0 state *= 0.5", "layer 3 mlp off"}));
   }
