@@ -1,6 +1,7 @@
 #include <cuda_runtime.h>
 
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/launch.h"
 #include "kernels/cuda/runtime.h"
 
 namespace eyrie::kernels::cuda {
@@ -8,8 +9,9 @@ namespace {
 
 // A device counts only where code of ours runs on it: the driver may be older than the runtime, or the card
 // newer or older than what this program was compiled for. Empty: it does.
-std::string whyUnusable(int index) {
+std::string whyUnusable(int index, cudaDeviceProp& properties) {
   try {
+    check(cudaGetDeviceProperties(&properties, index), "asking for its properties");
     useDevice(index);
     probeDevice();
   } catch (const CudaError& error) {
@@ -33,10 +35,9 @@ DeviceList listDevices(std::size_t most) {
   }
   const bool hasCurrent = cudaGetDevice(&current) == cudaSuccess;
   for (int index = 0; index < list.present && list.devices.size() < most; ++index) {
-    list.reason = whyUnusable(index);
-    if (!list.reason.empty()) continue;
     cudaDeviceProp properties{};
-    if (cudaGetDeviceProperties(&properties, index) != cudaSuccess) continue;
+    list.reason = whyUnusable(index, properties);
+    if (!list.reason.empty()) continue;
     list.devices.push_back(
         {index, properties.name, properties.major, properties.minor, properties.totalGlobalMem});
   }
