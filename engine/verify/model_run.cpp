@@ -68,6 +68,27 @@ ModelRun runModel(Model& model, std::span<const std::int32_t> tokens, const Feed
   return run;
 }
 
+std::vector<float> chunkLogits(Backend& backend, const ModelConfig& config,
+                               const std::vector<ChunkShare>& shares) {
+  std::vector<ChunkPart> parts;
+  std::int64_t T = 0;
+  for (const ChunkShare& share : shares) {
+    parts.push_back({share.state, share.position, share.tokens});
+    T += std::ssize(share.tokens);
+  }
+  backend.begin(parts, {Observe::nothing, T, 0});
+  for (int layerIdx = 0; layerIdx < static_cast<int>(config.L); ++layerIdx) {
+    if (config.blocks[static_cast<std::size_t>(layerIdx)] == BlockKind::recurrent)
+      backend.recurrentBlock(layerIdx, Observe::nothing);
+    else
+      backend.attentionBlock(layerIdx, Observe::nothing);
+    backend.mlpBlock(layerIdx);
+  }
+  backend.end();
+  const auto logits = backend.head(0, T);
+  return {logits.begin(), logits.end()};
+}
+
 std::vector<CheckResult> compareRuns(const std::string& name, const ModelRun& found, const ModelRun& expected,
                                      const Tolerance& logits, const Tolerance& state) {
   std::vector<CheckResult> results;

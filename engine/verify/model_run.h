@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "engine/backend.h"
 #include "engine/model.h"
 #include "engine/verify/check.h"
 
@@ -37,6 +38,16 @@ void feed(Model& model, SequenceState& state, std::span<const std::int32_t> toke
           const FrameLayout* layout, ModelRun& run);
 ModelRun runModel(Model& model, std::span<const std::int32_t> tokens, const Feeding& feeding,
                   const FrameLayout* layout = nullptr);
+
+// One sequence's share of a backend's chunk.
+struct ChunkShare {
+  BackendState* state;
+  std::int64_t position;
+  std::vector<std::int32_t> tokens;
+};
+// All logits (T, V) of a chunk of them, unobserved.
+std::vector<float> chunkLogits(Backend& backend, const ModelConfig& config,
+                               const std::vector<ChunkShare>& shares);
 
 // Logits and state of `found` against `expected`, one result each (the worst of the state's arrays).
 std::vector<CheckResult> compareRuns(const std::string& name, const ModelRun& found, const ModelRun& expected,

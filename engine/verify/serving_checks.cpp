@@ -157,33 +157,6 @@ void ServingSuite::steps(std::size_t sequences) {
   }
 }
 
-// One sequence's share of a chunk.
-struct Share {
-  BackendState* state;
-  std::int64_t position;
-  Tokens tokens;
-};
-
-Values logitsOf(Backend& backend, const ModelConfig& config, const std::vector<Share>& shares) {
-  std::vector<ChunkPart> parts;
-  std::int64_t T = 0;
-  for (const Share& share : shares) {
-    parts.push_back({share.state, share.position, share.tokens});
-    T += std::ssize(share.tokens);
-  }
-  backend.begin(parts, {Observe::nothing, T, 0});
-  for (int layerIdx = 0; layerIdx < static_cast<int>(config.L); ++layerIdx) {
-    if (config.blocks[static_cast<std::size_t>(layerIdx)] == BlockKind::recurrent)
-      backend.recurrentBlock(layerIdx, Observe::nothing);
-    else
-      backend.attentionBlock(layerIdx, Observe::nothing);
-    backend.mlpBlock(layerIdx);
-  }
-  backend.end();
-  const auto logits = backend.head(0, T);
-  return {logits.begin(), logits.end()};
-}
-
 std::unique_ptr<Backend> ServingSuite::backendFor(const std::shared_ptr<const Checkpoint>& checkpoint) const {
   const auto weights = loadWeights(checkpoint);
   if (onCard_) return makeCudaBackend(*weights);
@@ -204,17 +177,17 @@ void ServingSuite::chunks() {
       alone.push_back(backend->newState());
     }
     for (std::size_t chunk = 0; chunk < lengths.size(); ++chunk) {
-      std::vector<Share> all;
+      std::vector<ChunkShare> all;
       Values expected;
       for (std::size_t n = 0; n < positions.size(); ++n) {
         all.push_back({together[n].get(), positions[n], random.tokens(lengths[chunk][n], config.V)});
-        const Values own = logitsOf(*backend, config, {{alone[n].get(), positions[n], all[n].tokens}});
+        const Values own = chunkLogits(*backend, config, {{alone[n].get(), positions[n], all[n].tokens}});
         expected.insert(expected.end(), own.begin(), own.end());
         positions[n] += lengths[chunk][n];
       }
       const std::string name =
           named(fmt::format("{}, chunk {} of five sequences together", patternString(config), chunk));
-      add(compareArrays(name, logitsOf(*backend, config, all), expected, kSameLogits));
+      add(compareArrays(name, chunkLogits(*backend, config, all), expected, kSameLogits));
     }
   }
 }

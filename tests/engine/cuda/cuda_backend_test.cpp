@@ -9,6 +9,7 @@
 #include "engine/verify/goldens.h"
 #include "engine/verify/intervention_checks.h"
 #include "engine/verify/invariants.h"
+#include "engine/verify/model_run.h"
 #include "engine/verify/test_models.h"
 #include "tests/cuda_emulator/scheduler.h"
 #include "tests/cuda_emulator/streams.h"
@@ -70,33 +71,6 @@ Error errorOf(Call&& call) {
     return error;
   }
   return {ErrorCode::cancelled, "nothing was thrown"};
-}
-
-// One sequence's share of a chunk.
-struct Share {
-  BackendState* state;
-  std::int64_t position;
-  std::vector<std::int32_t> tokens;
-};
-
-// All logits of a chunk of them.
-std::vector<float> chunk(Backend& backend, const ModelConfig& config, const std::vector<Share>& shares) {
-  std::vector<ChunkPart> parts;
-  std::int64_t T = 0;
-  for (const Share& share : shares) {
-    parts.push_back({share.state, share.position, share.tokens});
-    T += std::ssize(share.tokens);
-  }
-  backend.begin(parts, {Observe::nothing, T, 0});
-  for (int layerIdx = 0; layerIdx < static_cast<int>(config.L); ++layerIdx) {
-    const bool recurrent = config.blocks[static_cast<std::size_t>(layerIdx)] == BlockKind::recurrent;
-    recurrent ? void(backend.recurrentBlock(layerIdx, Observe::nothing))
-              : void(backend.attentionBlock(layerIdx, Observe::nothing));
-    backend.mlpBlock(layerIdx);
-  }
-  backend.end();
-  const auto logits = backend.head(0, T);
-  return {logits.begin(), logits.end()};
 }
 
 }  // namespace
@@ -296,15 +270,16 @@ void CudaBackendTest::chunksOfSeveralSequencesAreAsIfAlone() {
       alone.push_back(backend->newState());
     }
     for (const std::vector<std::int64_t>& of : lengths) {
-      std::vector<Share> all;
+      std::vector<verify::ChunkShare> all;
       std::vector<float> expected;
       for (std::size_t i = 0; i < of.size(); ++i) {
         all.push_back({together[i].get(), positions[i], random.tokens(of[i], config.V)});
-        const auto logits = chunk(*backend, config, {{alone[i].get(), positions[i], all[i].tokens}});
+        const auto logits =
+            verify::chunkLogits(*backend, config, {{alone[i].get(), positions[i], all[i].tokens}});
         expected.insert(expected.end(), logits.begin(), logits.end());
         positions[i] += of[i];
       }
-      QVERIFY(relativeError(chunk(*backend, config, all), expected) < 1e-5);
+      QVERIFY(relativeError(verify::chunkLogits(*backend, config, all), expected) < 1e-5);
       for (std::size_t i = 0; i < of.size(); ++i)
         QVERIFY(worstError(together[i]->download(INT64_MAX), alone[i]->download(INT64_MAX)) < 1e-5);
     }
@@ -319,7 +294,7 @@ void CudaBackendTest::productsGoByTheCrossoverThatWasMeasured() {
     const auto backend = makeCudaBackend(*weights, folder.path().toStdString());
     const auto state = backend->newState();
     const std::uint64_t before = emulator::launches();
-    const auto logits = chunk(*backend, config, {{state.get(), 0, {1, 2, 3, 4, 5}}});
+    const auto logits = verify::chunkLogits(*backend, config, {{state.get(), 0, {1, 2, 3, 4, 5}}});
     return std::pair{emulator::launches() - before, logits};
   };
   const auto [estimated, expected] = read();
