@@ -156,7 +156,8 @@ Figure BenchGoals::quantising() {
   const BenchResult result = runs_.quantise(int8 ? kernels::DType::int8 : kernels::DType::int4);
   Figure figure = figureOf("load", "bf16 weights quantised", result);
   figure.unit = "GB/s";
-  for (double& value : figure.values) value = result.bytes / kGiga / (value / 1e3);
+  figure.values = result.seconds;
+  for (double& value : figure.values) value = result.bytes / kGiga / value;
   atLeast(figure, 1);
   return figure;
 }

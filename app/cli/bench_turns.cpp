@@ -38,8 +38,8 @@ void BenchRuns::takeTurns(std::vector<BenchResult>& results,
 
 std::vector<BenchResult> BenchRuns::decodeInTurns(std::int64_t steps, const std::vector<StepKind>& kinds) {
   std::vector<BenchResult> results;
-  std::map<std::int64_t, engine::SequenceState>
-      states;  // of one context one: the same memory for all its kinds
+  // Of one context one: the same memory for all its kinds.
+  std::map<std::int64_t, engine::SequenceState> states;
   std::vector<engine::TraceFrame> frames(kinds.size());  // kept, so that no step pays for their memory
   const auto timed = [&](std::size_t kind) {
     const bool traced = kinds[kind].trace != nullptr;
