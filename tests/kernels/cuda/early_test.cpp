@@ -89,6 +89,11 @@ MatrixView matrix(Before& before, std::int64_t rows, std::int64_t cols, DType dt
   return {before.holds(randomMatrix(rows, cols, dtype, seed).bytes), dtype, rows, cols};
 }
 
+// Results of products; to be added to, where `accumulate`.
+float* sums(Before& before, std::int64_t T, bool accumulate) {
+  return accumulate ? before.changes(before.makes(T * kRows, 3), T * kRows) : before.reads(T * kRows);
+}
+
 std::vector<float> projected(DType dtype, std::int64_t cols, std::int64_t T, bool accumulate) {
   Before before;
   cuda::ProjectionArgs args;
@@ -97,8 +102,7 @@ std::vector<float> projected(DType dtype, std::int64_t cols, std::int64_t T, boo
   args.T = T;
   args.accumulate = accumulate;
   for (std::size_t m = 0; m < (accumulate ? 1 : 3); ++m) {
-    float* const out =
-        accumulate ? before.changes(before.makes(T * kRows, 3), T * kRows) : before.reads(T * kRows);
+    float* const out = sums(before, T, accumulate);
     args.outputs[m] = {matrix(before, kRows, cols, dtype, 4), before.holds(randomVector(kRows, 5)), out};
   }
   return before.resultsOf([&](cuda::Stream stream) { cuda::projections(args, stream); });
@@ -135,8 +139,7 @@ std::vector<float> packedProjected(DType dtype, std::int64_t T, bool accumulate)
   args.normWeight = before.holds(randomVector(kCols, 2));
   args.T = T;
   args.accumulate = accumulate;
-  float* const out =
-      accumulate ? before.changes(before.makes(T * kRows, 3), T * kRows) : before.reads(T * kRows);
+  float* const out = sums(before, T, accumulate);
   args.outputs[0] = {packedMatrix(before, kCols, dtype, 4), nullptr, out};
   return before.resultsOf([&](cuda::Stream stream) { cuda::packedProjections(args, stream); });
 }
