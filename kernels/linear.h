@@ -16,7 +16,7 @@ struct LinearArgs {
   const float* bias = nullptr;  // (rows) or null
   std::int64_t T = 0;           // >= 0; 1 is a matrix-vector product, more a matrix product
   float* out = nullptr;         // (T, rows); must not overlap x
-  bool alone = false;           // each row gets the bits it has where T = 1, which rules BLAS out
+  bool alone = false;           // each row gets the bits it has where T = 1
 };
 
 // G blocks of (B, N), N = weight.cols: out[t, g*N + j] = sum_k x[t, g*B + k] * W[g][k][j] + bias[g*N + j].
@@ -37,10 +37,12 @@ void linear(const LinearArgs& args);
 void blockLinear(const BlockLinearArgs& args);
 }  // namespace reference
 namespace cpu {
-// Many tokens go through a matrix product (BLAS), fewer through dot products that stream each weight once.
-// Same T and same pool size give the same bits; with `alone`, and for packed weights (packed_matrix.h),
-// whatever T and pool size are. Packed weights read x as 16-bit integers (cpu/packed_linear.h).
+// Many tokens go through a product in blocks (cpu/linear_blocks.h), fewer through dot products that stream
+// each weight once (cpu/linear_dots.h): a row of x has the bits of either, whatever the others and the pool's
+// size are, with `alone` always the latter's. Packed weights (packed_matrix.h) read x as 16-bit integers and
+// know but one way (cpu/packed_linear.h).
 void linear(const LinearArgs& args, ThreadPool& pool);
+// Many tokens go through BLAS: same T and same pool size give the same bits; with `alone` whatever they are.
 void blockLinear(const BlockLinearArgs& args, ThreadPool& pool);
 }  // namespace cpu
 

@@ -29,17 +29,6 @@ std::int64_t stepCols() {
   return kVecs<Stored> * laneCount();
 }
 
-// a b + sum, written over the sum: GCC writes some of them over a factor, and moves others to memory and
-// back.
-HWY_INLINE FloatVec addProduct(FloatVec sum, FloatVec a, FloatVec b) {
-#if HWY_TARGET == HWY_AVX2
-  asm("vfmadd231ps %2, %1, %0" : "+x"(sum.raw) : "x"(a.raw), "x"(b.raw));
-  return sum;
-#else
-  return hn::MulAdd(a, b, sum);
-#endif
-}
-
 struct UpperHalves {
   HWY_ALIGN std::uint32_t lanes[kMaxLanes];
   constexpr UpperHalves() : lanes() {

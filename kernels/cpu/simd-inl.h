@@ -86,6 +86,17 @@ HWY_INLINE void storeUpTo(FloatVec value, float* to, std::int64_t count) {
   }
 }
 
+// a b + sum, written over the sum: GCC writes some of them over a factor, and moves others to memory and
+// back.
+HWY_INLINE FloatVec addProduct(FloatVec sum, FloatVec a, FloatVec b) {
+#if HWY_TARGET == HWY_AVX2
+  asm("vfmadd231ps %2, %1, %0" : "+x"(sum.raw) : "x"(a.raw), "x"(b.raw));
+  return sum;
+#else
+  return hn::MulAdd(a, b, sum);
+#endif
+}
+
 HWY_INLINE float sumOf(FloatVec value) {
   return hn::GetLane(hn::SumOfLanes(FloatTag(), value));
 }

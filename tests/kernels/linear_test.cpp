@@ -50,6 +50,8 @@ class LinearTest : public QObject {
  private slots:
   void linearMatchesDoubleAtEveryTail();
   void linearMatchesDoubleForEveryTokenCount();
+  void manyTokensMatchDoubleAtEveryTail();
+  void manyTokensHaveTheirBitsInAnyCompany();
   void longSumsStayAccurateAndRejectHalfPrecision();
   void samePoolSizeGivesTheSameBits();
   void rowsHaveTheirBitsAlone();
@@ -104,12 +106,54 @@ void LinearTest::linearMatchesDoubleForEveryTokenCount() {
   }
 }
 
+// Columns of one part and of several, rows of one panel, of part of one and of several blocks.
+void LinearTest::manyTokensMatchDoubleAtEveryTail() {
+  const std::int64_t T = 65;
+  forEachSetup([&](ThreadPool& pool, const std::string& setup) {
+    for (const DType dtype : kDtypes) {
+      for (const std::int64_t cols : {1, 7, 33, 320, 341, 700}) {
+        for (const std::int64_t rows : {1, 6, 29, 300}) {
+          const StoredMatrix w = randomMatrix(rows, cols, dtype, 21, cols % 4);
+          const std::vector<float> bias = randomVector(rows, 22);
+          const std::vector<float> x = randomVector(T * cols, 23);
+          OffsetArray in(x, cols % 3);
+          OffsetArray out(std::vector<float>(asSize(T * rows), NAN), 1);
+          cpu::linear({in.data(), w.view, bias.data(), T, out.data()}, pool);
+          EYRIE_VERIFY_CLOSE(
+              out.values(), exactLinear(x, w.values, &bias, T, rows, cols), toleranceFor("linear", cols),
+              setup + " " + dtypeName(dtype) + ", " + std::to_string(rows) + " x " + std::to_string(cols));
+        }
+      }
+    }
+  });
+}
+
+void LinearTest::manyTokensHaveTheirBitsInAnyCompany() {
+  const std::int64_t rows = 700;
+  const std::int64_t cols = 1603;
+  const std::int64_t most = 150;
+  const std::vector<float> x = randomVector(most * cols, 25);
+  for (const DType dtype : kDtypes) {
+    const StoredMatrix w = randomMatrix(rows, cols, dtype, 24, 1);
+    std::vector<float> all;
+    for (const std::int64_t T : {most, std::int64_t{64}, std::int64_t{71}}) {
+      for (const int threads : {1, 2, 3}) {
+        ThreadPool pool(threads);
+        std::vector<float> out(asSize(T * rows));
+        cpu::linear({x.data(), w.view, nullptr, T, out.data()}, pool);
+        if (all.empty()) all = out;
+        QVERIFY2(std::equal(out.begin(), out.end(), all.begin()), dtypeName(dtype));
+      }
+    }
+  }
+}
+
 void LinearTest::longSumsStayAccurateAndRejectHalfPrecision() {
   const std::int64_t rows = 40;
   const std::int64_t cols = 12288;
   const StoredMatrix w = randomMatrix(rows, cols, DType::bf16, 26);
   ThreadPool pool(2);
-  for (const std::int64_t T : {1, 12}) {
+  for (const std::int64_t T : {1, 12, 70}) {
     const std::vector<float> x = randomVector(T * cols, 27);
     const std::vector<double> expected = exactLinear(x, w.values, nullptr, T, rows, cols);
     std::vector<float> out(asSize(T * rows));
@@ -128,7 +172,7 @@ void LinearTest::longSumsStayAccurateAndRejectHalfPrecision() {
 
 void LinearTest::samePoolSizeGivesTheSameBits() {
   const StoredMatrix w = randomMatrix(300, 257, DType::bf16, 28);
-  for (const std::int64_t T : {1, 5, 40}) {
+  for (const std::int64_t T : {1, 5, 40, 70}) {
     const std::vector<float> x = randomVector(T * 257, 29);
     std::vector<float> first(asSize(T * 300));
     std::vector<float> second(asSize(T * 300));
