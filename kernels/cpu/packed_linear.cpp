@@ -22,15 +22,16 @@ namespace {
 // A row of x below this counts as zero: its inverse would overflow.
 constexpr float kSmallestRow = 1e-30F;
 
-using AddTile = void (*)(const std::uint8_t*, std::int64_t, const TokenCodes&, float*, std::int64_t);
+using AddTile = void (*)(const std::uint8_t*, const std::int16_t*, std::int64_t, const TokenCodes&, float*,
+                         std::int64_t);
 
 // Tokens of one tile: two vectors a token, six tokens and the weights fill the sixteen registers of AVX2.
 constexpr std::int64_t kTileTokens = 6;
 
-template <DType kType>
+template <DType kType, bool kWide>
 AddTile tileOf(std::int64_t tokens) {
-  constexpr AddTile kTiles[] = {addTile<kType, 1>, addTile<kType, 2>, addTile<kType, 3>,
-                                addTile<kType, 4>, addTile<kType, 5>, addTile<kType, 6>};
+  constexpr AddTile kTiles[] = {addTile<kType, 1, kWide>, addTile<kType, 2, kWide>, addTile<kType, 3, kWide>,
+                                addTile<kType, 4, kWide>, addTile<kType, 5, kWide>, addTile<kType, 6, kWide>};
   return kTiles[std::min(tokens, kTileTokens) - 1];
 }
 
@@ -38,32 +39,50 @@ bool splitsCodes(DType dtype, std::int64_t T) {
   return kByteTiles && dtype == DType::int4 && T == 1;
 }
 
+// `columns` of `blocks` blocks, of which `w` is the first one's group, and all tokens.
+template <DType kType>
+void addReach(const LinearArgs& args, const TokenCodes& x, const std::uint8_t* w, std::int64_t columns,
+              std::int64_t blocks, float* out) {
+  thread_local std::vector<std::int16_t> room;
+  const std::int64_t width = blocks * kPackedRows;
+  const std::int64_t blockBytes = packedBlockBytes(kType, args.weight.cols);
+  const bool wide = args.T >= kWideTokens;
+  const bool bytes = splitsCodes(kType, args.T);
+  if (wide) {
+    room.resize(static_cast<std::size_t>(blocks * kReach * kPackedRows));
+    for (std::int64_t b = 0; b < blocks; ++b)
+      widenWeights<kType>(w + b * blockBytes, columns, room.data() + b * kReach * kPackedRows);
+  }
+  for (std::int64_t t = 0; t < args.T; t += kTileTokens) {
+    const AddTile add = wide ? tileOf<kType, true>(args.T - t) : tileOf<kType, false>(args.T - t);
+    TokenCodes here = x;
+    here.codes += t * x.stride;
+    if (kType == DType::int4) here.offsets += t * x.offsetStride;
+    for (std::int64_t b = 0; b < blocks; ++b) {
+      float* to = out + t * width + b * kPackedRows;
+      if (bytes) {
+        addByteTile(w + b * blockBytes, columns, here, to);
+      } else {
+        add(w + b * blockBytes, room.data() + b * kReach * kPackedRows, columns, here, to, width);
+      }
+    }
+  }
+}
+
 template <DType kType>
 void addBlocks(const LinearArgs& args, const TokenCodes& x, std::int64_t block, std::int64_t blocks,
                float* out) {
-  const std::int64_t width = blocks * kPackedRows;
-  const std::int64_t blockBytes = packedBlockBytes(kType, args.weight.cols);
-  const auto* w = static_cast<const std::uint8_t*>(args.weight.data) + block * blockBytes;
+  const auto* w =
+      static_cast<const std::uint8_t*>(args.weight.data) + block * packedBlockBytes(kType, args.weight.cols);
   const std::int64_t padded = roundUp(args.weight.cols, kPackedColumns);
-  const bool bytes = splitsCodes(kType, args.T);
-  std::fill_n(out, args.T * width, 0.0F);
+  std::fill_n(out, args.T * blocks * kPackedRows, 0.0F);
+  TokenCodes here = x;
   for (std::int64_t c = 0; c < padded; c += kReach) {
     const std::int64_t columns = std::min(kReach, padded - c);
-    for (std::int64_t t = 0; t < args.T; t += kTileTokens) {
-      const AddTile add = tileOf<kType>(args.T - t);
-      TokenCodes here = x;
-      here.codes += t * x.stride + c;
-      if (kType == DType::int4) here.offsets += t * x.offsetStride + c / packedGroup(kType);
-      for (std::int64_t b = 0; b < blocks; ++b) {
-        float* to = out + t * width + b * kPackedRows;
-        if (bytes) {
-          addByteTile(w + b * blockBytes, columns, here, to);
-        } else {
-          add(w + b * blockBytes, columns, here, to, width);
-        }
-      }
-    }
+    addReach<kType>(args, here, w, columns, blocks, out);
     w += packedBlockBytes(kType, columns);
+    here.codes += kReach;
+    if (kType == DType::int4) here.offsets += kReach / packedGroup(kType);
   }
 }
 
@@ -139,9 +158,10 @@ HWY_EXPORT(offsetRow);
 HWY_EXPORT(packedBlocks);
 HWY_EXPORT(quantiseRow);
 
-// Blocks of 16 rows whose 256 columns stay in the first cache while many tokens pass; for few tokens one
-// after the other, as they lie in memory.
+// Blocks of 16 rows whose 256 columns stay in the first cache while many tokens pass, three where they are
+// widened; for few tokens one after the other, as they lie in memory.
 std::int64_t blocksAtOnce(std::int64_t T) {
+  if (T >= kWideTokens) return 3;
   return T > 6 ? 4 : 1;
 }
 

@@ -32,6 +32,9 @@ struct TokenCodes {
 // Such that rounding to a multiple of 256 leaves the upper byte within -127..127.
 inline constexpr int kLargestCode = 127 * 256 + 127;
 
+// From so many tokens on weights are widened once for all of them.
+inline constexpr std::int64_t kWideTokens = 24;
+
 }  // namespace eyrie::kernels::cpu
 #endif
 
@@ -44,6 +47,7 @@ using IntVec = hn::Vec<IntTag>;
 
 constexpr std::int64_t kLanes = static_cast<std::int64_t>(kMaxLanes);
 constexpr int kVecs = static_cast<int>(kPackedRows / kLanes);  // of one block's rows
+constexpr std::int64_t kWordsOfAPair = 2 * kPackedRows;        // of two columns of all rows
 
 // Columns whose products fit 32 bits: 256 * 127 * 32767 < 2^31.
 constexpr std::int64_t kReach = 256;
@@ -58,6 +62,9 @@ HWY_INLINE Pairs loadWords(const void* from) {
   Pairs pairs;
   std::memcpy(&pairs, from, sizeof pairs);
   return pairs;
+}
+HWY_INLINE void storeWords(Pairs pairs, std::int16_t* to) {
+  std::memcpy(to, &pairs, sizeof pairs);
 }
 HWY_INLINE Pairs loadCodes(const std::int8_t* from) {
   return {from[0], from[1]};
@@ -81,6 +88,9 @@ using Pairs = hn::Vec<ShortTag>;  // two columns a row
 
 HWY_INLINE Pairs loadWords(const void* from) {
   return hn::LoadU(ShortTag(), static_cast<const std::int16_t*>(from));
+}
+HWY_INLINE void storeWords(Pairs pairs, std::int16_t* to) {
+  hn::StoreU(pairs, ShortTag(), to);
 }
 HWY_INLINE Pairs loadCodes(const std::int8_t* from) {
   return hn::PromoteTo(ShortTag(), hn::LoadU(hn::Rebind<std::int8_t, ShortTag>(), from));
@@ -143,6 +153,42 @@ HWY_INLINE void prefetchAhead(const std::uint8_t* w) {
     hwy::Prefetch(w + kAhead + i);
 }
 
+// The weights of 16 rows as words, as addColumns() makes them: for many tokens, which would each time do so
+// anew. `w` is the start of a group.
+template <DType kType>
+HWY_NOINLINE void widenWeights(const std::uint8_t* w, std::int64_t columns, std::int16_t* to) {
+  for (std::int64_t c = 0; c < columns; c += kPackedColumns) {
+    if (c % packedGroup(kType) == 0) w += kPackedScaleBytes;
+    for (int v = 0; v < kVecs; ++v) {
+      std::int16_t* const out = to + 2 * v * kLanes;
+      if constexpr (kType == DType::int8) {
+        const auto* codes = reinterpret_cast<const std::int8_t*>(w) + 2 * v * kLanes;
+        for (int pair = 0; pair < 4; ++pair)
+          storeWords(loadCodes(codes + pair * kWordsOfAPair), out + pair * kWordsOfAPair);
+      } else {
+        const Pairs words = loadWords(w + 4 * v * kLanes);
+        storeWords(nibbles<0>(words), out);
+        storeWords(nibbles<1>(words), out + kWordsOfAPair);
+        storeWords(nibbles<2>(words), out + 2 * kWordsOfAPair);
+        storeWords(nibbles<3>(words), out + 3 * kWordsOfAPair);
+      }
+    }
+    w += packedWeightBytes(kType, kPackedColumns);
+    to += 4 * kWordsOfAPair;
+  }
+}
+
+// sums += the products of 8 columns of 16 rows, whose weights are words.
+template <int kTokens>
+HWY_INLINE void addWideColumns(const std::int16_t* words, const std::int16_t* x, std::int64_t stride,
+                               IntVec (&sums)[kTokens][kVecs]) {
+  for (int c = 0; c < 8; c += 2, words += kWordsOfAPair) {
+    Pairs pairs[kVecs];
+    for (int v = 0; v < kVecs; ++v) pairs[v] = loadWords(words + 2 * v * kLanes);
+    addPairs<kTokens>(pairs, x + c, stride, sums);
+  }
+}
+
 // sums += the products of 8 columns of 16 rows.
 template <DType kType, int kTokens>
 HWY_INLINE void addColumns(const std::uint8_t* w, const std::int16_t* x, std::int64_t stride,
@@ -170,10 +216,10 @@ HWY_INLINE FloatVec loadScale(const std::uint8_t* group, int v) {
 }
 
 // out (kTokens, outStride) += what at most kReach columns of 16 rows add, in units of x's scales. `w` is the
-// start of a group.
-template <DType kType, int kTokens>
-HWY_NOINLINE void addTile(const std::uint8_t* w, std::int64_t columns, const TokenCodes& x, float* out,
-                          std::int64_t outStride) {
+// start of a group. kWide: `words` are its weights, by widenWeights().
+template <DType kType, int kTokens, bool kWide>
+HWY_NOINLINE void addTile(const std::uint8_t* w, const std::int16_t* words, std::int64_t columns,
+                          const TokenCodes& x, float* out, std::int64_t outStride) {
   const FloatTag d;
   HWY_ALIGN float tile[kTokens][kPackedRows] = {};
   for (std::int64_t first = 0; first < columns; first += packedGroup(kType)) {
@@ -187,8 +233,12 @@ HWY_NOINLINE void addTile(const std::uint8_t* w, std::int64_t columns, const Tok
       for (int v = 0; v < kVecs; ++v) sums[t][v] = hn::Set(IntTag(), offset);
     }
     for (std::int64_t c = first; c < end; c += kPackedColumns) {
-      prefetchAhead<kType>(w);
-      addColumns<kType, kTokens>(w, x.codes + c, x.stride, sums);
+      if constexpr (kWide) {
+        addWideColumns<kTokens>(words + c * kPackedRows, x.codes + c, x.stride, sums);
+      } else {
+        prefetchAhead<kType>(w);
+        addColumns<kType, kTokens>(w, x.codes + c, x.stride, sums);
+      }
       w += packedWeightBytes(kType, kPackedColumns);
     }
     for (int v = 0; v < kVecs; ++v) {

@@ -190,7 +190,7 @@ void PackedLinearTest::matchesDoubleAtEveryTail() {
 void PackedLinearTest::matchesDoubleForEveryTokenCount() {
   for (const DType to : kPacked) {
     const PackedMatrix w = packed(randomMatrix(517, 203, DType::f32, 7).view, to);
-    for (const std::int64_t T : {1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 16, 33}) {
+    for (const std::int64_t T : {1, 2, 3, 4, 5, 6, 7, 8, 11, 12, 13, 16, 24, 25, 29, 33}) {
       const std::vector<float> x = randomVector(T * 203, 8);
       const std::vector<double> expected = exactLinear(x, w, nullptr, T);
       for (const int threads : {1, 2, 3}) {
