@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <filesystem>
 
 #include "app/cli/bench_goals.h"
 #include "app/cli/bench_report.h"
@@ -12,6 +13,8 @@
 #include "app/cli/machine.h"
 #include "app/cli/model_options.h"
 #include "app/cli/op_clock.h"
+#include "engine/model_locator.h"
+#include "engine/weight_cache.h"
 
 namespace eyrie::app {
 namespace {
@@ -118,21 +121,39 @@ const engine::CpuOps* opsFor(const BenchOptions& options) {
   return timed ? &timedOps() : nullptr;
 }
 
+using FileClock = std::filesystem::file_time_type::clock;
+
+// Where quantised weights were kept since `begin`: the bytes they were made of.
+double quantisedSince(const FileClock::time_point& begin, const LoadedModel& loaded) {
+  const std::string& dtype = loaded.info.summary.dtype;
+  if (dtype != "int8" && dtype != "int4") return 0;
+  const engine::Checkpoint& checkpoint = loaded.model->checkpoint();
+  const auto to = dtype == "int8" ? kernels::DType::int8 : kernels::DType::int4;
+  std::error_code none;
+  const auto written = std::filesystem::last_write_time(
+      engine::WeightCache(engine::cacheFolder(), checkpoint, to).file(), none);
+  if (none || written < begin) return 0;
+  double bytes = 0;
+  for (const engine::StoredTensor& tensor : checkpoint.tensors()) bytes += static_cast<double>(tensor.bytes);
+  return bytes;
+}
+
 // The last of several loads, each in a process that holds no other.
 LoadedModel loadRepeatedly(const BenchOptions& options, int times, const std::stop_token& stop,
-                           std::vector<double>& seconds) {
+                           LoadTimes& loads) {
   const engine::CpuOps* ops = opsFor(options);
   const double start = secondsSinceStart();
-  for (int i = 0; i + 1 < times; ++i) {
+  const auto load = [&] {
+    const auto now = FileClock::now();
     const double begin = secondsSinceStart();
-    loadModel(options.model, stop, ops);
-    seconds.push_back(start + secondsSinceStart() - begin);
-  }
+    LoadedModel loaded = loadModel(options.model, stop, ops);
+    loads.seconds.push_back(start + secondsSinceStart() - begin);
+    if (loads.seconds.size() == 1) loads.quantisedBytes = quantisedSince(now, loaded);
+    return loaded;
+  };
+  for (int i = 0; i + 1 < times; ++i) load();
   forgetPeak();
-  const double begin = secondsSinceStart();
-  LoadedModel loaded = loadModel(options.model, stop, ops);
-  seconds.push_back(start + secondsSinceStart() - begin);
-  return loaded;
+  return load();
 }
 
 GoalOptions goalOptions(const BenchOptions& options) {
@@ -153,9 +174,9 @@ int benchGoals(const BenchOptions& options) {
   const GoalOptions wanted = goalOptions(options);
   Interrupt interrupt;
   const std::uint64_t before = residentBytes();
-  std::vector<double> loadSeconds;
+  LoadTimes loads;
   const LoadedModel loaded =
-      loadRepeatedly(options, wanted.wants("load") ? options.repeats : 1, interrupt.token(), loadSeconds);
+      loadRepeatedly(options, wanted.wants("load") ? options.repeats : 1, interrupt.token(), loads);
   kernels::ThreadPool pool(options.model.threads);
   const Machine machine = thisMachine();
   Ceilings ceilings(pool, loaded.model->config(), readBytesFor(options, machine), gemmRows(loaded),
@@ -189,7 +210,7 @@ int benchGoals(const BenchOptions& options) {
                {"goals", std::move(figures)}});
   };
   try {
-    goals.run(loadSeconds, tell);
+    goals.run(loads, tell);
   } catch (const engine::Error& error) {
     // What is known by then is worth having: a table takes minutes.
     if (options.json && error.code() == engine::ErrorCode::cancelled) report();

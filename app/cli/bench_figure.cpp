@@ -36,6 +36,11 @@ void tellSpread(Figure& figure, const BenchResult& others) {
                             1e3 * spread.most);
 }
 
+void addNote(Figure& figure, const std::string& note) {
+  if (!figure.note.empty()) figure.note += "; ";
+  figure.note += note;
+}
+
 Figure unmeasured(std::string part, std::string name, std::string unit, std::string note) {
   return {.part = std::move(part), .name = std::move(name), .unit = std::move(unit), .note = std::move(note)};
 }

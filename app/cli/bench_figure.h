@@ -43,6 +43,9 @@ void atLeastPercent(Figure& figure, double bound);
 // Of a ratio that misses its goal: how much the runs it is held against differ among themselves.
 void tellSpread(Figure& figure, const BenchResult& others);
 
+// Behind what is noted already.
+void addNote(Figure& figure, const std::string& note);
+
 std::vector<double> scaled(std::vector<double> values, double factor);
 // Run by run: both were taken in turns, so that what disturbed the one disturbed the other.
 std::vector<double> ratios(const std::vector<double>& above, const std::vector<double>& below);

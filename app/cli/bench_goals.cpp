@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "app/cli/bench_reasons.h"
 #include "app/cli/bench_shares.h"
 #include "app/cli/machine.h"
 
@@ -129,12 +130,23 @@ double BenchGoals::estimate() {
   return 1.2 * options_.repeats * seconds;
 }
 
-BenchGoals::Figures BenchGoals::load(const std::vector<double>& seconds) {
+BenchGoals::Figures BenchGoals::load(const LoadTimes& times) {
   Figure figure{.part = "load",
                 .name = "from the program's start to the first token's",
                 .unit = "s",
-                .values = seconds};
+                .values = times.seconds};
   atMost(figure, bounds_.loadSeconds);
+  if (times.quantisedBytes > 0) {
+    addNote(figure,
+            fmt::format("the first load quantised {:.2f} GB and kept the result: {:.2f} s, {:.2f} GB/s",
+                        times.quantisedBytes / kGiga, times.seconds.front(),
+                        times.quantisedBytes / kGiga / times.seconds.front()));
+  }
+  if (figure.met == false) {
+    const double bytes = static_cast<double>(loaded_.model->stepBytes());
+    addNote(figure, fmt::format("reading its {:.2f} GB of weights once takes {:.2f} s", bytes / kGiga,
+                                bytes / ceilings_.measure(runs_.memoryLimit())));
+  }
   if (!runs_.onCard()) return runs_.quantised() ? Figures{figure, quantising()} : Figures{figure};
   Figure upload{
       .part = "load", .name = "weights on their way to the card", .unit = "GB/s", .limit = Limit::cardBus};
@@ -153,12 +165,14 @@ BenchGoals::Figures BenchGoals::load(const std::vector<double>& seconds) {
 
 Figure BenchGoals::quantising() {
   const bool int8 = loaded_.info.summary.dtype == "int8";
-  const BenchResult result = runs_.quantise(int8 ? kernels::DType::int8 : kernels::DType::int4);
+  const kernels::DType to = int8 ? kernels::DType::int8 : kernels::DType::int4;
+  const BenchResult result = runs_.quantise(to, BenchRuns::QuantisedRows::ofALayer);
   Figure figure = figureOf("load", "bf16 weights quantised", result);
   figure.unit = "GB/s";
   figure.values = result.seconds;
   for (double& value : figure.values) value = result.bytes / kGiga / value;
   atLeast(figure, 1);
+  if (figure.met == false) addNote(figure, quantisingInCache(runs_, to));
   return figure;
 }
 
@@ -170,13 +184,7 @@ BenchGoals::Figures BenchGoals::decode() {
   atLeastPercent(figure, dtype == "int8"   ? bounds_.decodeInt8
                          : dtype == "int4" ? bounds_.decodeInt4
                                            : bounds_.decode);
-  if (hasOpClock() && figure.met == false) {
-    const ReadInsteadOfMultiplying reading;
-    const BenchResult read = runs_.decode({stepsAt(options_.context)}).front();
-    figure.note +=
-        fmt::format("; the same steps with matrices merely read: {:.1f} ms, {:.1f} %",
-                    1e3 * read.median() / static_cast<double>(read.tokens), spreadOf(read.shares()).median);
-  }
+  if (hasOpClock() && figure.met == false) addNote(figure, stepsMerelyRead(runs_, stepsAt(options_.context)));
   return {figure};
 }
 
@@ -185,6 +193,8 @@ BenchGoals::Figures BenchGoals::prefill() {
   for (const std::int64_t tokens : options_.prefill) {
     Figure figure = figureOf("prefill", fmt::format("prefill {}", tokens), runs_.prefill(tokens, 0));
     if (!runs_.quantised()) atLeastPercent(figure, bounds_.prefill);
+    if (hasOpClock() && figure.met == false)
+      addNote(figure, whereReadingGoes(runs_, tokens, figure.ceilings.median));
     if (figure.shares.empty()) {
       figure.note = fmt::format("{} not measured: {}", nameOf(figure.limit), ceilings_.whyNot(figure.limit));
     }
@@ -227,13 +237,7 @@ BenchGoals::Figures BenchGoals::stored() {
                                theirs.describeDecode(stepsAt(options_.context)).bytes /
                                    runs_.describeDecode(stepsAt(options_.context)).bytes);
   }
-  if (reading.met == false && hasOpClock()) {
-    const Shares slow = sharesOf(1, [&] { return timeReading(theirs, false); });
-    const Shares fast = sharesOf(1, [&] { return timeReading(runs_, false); });
-    reading.note = fmt::format("matrices and gates alone {:.2f} times as fast, {:.1f} % of its time",
-                               slow.ofProducts() * slow.seconds / (fast.ofProducts() * fast.seconds),
-                               100 * fast.ofProducts());
-  }
+  if (reading.met == false && hasOpClock()) addNote(reading, productsCompared(theirs, runs_, tokens));
   return {writing, reading};
 }
 
@@ -260,6 +264,7 @@ BenchGoals::Figures BenchGoals::shares() {
   Figure attention{.part = "shares", .name = names[2], .unit = "%", .values = prefill.attention};
   scan.note = prefill.describe();
   step.note = decode.describe();
+  attention.note = scan.note;
   const bool recurrent = config_.hasKind(engine::BlockKind::recurrent);
   if (!recurrent) scan = unmeasured("shares", names[0], "%", "no recurrent layers");
   if (!recurrent) step = unmeasured("shares", names[1], "%", "no recurrent layers");
@@ -284,16 +289,7 @@ BenchGoals::Figures BenchGoals::scan() {
   Figure figure =
       figureOf("scan", result.batch == 1 ? name : fmt::format("{} x {}", name, result.batch), result);
   atLeastPercent(figure, bounds_.scan);
-  if (config_.rgLru == engine::RgLru::real && !runs_.onCard()) {
-    const double inCache = runs_.timeScanInCache(options_.scan);
-    const double sum = runs_.timeSumInPlace(options_.scan);
-    const auto share = [&](double seconds) { return 100 * result.bytes / seconds / result.ceiling(); };
-    if (!figure.note.empty()) figure.note += "; ";
-    figure.note += fmt::format(
-        "its arithmetic alone, on data in the first cache, {:.1f} ms, as fast as {:.0f} % of {}; "
-        "merely adding two such arrays to the third {:.1f} ms, {:.0f} %",
-        1e3 * inCache, share(inCache), nameOf(result.limit), 1e3 * sum, share(sum));
-  }
+  if (config_.rgLru == engine::RgLru::real && !runs_.onCard()) addNote(figure, scanTakenApart(runs_, result));
   return {figure};
 }
 
@@ -351,9 +347,9 @@ BenchGoals::Figures BenchGoals::traces() {
     if (hasOpClock() && figure.met == false) {
       const double more = results[kind].besideProducts - results[0].besideProducts;
       const double step = results[0].median() / static_cast<double>(results[0].tokens);
-      figure.note += fmt::format(
-          "; beside the matrices, which a trace leaves alone, a step takes {:.2f} ms more, {:.1f} % of it",
-          1e3 * more, 100 * more / step);
+      addNote(figure, fmt::format("beside the matrices, which a trace leaves alone, a step takes {:.2f} ms "
+                                  "more, {:.1f} % of it",
+                                  1e3 * more, 100 * more / step));
     }
     return figure;
   };
@@ -361,14 +357,21 @@ BenchGoals::Figures BenchGoals::traces() {
 }
 
 BenchGoals::Figures BenchGoals::snapshot() {
-  Figure whole = figureOf("snapshot", fmt::format("copy of the state at {}", options_.context),
-                          runs_.snapshot(options_.context));
-  atMost(whole, 10);
-  if (!config_.hasKind(engine::BlockKind::recurrent)) return {whole};
+  const auto copyAt = [&](std::int64_t context, const std::string& name, double bound) {
+    const BenchResult result = runs_.snapshot(context);
+    Figure figure = figureOf("snapshot", name, result);
+    atMost(figure, bound);
+    if (figure.met == false && !runs_.onCard()) {
+      const auto bytes = static_cast<std::uint64_t>(result.bytes / 2);  // read and written
+      addNote(figure, copyTakenApart(pool_, bytes, options_.repeats));
+    }
+    return figure;
+  };
+  Figures figures{copyAt(options_.context, fmt::format("copy of the state at {}", options_.context), 10)};
   // Before the first token there are no keys yet.
-  Figure recurrent = figureOf("snapshot", "copy of its recurrent part", runs_.snapshot(0));
-  atMost(recurrent, 0.5);
-  return {whole, recurrent};
+  if (config_.hasKind(engine::BlockKind::recurrent))
+    figures.push_back(copyAt(0, "copy of its recurrent part", 0.5));
+  return figures;
 }
 
 BenchGoals::Figures BenchGoals::batch() {
@@ -393,13 +396,13 @@ BenchGoals::Figures BenchGoals::batch() {
   return {figure};
 }
 
-void BenchGoals::run(const std::vector<double>& loadSeconds, const std::function<void(const Figure&)>& tell) {
+void BenchGoals::run(const LoadTimes& loads, const std::function<void(const Figure&)>& tell) {
   const std::pair<const char*, std::function<Figures()>> rows[] = {
-      {"load", [&] { return load(loadSeconds); }}, {"decode", [&] { return decode(); }},
-      {"prefill", [&] { return prefill(); }},      {"stored", [&] { return stored(); }},
-      {"shares", [&] { return shares(); }},        {"scan", [&] { return scan(); }},
-      {"position", [&] { return position(); }},    {"traces", [&] { return traces(); }},
-      {"snapshot", [&] { return snapshot(); }},    {"batch", [&] { return batch(); }},
+      {"load", [&] { return load(loads); }},    {"decode", [&] { return decode(); }},
+      {"prefill", [&] { return prefill(); }},   {"stored", [&] { return stored(); }},
+      {"shares", [&] { return shares(); }},     {"scan", [&] { return scan(); }},
+      {"position", [&] { return position(); }}, {"traces", [&] { return traces(); }},
+      {"snapshot", [&] { return snapshot(); }}, {"batch", [&] { return batch(); }},
   };
   for (const auto& [part, measure] : rows) {
     if (!options_.wants(part)) continue;

@@ -39,6 +39,11 @@ struct GoalBounds {
   double upload = 0;  // percent of the bus's ceiling
 };
 
+struct LoadTimes {
+  std::vector<double> seconds;  // of each load, in order
+  double quantisedBytes = 0;  // of weights as stored, where the first one quantised them and kept the result
+};
+
 class BenchGoals {
  public:
   // Of the same model with its weights as stored; asked for only where they were quantised.
@@ -52,14 +57,14 @@ class BenchGoals {
   // Measures the ceilings; how many seconds run() will take at best.
   double estimate();
   // Every other row wanted, as soon as it is known. Throws Error(cancelled).
-  void run(const std::vector<double>& loadSeconds, const std::function<void(const Figure&)>& tell);
+  void run(const LoadTimes& loads, const std::function<void(const Figure&)>& tell);
 
  private:
   using Figures = std::vector<Figure>;
 
   std::int64_t steps() const;
   DecodeRun stepsAt(std::int64_t context, std::int64_t batch = 1) const;
-  Figures load(const std::vector<double>& seconds);
+  Figures load(const LoadTimes& times);
   Figure quantising();
   Figures decode();
   Figures prefill();

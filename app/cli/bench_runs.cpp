@@ -182,6 +182,10 @@ Limit BenchRuns::productLimit() const {
   return quantised() ? Limit::int8Gemm : Limit::f32Gemm;
 }
 
+double BenchRuns::productFlops(std::int64_t tokens) const {
+  return 2 * (matrixParameters() * static_cast<double>(tokens) + static_cast<double>(config_.V * config_.D));
+}
+
 BenchResult BenchRuns::describePrefill(std::int64_t tokens, std::int64_t context) const {
   BenchResult result;
   result.name = "prefill";
@@ -191,9 +195,7 @@ BenchResult BenchRuns::describePrefill(std::int64_t tokens, std::int64_t context
   result.bytes = weightBytes();
   double keys = 0;
   for (std::int64_t t = 0; t < tokens; ++t) keys += visibleKeys(context + t);
-  result.flops = 2 * matrixParameters() * static_cast<double>(tokens) +
-                 2 * static_cast<double>(config_.V * config_.D) +
-                 4 * static_cast<double>(config_.H * config_.Dh) * keys;
+  result.flops = productFlops(tokens) + 4 * static_cast<double>(config_.H * config_.Dh) * keys;
   return result;
 }
 
@@ -328,8 +330,11 @@ BenchResult BenchRuns::timedScan(std::int64_t tokens, const kernels::OpCost& cos
   return measured(std::move(result), run);
 }
 
-BenchResult BenchRuns::quantise(kernels::DType to) {
-  const std::int64_t rows = 2 * config_.E;
+BenchResult BenchRuns::quantise(kernels::DType to, QuantisedRows which) {
+  constexpr std::int64_t kInCache = std::int64_t{1} << 17;  // weights of a thread
+  constexpr std::int64_t kTile = 32;
+  const std::int64_t small = pool_.size() * std::max(kTile, kInCache / config_.D / kTile * kTile);
+  const std::int64_t rows = which == QuantisedRows::inCache ? small : 2 * config_.E;
   std::vector<std::uint16_t> stored;
   for (const float value : noise(rows * config_.D, 0.02F)) {
     stored.push_back(static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(value) >> 16));

@@ -75,6 +75,8 @@ class BenchRuns {
   // What one run must move and compute, without any runs.
   BenchResult describeDecode(const DecodeRun& run) const;
   BenchResult describePrefill(std::int64_t tokens, std::int64_t context) const;
+  // Of it, by all matrices and the gates', with the head for one row.
+  double productFlops(std::int64_t tokens) const;
   // The RG-LRU alone: `tokens` of R channels; on a card of several sequences.
   BenchResult scan(std::int64_t tokens);
   // Seconds of the same steps (of the real RG-LRU) on data that stay in each core's first-level cache: their
@@ -82,8 +84,9 @@ class BenchRuns {
   double timeScanInCache(std::int64_t tokens);
   // Seconds in which two arrays of that size are added to a third, row by row: the traffic of the scan alone.
   double timeSumInPlace(std::int64_t tokens);
-  // Gate and up of one layer, bf16, quantised to `to` (int8 or int4).
-  BenchResult quantise(kernels::DType to);
+  // bf16 weights quantised to `to` (int8 or int4): gate and up of one layer, or as many as stay in the cache.
+  enum class QuantisedRows : std::uint8_t { ofALayer, inCache };
+  BenchResult quantise(kernels::DType to, QuantisedRows rows);
   // A copy of the state at position `context`.
   BenchResult snapshot(std::int64_t context);
   // Back to the middle of a conversation of `tokens`, read in part and written in part: to a key-frame, and
