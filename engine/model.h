@@ -88,7 +88,8 @@ class Model {
   virtual std::string backendName() const = 0;  // "cpu · AVX2 · 2 threads"
   // What summarise() says of the checkpoint, with the type and bytes of converted weights.
   virtual ModelSummary summary() const = 0;
-  // The checkpoint's, and the type where weights were converted: their states are not those of the original.
+  // The checkpoint's; "-int8" follows where weights were converted: their states are not those of the
+  // original.
   virtual std::string fingerprint() const = 0;
   virtual std::uint64_t stepBytes() const = 0;  // of weights that one step reads
   virtual SequenceState newState() const = 0;

@@ -337,4 +337,8 @@ void checkStateOf(const SavedState& saved, const std::string& file, const ModelC
   }
 }
 
+bool ofOneCheckpoint(std::string_view a, std::string_view b) {
+  return a.substr(0, a.find('-')) == b.substr(0, b.find('-'));
+}
+
 }  // namespace eyrie::engine

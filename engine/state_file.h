@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "engine/interventions.h"
@@ -19,7 +20,7 @@ struct SavedState {
   std::string text;             // what the tokens say; empty where the model has no tokenizer
   Interventions interventions;  // what was changed while it was read, or any part of a mixed one
   // What was read: state.position of them, or one more, which is still to be fed. A mixed state has those of
-  // the one that stands where it stands, of two at one position the first one's.
+  // the one that stands where it stands, of two at one position the first one's (unless it is the second).
   std::vector<std::int32_t> tokens;
   ModelConfig config;  // only what a state's shapes follow from: blocks, L, R, rgLru, K, kvHeads, Dh, W
   HostState state;
@@ -45,5 +46,9 @@ SavedState parseStateFile(std::span<const std::byte> bytes, const std::string& f
 // configuration (V 0: of any vocabulary). `name` is the model's.
 void checkStateOf(const SavedState& saved, const std::string& file, const ModelConfig& config,
                   const std::string& fingerprint, const std::string& name);
+
+// Whether two fingerprints are of one checkpoint, whatever its weights were converted to: such states can be
+// compared, but neither model goes on from the other's.
+bool ofOneCheckpoint(std::string_view a, std::string_view b);
 
 }  // namespace eyrie::engine

@@ -131,9 +131,13 @@ struct Two {
   SavedState b;
 };
 
-Two readTwo(const StateOptions& options) {
+enum class Weights : std::uint8_t { same, anyType };
+
+Two readTwo(const StateOptions& options, Weights weights) {
   Two two{engine::readStateFile(options.first), engine::readStateFile(options.second)};
-  engine::checkStateOf(two.b, options.second, two.a.config, two.a.fingerprint, two.a.model);
+  const bool known =
+      weights == Weights::anyType && engine::ofOneCheckpoint(two.a.fingerprint, two.b.fingerprint);
+  engine::checkStateOf(two.b, options.second, two.a.config, (known ? two.b : two.a).fingerprint, two.a.model);
   return two;
 }
 
@@ -165,9 +169,14 @@ std::string figuresText(const char* name, const engine::ArrayDifference& figures
 }
 
 int diff(const StateOptions& options) {
-  const Two two = readTwo(options);
+  const Two two = readTwo(options, Weights::anyType);
   const auto layers = engine::difference(two.a.state, two.b.state, two.a.config, options.blocks);
-  if (!options.json) print("difference as a share of the second's norm, and cosine\n");
+  if (!options.json) {
+    if (two.a.fingerprint != two.b.fingerprint)
+      print(fmt::format("one model in two types: {} and {}\n", plain(two.a.fingerprint),
+                        plain(two.b.fingerprint)));
+    print("difference as a share of the second's norm, and cosine\n");
+  }
   Json rows = Json::array();
   for (std::size_t i = 0; i < layers.size(); ++i) {
     const BlockKind kind = two.a.config.blocks[i];
@@ -183,8 +192,11 @@ int diff(const StateOptions& options) {
     }
   }
   if (!options.json) return kDone;
-  printLine({{"a", {{"file", options.first}, {"position", two.a.state.position}}},
-             {"b", {{"file", options.second}, {"position", two.b.state.position}}},
+  const auto side = [](const std::string& file, const SavedState& saved) {
+    return Json{{"file", file}, {"position", saved.state.position}, {"fingerprint", saved.fingerprint}};
+  };
+  printLine({{"a", side(options.first, two.a)},
+             {"b", side(options.second, two.b)},
              {"model", two.a.model},
              {"layers", std::move(rows)}});
   return kDone;
@@ -207,10 +219,11 @@ engine::Interventions rulesAt(double t, const Two& two) {
 
 int interpolate(const StateOptions& options) {
   engine::outputTarget(options.out);
-  Two two = readTwo(options);
+  Two two = readTwo(options, Weights::same);
   engine::HostState state = engine::interpolate(two.a.state, two.b.state, options.at, two.a.config);
-  // Whoever goes on needs the tokens of the place where the mixture stands.
-  SavedState& mixed = state.position == two.a.state.position ? two.a : two.b;
+  // Whoever goes on needs the tokens of the place where the mixture stands; b alone has its own.
+  const bool ofA = state.position == two.a.state.position && options.at != 1;
+  SavedState& mixed = ofA ? two.a : two.b;
   mixed.state = std::move(state);
   mixed.interventions = rulesAt(options.at, two);
   mixed.origin = fmt::format("interpolate {} {} at {}", options.first, options.second, options.at);
@@ -220,7 +233,7 @@ int interpolate(const StateOptions& options) {
 
 int transplant(const StateOptions& options) {
   engine::outputTarget(options.out);
-  Two two = readTwo(options);
+  Two two = readTwo(options, Weights::same);
   two.a.state = engine::transplant(std::move(two.a.state), two.b.state, options.layers, two.a.config);
   two.a.interventions = rulesOfBoth(two);
   two.a.origin = fmt::format("transplant layers {} of {} into {}", fmt::join(options.layers, ","),
@@ -252,7 +265,9 @@ void addStateCommand(CLI::App& parser, Action& action) {
   CLI::App* showing = add("show", "What a state is of, and the norms of its layers", show);
   addFile(showing, "file", options->first, "The state");
   addJson(showing);
-  CLI::App* comparing = add("diff", "How far two states of a model are apart, layer by layer", diff);
+  CLI::App* comparing =
+      add("diff", "How far two states of a model are apart, layer by layer; its weights may be of two types",
+          diff);
   addFile(comparing, "a", options->first, "A state");
   addFile(comparing, "b", options->second, "Another");
   comparing->add_option("--blocks", options->blocks, "Runs of channels compared for themselves, in JSON [16]")
@@ -261,7 +276,7 @@ void addStateCommand(CLI::App& parser, Action& action) {
   addJson(comparing);
   CLI::App* mixing = add("interpolate", "(1 - T) times one state plus T times another", interpolate);
   addFile(mixing, "a", options->first,
-          "The state at T = 0; its tokens stay where both stand at one position");
+          "The state at T = 0; its tokens stay where both stand at one position and T is not 1");
   addFile(mixing, "b", options->second, "The state at T = 1");
   mixing->add_option("--at", options->at, "T; 0 to 1 lies between them")
       ->required()

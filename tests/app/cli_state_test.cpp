@@ -19,6 +19,7 @@ class CliStateTest : public QObject {
   void interventionsStayWithTheState();
   void goingOnWithOtherRulesIsSaid();
   void diffGoesLayerByLayer();
+  void weightsOfTwoTypesAreComparedButNotMixed();
   void interpolationEndsInItsStates();
   void mixtureOfTwoPositionsGoesOn_data();
   void mixtureOfTwoPositionsGoesOn();
@@ -223,6 +224,26 @@ void CliStateTest::diffGoesLayerByLayer() {
   QVERIFY2(text.out.count('\n') == layers.size() + 1 && text.out.contains("keys in common"), text.text());
 }
 
+void CliStateTest::weightsOfTwoTypesAreComparedButNotMixed() {
+  const QString model = goldenFolder("griffin-tiny");
+  const QString stored = saved("stored", kA);
+  const QString int8 = cli_.file("int8");
+  COMPARE_CODE(
+      cli_.run({"state", "save", "--model", model, "--dtype", "int8", "--tokens", kA, "--out", int8}), 0);
+  const QJsonObject compared = diff(stored, int8);
+  QCOMPARE(compared["b"].toObject()["fingerprint"].toString(),
+           compared["a"].toObject()["fingerprint"].toString() + "-int8");
+  const double apart = compared["layers"].toArray()[0].toObject()["h"].toObject()["relative"].toDouble();
+  QVERIFY2(apart > 0 && apart < 0.1, qPrintable(QString::number(apart)));
+  const CliResult text = cli_.run({"state", "diff", stored, int8});
+  COMPARE_CODE(text, 0);
+  QVERIFY2(text.out.startsWith("one model in two types: "), text.text());
+  const CliResult mixed =
+      cli_.run({"state", "interpolate", stored, int8, "--at", "0.5", "--out", cli_.file("mixed")});
+  COMPARE_CODE(mixed, 1);
+  QVERIFY2(mixed.err.contains("model fingerprint: expected"), mixed.text());
+}
+
 void CliStateTest::interpolationEndsInItsStates() {
   const QString a = saved("a", kA);
   const QString b = saved("b", kB);
@@ -242,6 +263,10 @@ void CliStateTest::interpolationEndsInItsStates() {
     COMPARE_CODE(cli_.run({"state", "interpolate", a, b, "--at", QString::number(t), "--out", mixed}), 0);
     QVERIFY(std::abs(distance(mixed, a) - t * apart) < 1e-4 * apart);
     QVERIFY(std::abs(distance(mixed, b) - (1 - t) * apart) < 1e-4 * apart);
+    const auto tokensOf = [&](const QString& file) {
+      return cli_.run({"state", "show", file, "--json"}).lines()[0]["tokens"].toArray();
+    };
+    QCOMPARE(tokensOf(mixed), tokensOf(t == 1 ? b : a));
   }
   const CliResult going =
       cli_.run({"generate", "--model", goldenFolder("griffin-tiny"), "--state", mixed, "--max-tokens", "3"});
