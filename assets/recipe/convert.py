@@ -36,6 +36,7 @@ PLAIN = {
     "channel_pre_norm.scale": "channel_pre_norm.weight",
     "recurrent_block.conv_1d.b": "temporal_block.conv_1d.bias",
     "recurrent_block.rg_lru.a_param": "temporal_block.rg_lru.recurrent_param",
+    "recurrent_block.rg_lru.a_imag_param": "temporal_block.rg_lru.recurrent_imag_param",
     "recurrent_block.rg_lru.input_gate.w": "temporal_block.rg_lru.input_gate_weight",
     "recurrent_block.rg_lru.input_gate.b": "temporal_block.rg_lru.input_gate_bias",
     "recurrent_block.rg_lru.a_gate.w": "temporal_block.rg_lru.recurrent_gate_weight",
@@ -194,6 +195,8 @@ def configuration(tensors, options, source):
         block = f"model.layers.{attends.index(False)}.temporal_block"
         recurrent, _, config["conv1d_width"] = shape(f"{block}.conv_1d.weight")
         config["num_attention_heads"] = shape(f"{block}.rg_lru.input_gate_weight")[0]
+        if f"{block}.rg_lru.recurrent_imag_param" in tensors:
+            config["eyrie"] = {"rg_lru": "complex"}  # transformers has no complex form
     if True in attends:
         block = f"model.layers.{attends.index(True)}.temporal_block"
         config["head_dim"] = shape(f"{block}.k_proj.weight")[0]

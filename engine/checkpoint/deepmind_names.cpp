@@ -54,6 +54,7 @@ constexpr std::array kLayerRows = {
     Row{"recurrent_block.conv_1d.w",            "temporal_block.conv_1d.weight", Form::taps},
     Row{"recurrent_block.conv_1d.b",            "temporal_block.conv_1d.bias"},
     Row{"recurrent_block.rg_lru.a_param",       "temporal_block.rg_lru.recurrent_param"},
+    Row{"recurrent_block.rg_lru.a_imag_param",  "temporal_block.rg_lru.recurrent_imag_param"},
     Row{"recurrent_block.rg_lru.input_gate.w",  "temporal_block.rg_lru.input_gate_weight"},
     Row{"recurrent_block.rg_lru.input_gate.b",  "temporal_block.rg_lru.input_gate_bias"},
     Row{"recurrent_block.rg_lru.a_gate.w",      "temporal_block.rg_lru.recurrent_gate_weight"},
@@ -247,6 +248,8 @@ class Sizes {
     sizes["lru_width"] = taps[0];
     sizes["conv1d_width"] = taps[2];
     sizes["num_attention_heads"] = shape(name(layerIdx, "temporal_block.rg_lru.input_gate_weight"), 3)[0];
+    if (found_.contains(name(layerIdx, "temporal_block.rg_lru.recurrent_imag_param")))
+      sizes["eyrie"]["rg_lru"] = "complex";
   }
 
   void readAttention(nlohmann::json& sizes, std::ptrdiff_t layerIdx) const {
@@ -275,8 +278,13 @@ nlohmann::json notInTensors(const ModelConfig& preset) {
 void addStated(nlohmann::json& merged, const nlohmann::json& stated) {
   const auto says = [&](const char* key) { return stated.contains(key) && !stated[key].is_null(); };
   if (says("block_types") || says("layer_types")) merged.erase("_block_types");
-  for (const auto& [key, value] : stated.items())
-    if (!value.is_null() || key == kSoftCap) merged[key] = value;
+  for (const auto& [key, value] : stated.items()) {
+    if (value.is_null() && key != kSoftCap) continue;
+    if (value.is_object() && merged.contains(key) && merged[key].is_object())
+      merged[key].update(value);  // "eyrie", of which the tensors tell a part
+    else
+      merged[key] = value;
+  }
 }
 
 void checkPreset(const std::string& name, const ModelConfig& preset, const ModelConfig& config,
@@ -294,7 +302,10 @@ void checkPreset(const std::string& name, const ModelConfig& preset, const Model
     throw Error(ErrorCode::badArgument,
                 fmt::format("{}: preset {}: pattern: expected {}, found {} in the tensors", folder, name,
                             patternString(preset), patternString(config)));
-  if (config.hasKind(BlockKind::recurrent)) same("recurrent width", preset.R, config.R);
+  if (config.hasKind(BlockKind::recurrent)) {
+    same("recurrent width", preset.R, config.R);
+    same("channels", preset.channels(), config.channels());
+  }
   if (config.hasKind(BlockKind::localAttention)) same("head size", preset.Dh, config.Dh);
 }
 

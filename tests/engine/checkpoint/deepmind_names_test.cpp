@@ -51,6 +51,7 @@ std::string renamed(const std::string& name, bool recurrent) {
     out = replaced(out, std::string(norm) + ".weight", std::string(norm) + ".scale");
   out = replaced(out, "conv_1d.bias", "conv_1d.b");
   out = replaced(out, "recurrent_param", "a_param");
+  out = replaced(out, "recurrent_imag_param", "a_imag_param");
   for (const auto& [from, to] : {std::pair("input_gate", "input_gate"), {"recurrent_gate", "a_gate"}}) {
     out = replaced(out, std::string(from) + "_weight", std::string(to) + ".w");
     out = replaced(out, std::string(from) + "_bias", std::string(to) + ".b");
@@ -180,6 +181,8 @@ void DeepMindNamesTest::bothLayoutsAreOneModel_data() {
   QTest::newRow("PyTorch, Hawk") << "hawk-tiny" << false << "" << false;
   QTest::newRow("Flax, bf16") << "" << true << "" << false;
   QTest::newRow("Flax, Griffin") << "griffin-tiny" << true << "params." << false;
+  QTest::newRow("PyTorch, complex") << "griffin-complex" << false << "" << false;
+  QTest::newRow("Flax, complex") << "griffin-complex" << true << "" << false;
   QTest::newRow("Flax, Hawk, slashes") << "hawk-tiny" << true << "params/" << true;
 }
 
