@@ -103,7 +103,7 @@ class ChatController final : public QObject {
   ReplyStream stream_;
   std::map<ui::TurnId, std::vector<engine::TokenRecord>> unsavedPrompt_;
   QTimer flush_;
-  Snapshot waiting_;  // of a reopened session, until its model is loaded
+  std::vector<Snapshot> waiting_;  // of a reopened session, until its model is loaded
   QElapsedTimer writing_;
   std::int64_t written_ = 0;
 };

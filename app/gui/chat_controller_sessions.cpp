@@ -44,18 +44,19 @@ void ChatController::restore(LoadedSession& loaded) {
   sampling_ = {session_.sampling, session_.seedFixed, session_.maxTokens};
   const auto leaf = ids.find(session_.selectedLeaf);
   conversation_.restore(std::move(turns), leaf == ids.end() ? 0 : leaf->second);
-  waiting_ = loaded.snapshot;
+  waiting_ = std::move(loaded.snapshots);
   emit sessionChanged();
   emit sessionOpened(QString::fromStdString(session_.model), QString::fromStdString(session_.systemPrompt),
                      sampling_);
   if (!bridge_->isLoading()) afterLoad();
 }
 
-// The model of the conversation is there: its state and its records come back.
+// The model of the conversation is there: its states and its records come back.
 void ChatController::afterLoad() {
   if (!bridge_->model()) return;
-  if (waiting_ && waiting_->fingerprint == bridge_->model()->fingerprint) bridge_->remember(waiting_);
-  waiting_.reset();
+  for (const Snapshot& snapshot : waiting_)
+    if (snapshot->fingerprint == bridge_->model()->fingerprint) bridge_->remember(snapshot);
+  waiting_.clear();
   bridge_->showRecords(pathRecords());
 }
 

@@ -223,15 +223,15 @@ void SessionService::load(sessions::SessionId id, std::function<void(LoadedSessi
         auto loaded = std::make_shared<LoadedSession>();
         loaded->session = store.session(id);
         loaded->messages = store.messages(id);
-        for (const sessions::Message& message : loaded->messages)
+        for (const sessions::Message& message : loaded->messages) {
           loaded->tokens.push_back(store.tokens(message.id));
-        try {
-          if (auto snapshot = store.snapshot(loaded->session.selectedLeaf)) {
-            loaded->snapshot = std::make_shared<const engine::Snapshot>(std::move(*snapshot));
+          try {
+            if (auto snapshot = store.snapshot(message.id))
+              loaded->snapshots.push_back(std::make_shared<const engine::Snapshot>(std::move(*snapshot)));
+          } catch (const std::exception& error) {
+            // A damaged snapshot costs a re-reading, nothing more.
+            spdlog::warn("snapshot of session {}: {}", id, error.what());
           }
-        } catch (const std::exception& error) {
-          // A damaged snapshot costs a re-reading, nothing more.
-          spdlog::warn("snapshot of session {}: {}", id, error.what());
         }
         answer([then, loaded] { then(std::move(*loaded)); });
       },

@@ -18,10 +18,10 @@ namespace eyrie::app {
 
 struct LoadedSession {
   sessions::Session session;
-  std::vector<sessions::Message> messages;               // the whole tree, by id
-  std::vector<std::vector<engine::TokenRecord>> tokens;  // of each message
-  std::shared_ptr<const engine::Snapshot> snapshot;      // of the selected leaf; may be null
-  QString error;                                         // not empty: nothing was loaded
+  std::vector<sessions::Message> messages;                         // the whole tree, by id
+  std::vector<std::vector<engine::TokenRecord>> tokens;            // of each message
+  std::vector<std::shared_ptr<const engine::Snapshot>> snapshots;  // all that are kept, oldest message first
+  QString error;                                                   // not empty: nothing was loaded
 };
 
 // A message to store.

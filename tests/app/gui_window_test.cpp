@@ -167,6 +167,41 @@ class GuiWindowTest : public QObject {
     window->close();
   }
 
+  // The last messages' states are kept as well as the leaf's.
+  void editingTheLastMessageAfterReopeningReadsNothingBefore() {
+    std::int64_t session = 0;
+    {
+      auto window = open();
+      QTRY_VERIFY_WITH_TIMEOUT(window->bridge()->model() != nullptr, kPatience);
+      choose(*window, 16, 9);
+      for (const char* question : {"What is your favourite animal?", "Why?"}) {
+        write(*window, "composerInput", question);
+        QTRY_VERIFY_WITH_TIMEOUT(window->chat()->sessionId() > 0, kPatience);
+        QTRY_VERIFY_WITH_TIMEOUT(!window->chat()->isWriting(), kPatience);
+      }
+      session = window->chat()->sessionId();
+      window->close();
+    }
+    auto window = open(session);
+    QTRY_COMPARE_WITH_TIMEOUT(window->chat()->conversation()->path().size(), std::size_t(4), kPatience);
+    QTRY_VERIFY_WITH_TIMEOUT(window->bridge()->model() != nullptr, kPatience);
+    QSignalSpy finished(window->bridge(), &app::EngineBridge::finished);
+    window->chat()->edit(window->chat()->conversation()->path()[2], "Where does it live?");
+    QTRY_VERIFY_WITH_TIMEOUT(!finished.isEmpty(), kPatience);
+    const auto event = finished.first().at(1).value<engine::EngineEvent>();
+    const ui::Turn& reply = window->chat()->conversation()->turn(window->chat()->conversation()->path()[1]);
+    const std::int64_t before = reply.firstPosition + std::int64_t(reply.tokens.size());
+    const std::int64_t all = leaf(*window).firstPosition;
+    QVERIFY2(
+        before > 20 && event.result.contextTokens <= all - before + 1,
+        qPrintable(QStringLiteral("read %1 tokens of %2, of which %3 were read before the edited message")
+                       .arg(event.result.contextTokens)
+                       .arg(all)
+                       .arg(before)));
+    QTRY_VERIFY_WITH_TIMEOUT(!window->chat()->isWriting(), kPatience);
+    window->close();
+  }
+
   void failedLoadKeepsTheOldModel() {
     auto window = open();
     QTRY_VERIFY_WITH_TIMEOUT(window->bridge()->model() != nullptr, kPatience);
