@@ -142,7 +142,7 @@ class Reader {
     for (std::int64_t t = 0; t < T; ++t) {
       stored.trace.append(record(t, T));
       frame.position = t;
-      frame.token = static_cast<std::int32_t>(tokens.values[std::size_t(t)]);
+      frame.token = tokenAt("tokens", tokens.values[std::size_t(t)]);
       frame.values.assign(std::size_t(layout.frameSize()), kNan);
       for (std::size_t i = 0; i < sources.size(); ++i) fill(frame, layout.columns()[i], sources[i], t);
       stored.trace.append(frame);
@@ -160,6 +160,14 @@ class Reader {
     return found->second;
   }
 
+  // Arrays are read as floats, which hold every token that a model can have exactly.
+  std::int32_t tokenAt(const char* name, float value) const {
+    constexpr float kEnd = 1 << 24;
+    if (!(value >= -1 && value < kEnd))
+      bad(path_, fmt::format("{}: expected tokens below {}, found {}", name, kEnd, value));
+    return static_cast<std::int32_t>(value);
+  }
+
   // Element `index` of an optional array.
   float valueAt(const char* name, std::int64_t index) const {
     const auto found = file_.arrays.find(name);
@@ -171,14 +179,14 @@ class Reader {
   engine::TokenRecord record(std::int64_t t, std::int64_t T) const {
     engine::TokenRecord record;
     record.position = t;
-    record.token = static_cast<std::int32_t>(array("tokens").values[std::size_t(t)]);
+    record.token = tokenAt("tokens", array("tokens").values[std::size_t(t)]);
     record.logprob = valueAt("logprob", t);
     record.entropy = valueAt("output.entropy", t - 1);
     // The prediction for this token is the output after the one before it.
     for (int k = 0; k < engine::kTopTokens; ++k) {
       const std::int64_t at = (t - 1) * engine::kTopTokens + k;
       const float token = t > 0 && T > 1 ? valueAt("output.topk_tokens", at) : kNan;
-      record.topTokens[k] = std::isnan(token) ? -1 : static_cast<std::int32_t>(token);
+      record.topTokens[k] = std::isnan(token) ? -1 : tokenAt("output.topk_tokens", token);
       record.topLogprobs[k] = valueAt("output.topk_logprobs", t > 0 ? at : -1);
       if (record.topTokens[k] == record.token) record.rank = k;
     }
@@ -207,7 +215,7 @@ class Reader {
     auto strings = std::make_shared<StoredStrings>();
     const std::size_t count = std::min(tokens.values.size(), file_.tokenStrings.size());
     for (std::size_t i = 0; i < count; ++i) {
-      strings->strings[static_cast<std::int32_t>(tokens.values[i])] = file_.tokenStrings[i];
+      strings->strings[tokenAt("tokens", tokens.values[i])] = file_.tokenStrings[i];
     }
     info->tokenizer = std::move(strings);
     return info;

@@ -1,8 +1,12 @@
 // draw: every view of a trace as a picture that shows something; damaged traces are refused in one line.
 #include <QFile>
 #include <QImage>
+#include <QJsonArray>
+#include <QJsonDocument>
+#include <QJsonObject>
 #include <QSet>
 #include <QTest>
+#include <QtEndian>
 
 #include "tests/app/cli_runner.h"
 
@@ -18,6 +22,7 @@ class CliDrawTest : public QObject {
   void halfPrecisionDrawsTheSameGates();
   void whatIsNotThereIsSaid_data();
   void whatIsNotThereIsSaid();
+  void tokensThatAreNoneAreRefused();
   void damagedTraceIsRefused_data();
   void damagedTraceIsRefused();
   void lyingMetadataIsRefused_data();
@@ -123,6 +128,19 @@ void CliDrawTest::whatIsNotThereIsSaid() {
   COMPARE_CODE(result, 1);
   QVERIFY2(result.err.contains(mentions), result.text());
   QCOMPARE(result.err.count('\n'), 1);
+}
+
+// 2147483647 is none that a float holds, nor any model's.
+void CliDrawTest::tokensThatAreNoneAreRefused() {
+  QByteArray bytes = cli_.read("half.safetensors");
+  const auto headerBytes = qFromLittleEndian<quint64>(bytes.constData());
+  const QJsonObject header = QJsonDocument::fromJson(bytes.mid(8, qsizetype(headerBytes))).object();
+  const qsizetype at = 8 + qsizetype(headerBytes) + header["tokens"].toObject()["data_offsets"][0].toInt();
+  bytes.replace(at, 4, QByteArray("\xff\xff\xff\x7f", 4));
+  const QString file = cli_.write("tokens.safetensors", bytes);
+  const CliResult result = cli_.run({"draw", file, "--view", "gates", "--out", cli_.file("x.png")});
+  COMPARE_CODE(result, 1);
+  QVERIFY2(result.err.contains("tokens: expected tokens below 16777216"), result.text());
 }
 
 void CliDrawTest::damagedTraceIsRefused_data() {
