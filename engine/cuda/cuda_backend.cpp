@@ -10,6 +10,7 @@
 #include "engine/error.h"
 #include "engine/kept_crossovers.h"
 #include "kernels/cuda/device.h"
+#include "kernels/cuda/range.h"
 
 namespace eyrie::engine {
 namespace {
@@ -81,6 +82,7 @@ void CudaBackend::placeInputs(std::byte* base, Inputs& inputs) const {
 }
 
 void CudaBackend::upload(std::span<const ChunkPart> parts, float rankedAt) {
+  const cuda::Range range("inputs sent");
   inputsSent_.wait();  // the last chunk's copy
   if (inputsHost_.bytes() < inputBytes(chunk_)) inputsHost_ = cuda::PinnedMemory(2 * inputBytes(chunk_));
   Inputs host;
@@ -210,6 +212,7 @@ void CudaBackend::enqueueStepHead() {
 
 // The first step of a kind is run as it is: cuBLAS loads what it needs. The second is captured.
 void CudaBackend::runStep() {
+  const cuda::Range range("step");
   if (!takesGraphs_) return enqueueStep();
   if (graphs_.size() > kMostGraphs) graphs_.clear();
   const StepHead head = observed_ ? StepHead::none : stepHead_;  // of the graph

@@ -4,6 +4,7 @@
 
 #include "engine/cuda/cuda_backend.h"
 #include "engine/cuda/guarded.h"
+#include "kernels/cuda/range.h"
 
 namespace eyrie::engine {
 namespace {
@@ -52,6 +53,7 @@ std::size_t CudaBackend::rankingBytes(std::int64_t rows) const {
 }
 
 void CudaBackend::enqueueLogits(std::int64_t firstRow, std::int64_t rows) {
+  const cuda::Range range("head");
   float* const logits = scratch_.logits.as<float>();
   multiply({row(scratch_.hidden, firstRow, config_->D), weights_.finalNorm()},
            {{weights_.head(), nullptr, logits}}, rows);
@@ -60,6 +62,7 @@ void CudaBackend::enqueueLogits(std::int64_t firstRow, std::int64_t rows) {
 
 // Of the first rows of the logits.
 void CudaBackend::enqueueRanking(std::int64_t rows) {
+  const cuda::Range range("ranking");
   const std::int64_t V = config_->V;
   const std::int64_t k = rankedOf(*config_);
   const float* const logits = scratch_.logits.as<float>();
