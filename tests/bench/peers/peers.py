@@ -218,7 +218,7 @@ def runs_of_peer(options):
     torch.set_num_threads(options.threads)
     load = {"transformers": load_transformers, "deepmind": load_deepmind, "deepmind-jax": load_deepmind_jax,
             "transformers-compiled": functools.partial(load_transformers, compiled=True)}[options.program]
-    prompt = json.loads(pathlib.Path(options.prompt).read_text())
+    prompt = json.loads(pathlib.Path(options.prompt).read_text())[:max(options.prefill, FEW)]
     turns = []
     with torch.inference_mode():
         read, write = load(options.model, options.dtype, options.device)
@@ -265,7 +265,7 @@ def runs_of_eyrie(options, prompt, folder):
     def call(*words):
         command = [options.cli, *map(str, words), "--model", str(folder), "--threads", str(options.threads), "--dtype",
                    "auto" if options.dtype == "f32" else options.dtype, "--backend",
-                   "cuda" if options.device == "cuda" else "auto", "--json"]
+                   options.device, "--json"]
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode != 0:
             sys.exit(f"eyrie failed:\n{done.stderr[-3000:]}")
@@ -362,6 +362,8 @@ def parse_options():
     parser.add_argument("--dtype", choices=["f32", "bf16"], default="f32")
     parser.add_argument("--prefill", type=int, default=256, help="tokens read, 0 for none [256]")
     parser.add_argument("--decode", type=int, default=16, help="tokens written, 0 for none [16]")
+    parser.add_argument("--deepmind", default="2,1", metavar="READ,WRITE",
+                        help="the most that DeepMind's PyTorch code reads and writes, 0.1 tokens a second in bf16 [2,1]")
     parser.add_argument("--runs", type=int, default=5, help="runs of each program [5]")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--only", default=",".join(PROGRAMS), metavar="NAME,...", help=f"[{','.join(PROGRAMS)}]; also {', '.join(FORMS)}")
@@ -382,9 +384,21 @@ def parse_options():
         parser.error("--table: expected --results with a file that exists")
     if options.check and not (options.prefill and options.decode):
         parser.error("--check needs something to read and to write")
+    options.deepmind = [int(part) if part.isdigit() else -1 for part in options.deepmind.split(",")]
+    if len(options.deepmind) != 2 or min(options.deepmind) < 0:
+        parser.error("--deepmind: expected two whole numbers, as 2,1")
     if min(options.prefill, options.decode) < 0 or min(options.runs, options.threads) < 1:
         parser.error("--prefill, --decode, --runs and --threads: expected whole numbers, at least 0, 0, 1 and 1")
     return options
+
+
+def sized_for(name, options):
+    """The options with no more to read and write than the program manages; with --check all do the same."""
+    if name != "deepmind" or options.device != "cpu" or options.check:
+        return options
+    most_read, most_written = options.deepmind
+    return argparse.Namespace(**{**vars(options), "prefill": min(options.prefill, most_read),
+                                 "decode": min(options.decode, most_written)})
 
 
 def measure(options, session):
@@ -406,9 +420,10 @@ def measure(options, session):
         rounds, options.runs = (1, options.runs) if len(names) == 1 else (options.runs, 1)
         for _ in range(rounds):
             for name in names:
-                for turn in take_runs(name, options, python, prompt, prompt_file, folder):
-                    turn.update(program=name, dtype=options.dtype, threads=options.threads, read=options.prefill,
-                                written=options.decode)
+                sized = sized_for(name, options)
+                for turn in take_runs(name, sized, python, prompt, prompt_file, folder):
+                    turn.update(program=name, dtype=options.dtype, threads=options.threads, read=sized.prefill,
+                                written=sized.decode)
                     session["turns"].append(turn)
                     print(f"{name}: read {turn.get('read_s', 0):.3f} s, write {turn.get('write_s', 0):.3f} s",
                           file=sys.stderr)
