@@ -22,6 +22,10 @@ inline Shape early(Shape shape) {
   return shape;
 }
 
+// A block has 48 KiB of shared memory without asking. So much of it is left to a kernel's own arrays, which
+// launch() does not know of; the emulator refuses more.
+inline constexpr std::size_t kOwnSharedBytes = 16 * 1024;
+
 #ifdef EYRIE_CUDA_EMULATOR
 
 template <class... Parameters>
@@ -63,8 +67,7 @@ inline int processors() {
 template <class... Parameters>
 void launch(void (*kernel)(Parameters...), const Shape& shape, Stream stream,
             std::type_identity_t<Parameters>... args) {
-  // 48 KiB need no asking; 16 of them are left to arrays of the kernel's own, which count as well.
-  constexpr std::size_t kWithoutAsking = 32 * 1024;
+  constexpr std::size_t kWithoutAsking = 48 * 1024 - kOwnSharedBytes;
   if (shape.sharedBytes > kWithoutAsking) {
     check(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                cudaFuncAttributeMaxDynamicSharedMemorySize,

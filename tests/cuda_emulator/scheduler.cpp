@@ -67,6 +67,10 @@ void* sharedMemory(const void* site, std::size_t bytes) {
   SharedArray& array = block.arrays[site];
   if (array == nullptr) {
     block.sharedBytes += bytes;
+    block.ownBytes += bytes;
+    if (block.ownBytes > kernels::cuda::kOwnSharedBytes)
+      fail(fmt::format("a kernel with {} bytes of shared arrays of its own, of which launch() leaves it {}",
+                       block.ownBytes, kernels::cuda::kOwnSharedBytes));
     if (block.sharedBytes > mostSharedBytes()) fail(tooMuchShared(block.sharedBytes));
     array = poisoned(bytes);
   }

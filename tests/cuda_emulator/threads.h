@@ -78,7 +78,8 @@ struct Block {
   std::vector<std::vector<Meeting>> meetings;  // a list for each warp
   SharedArray dynamic;
   std::map<const void*, SharedArray> arrays;
-  std::size_t sharedBytes = 0;
+  std::size_t sharedBytes = 0;  // all
+  std::size_t ownBytes = 0;     // of its arrays
 };
 
 inline std::string nameOf(const uint3& index) {
