@@ -43,12 +43,11 @@ std::vector<float> randomVector(std::int64_t n, float scale = 1.0F) {
 
 bool close(const std::vector<float>& actual, const std::vector<float>& expected) {
   float scale = 1e-30F;
-  float worst = 0;
-  for (std::size_t i = 0; i < expected.size(); ++i) {
-    scale = std::max(scale, std::abs(expected[i]));
-    worst = std::max(worst, std::abs(actual[i] - expected[i]));
-  }
-  return static_cast<double>(worst) <= kAllowedError * static_cast<double>(scale);
+  for (const float value : expected) scale = std::max(scale, std::abs(value));
+  const double allowed = kAllowedError * static_cast<double>(scale);
+  return std::equal(actual.begin(), actual.end(), expected.begin(), expected.end(), [&](float a, float b) {
+    return std::abs(static_cast<double>(a) - static_cast<double>(b)) <= allowed;  // of NaN false
+  });
 }
 
 void report(benchmark::State& state, const OpCost& cost) {
