@@ -45,6 +45,7 @@ class Four {
     const auto logits = model_->step(steps(sequences));
     return {logits.begin(), logits.end()};
   }
+  void predict(std::size_t sequences) { model_->predict(steps(sequences), 0.8F); }
   // The frames, one after the other.
   std::vector<float> traced(std::size_t sequences) {
     const FrameLayout layout(model_->config(), {TraceLevel::full, {}, 40});
@@ -82,6 +83,7 @@ class CudaFailuresTest : public QObject {
   void init() { emulator::useOrder(emulator::Order::forward); }
   void tracedStepsCanBeRepeated_data();
   void tracedStepsCanBeRepeated();
+  void graphsGoWithTheMemoryTheyName();
 };
 
 void CudaFailuresTest::tracedStepsCanBeRepeated_data() {
@@ -106,6 +108,20 @@ void CudaFailuresTest::tracedStepsCanBeRepeated() {
   QCOMPARE(code, ErrorCode::outOfMemory);
   for (const std::size_t sequences : {4, 1, 4, 4, 1})
     QVERIFY(sameBits(disturbed.traced(sequences), sound.traced(sequences)));
+}
+
+// The step of two has its graph. The logits of four find room, their ranking does not.
+void CudaFailuresTest::graphsGoWithTheMemoryTheyName() {
+  Four disturbed;
+  Four sound;
+  for (Four* each : {&disturbed, &sound}) {
+    for (int i = 0; i < 3; ++i) each->step(2);
+  }
+  emulator::limitMemory(emulator::memoryInUse() + 2 * 41 * sizeof(float));
+  const ErrorCode code = codeOf([&] { disturbed.predict(4); });
+  emulator::limitMemory(SIZE_MAX);
+  QCOMPARE(code, ErrorCode::outOfMemory);
+  for (int i = 0; i < 3; ++i) QVERIFY(sameBits(disturbed.step(2), sound.step(2)));
 }
 
 QTEST_GUILESS_MAIN(CudaFailuresTest)
