@@ -34,7 +34,8 @@ CudaBackend::CudaBackend(const Weights& weights, const std::filesystem::path& ca
   takeMemory(weights);
   try {
     blas_ = std::make_unique<cuda::Blas>(blasWorkspace_);
-  } catch (const cuda::CudaError&) {  // without it
+  } catch (const cuda::CudaError& error) {
+    whyNoBlas_ = error.what();
   }
   const cuda::MatmulCrossover estimated = blas_ ? cuda::MatmulCrossover{} : cuda::kCrossoverWithoutBlas;
   crossover_ = keptCrossover(cacheFolder, name()).value_or(estimated);

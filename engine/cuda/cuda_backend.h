@@ -37,6 +37,7 @@ class CudaBackend final : public Backend {
   static std::string nameOf(const kernels::cuda::DeviceFacts& device, bool hasBlas);
 
   std::string name() const override;
+  std::string remark() const override { return whyNoBlas_; }
   std::int64_t maxChunk() const override { return maxChunk_; }
   std::unique_ptr<BackendState> newState() const override;
   std::unique_ptr<BackendState> restoreState(const HostState& state) const override;
@@ -206,6 +207,7 @@ class CudaBackend final : public Backend {
   CudaWeights weights_;
   std::byte* blasWorkspace_ = nullptr;
   std::unique_ptr<kernels::cuda::Blas> blas_;  // null: there is no cuBLAS
+  std::string whyNoBlas_;
   kernels::cuda::MatmulCrossover crossover_;
   std::int64_t maxChunk_ = 0;
 

@@ -5,6 +5,7 @@
 #include "engine/error.h"
 #include "engine/model.h"
 #include "engine/verify/test_models.h"
+#include "tests/cuda_emulator/blas.h"
 #include "tests/cuda_emulator/scheduler.h"
 #include "tests/cuda_emulator/streams.h"
 #include "tests/engine/states.h"
@@ -84,6 +85,7 @@ class CudaFailuresTest : public QObject {
   void tracedStepsCanBeRepeated_data();
   void tracedStepsCanBeRepeated();
   void graphsGoWithTheMemoryTheyName();
+  void aMissingCuBlasIsAccountedFor();
 };
 
 void CudaFailuresTest::tracedStepsCanBeRepeated_data() {
@@ -122,6 +124,16 @@ void CudaFailuresTest::graphsGoWithTheMemoryTheyName() {
   emulator::limitMemory(SIZE_MAX);
   QCOMPARE(code, ErrorCode::outOfMemory);
   for (int i = 0; i < 3; ++i) QVERIFY(sameBits(disturbed.step(2), sound.step(2)));
+}
+
+// Beside the name, under which crossovers are kept and scores are taken up again.
+void CudaFailuresTest::aMissingCuBlasIsAccountedFor() {
+  QCOMPARE(loadOnCard()->backendRemark(), std::string());
+  emulator::letBlasOpen(false);
+  const auto card = loadOnCard();
+  emulator::letBlasOpen(true);
+  QVERIFY2(card->backendName().ends_with(" · without cuBLAS"), card->backendName().c_str());
+  QCOMPARE(card->backendRemark(), std::string("cuBLAS cannot be opened: not by the emulator"));
 }
 
 QTEST_GUILESS_MAIN(CudaFailuresTest)
