@@ -52,14 +52,14 @@ std::string CudaBackend::name() const {
 std::unique_ptr<BackendState> CudaBackend::newState() const {
   return guarded([&] {
     cuda::useDevice(device_.index);  // a thread begins with the first one
-    return std::make_unique<CudaState>(config_, stream_);
+    return std::make_unique<CudaState>(config_, stream_, device_.index);
   });
 }
 
 std::unique_ptr<BackendState> CudaBackend::restoreState(const HostState& state) const {
   return guarded([&] {
     cuda::useDevice(device_.index);
-    auto restored = std::make_unique<CudaState>(config_, stream_);
+    auto restored = std::make_unique<CudaState>(config_, stream_, device_.index);
     restored->restore(state);
     return restored;
   });

@@ -85,6 +85,7 @@ class CudaFailuresTest : public QObject {
   void tracedStepsCanBeRepeated_data();
   void tracedStepsCanBeRepeated();
   void graphsGoWithTheMemoryTheyName();
+  void copiesOfStatesFailAsOtherCallsDo();
   void aMissingCuBlasIsAccountedFor();
 };
 
@@ -124,6 +125,21 @@ void CudaFailuresTest::graphsGoWithTheMemoryTheyName() {
   emulator::limitMemory(SIZE_MAX);
   QCOMPARE(code, ErrorCode::outOfMemory);
   for (int i = 0; i < 3; ++i) QVERIFY(sameBits(disturbed.step(2), sound.step(2)));
+}
+
+void CudaFailuresTest::copiesOfStatesFailAsOtherCallsDo() {
+  const auto card = loadOnCard();
+  SequenceState state = card->newState();
+  card->step(state, 1);
+  emulator::limitMemory(emulator::memoryInUse());
+  QCOMPARE(codeOf([&] { state.clone(); }), ErrorCode::outOfMemory);
+  emulator::limitMemory(SIZE_MAX);
+  emulator::loseDevice(true);
+  const ErrorCode cloned = codeOf([&] { state.clone(); });
+  const ErrorCode downloaded = codeOf([&] { state.download(); });
+  emulator::loseDevice(false);
+  QCOMPARE(cloned, ErrorCode::deviceFailed);
+  QCOMPARE(downloaded, ErrorCode::deviceFailed);
 }
 
 // Beside the name, under which crossovers are kept and scores are taken up again.
