@@ -114,6 +114,13 @@ class CudaBackend final : public Backend {
     std::int64_t firstRow;
     std::size_t at;
   };
+  // A part whose edits lie on the card.
+  struct SentEdits {
+    std::uint64_t serial;  // of its ChunkEdits
+    std::int64_t firstRow;
+    std::int64_t T;
+    bool operator==(const SentEdits&) const = default;
+  };
 
   // Memory (cuda_memory.cpp).
   void takeMemory(const Weights& weights);
@@ -178,6 +185,8 @@ class CudaBackend final : public Backend {
   // Interventions (cuda_edits.cpp).
   const LayerEdits* editsOf(const Part& part, int layerIdx) const;
   void uploadEdits();
+  void gatherEdits();
+  void sendEdits();
   void gatherColumns(int layerIdx, Columns columns);
   void gatherScan(const Part& part, int layerIdx);
   void append(const void* values, std::size_t bytes);
@@ -218,6 +227,7 @@ class CudaBackend final : public Backend {
   Inputs inputs_;
   std::vector<std::byte> edits_;  // of the chunk, in turn copied through pinned memory to scratch_.edits
   std::vector<PlacedEdits> placedEdits_;
+  std::optional<std::vector<SentEdits>> sentEdits_;  // none: nobody knows what lies there
   kernels::cuda::PinnedMemory editsHost_;
   kernels::cuda::PinnedMemory logitsHost_;
   kernels::cuda::PinnedMemory rankingHost_;
