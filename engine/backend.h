@@ -68,6 +68,8 @@ class Backend {
  public:
   virtual ~Backend() = default;
   virtual std::string name() const = 0;
+  // Why there is not what name() says it is without, in a line; empty where it says nothing.
+  virtual std::string remark() const { return {}; }
   virtual std::int64_t maxChunk() const = 0;  // rows of the largest chunk
 
   virtual std::unique_ptr<BackendState> newState() const = 0;

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 
 #include "engine/error.h"
@@ -234,7 +235,9 @@ IndexRange InterventionPlan::unchanged(std::int64_t position) const {
 }
 
 ChunkEdits InterventionPlan::at(std::int64_t position) const {
+  static std::atomic<std::uint64_t> made{0};
   ChunkEdits edits;
+  edits.serial = ++made;
   edits.positions = unchanged(position);
   for (const Intervention& rule : rules_) {
     if (!rule.tokens.contains(position)) continue;

@@ -46,6 +46,7 @@ struct LayerEdits {
 
 // What acts at every position first..end-1; `layers` has L entries.
 struct ChunkEdits {
+  std::uint64_t serial = 0;  // its copies', and nobody else's in this process
   IndexRange positions;
   std::vector<LayerEdits> layers;
 };

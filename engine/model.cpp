@@ -35,6 +35,7 @@ class LoadedModel final : public Model {
   const ModelConfig& config() const override { return config_; }
   const Checkpoint& checkpoint() const override { return *checkpoint_; }
   std::string backendName() const override { return backend_->name(); }
+  std::string backendRemark() const override { return backend_->remark(); }
   ModelSummary summary() const override { return summarise(*checkpoint_, converted_); }
   std::string fingerprint() const override;
   std::uint64_t stepBytes() const override { return stepBytes_; }

@@ -86,6 +86,8 @@ class Model {
   virtual const ModelConfig& config() const = 0;
   virtual const Checkpoint& checkpoint() const = 0;
   virtual std::string backendName() const = 0;  // "cpu · AVX2 · 2 threads"
+  // Why it is "without" something, where it is: of no account to what is kept under its name.
+  virtual std::string backendRemark() const = 0;
   // What summarise() says of the checkpoint, with the type and bytes of converted weights.
   virtual ModelSummary summary() const = 0;
   // The checkpoint's; "-int8" follows where weights were converted: their states are not those of the

@@ -107,8 +107,10 @@ Json machineJson(const Machine& machine, const Ceilings& ceilings, int threads) 
 }
 
 void printMachine(const Machine& machine, const LoadedModel& loaded) {
-  print(fmt::format("{}, {} cores; {}\n{}, {}\n", machine.processor, machine.cores,
-                    loaded.model->backendName(), loaded.info.name, loaded.info.summary.dtype));
+  const std::string remark = loaded.model->backendRemark();
+  print(fmt::format("{}, {} cores; {}{}\n{}, {}\n", machine.processor, machine.cores,
+                    loaded.model->backendName(), remark.empty() ? "" : fmt::format(" ({})", remark),
+                    loaded.info.name, loaded.info.summary.dtype));
 }
 
 void printCeilings(const Ceilings& ceilings) {

@@ -35,7 +35,8 @@ CudaBackend::CudaBackend(const Weights& weights, const std::filesystem::path& ca
   takeMemory(weights);
   try {
     blas_ = std::make_unique<cuda::Blas>(blasWorkspace_);
-  } catch (const cuda::CudaError&) {  // without it
+  } catch (const cuda::CudaError& error) {
+    whyNoBlas_ = error.what();
   }
   const cuda::MatmulCrossover estimated = blas_ ? cuda::MatmulCrossover{} : cuda::kCrossoverWithoutBlas;
   crossover_ = keptCrossover(cacheFolder, name()).value_or(estimated);
@@ -52,14 +53,14 @@ std::string CudaBackend::name() const {
 std::unique_ptr<BackendState> CudaBackend::newState() const {
   return guarded([&] {
     cuda::useDevice(device_.index);  // a thread begins with the first one
-    return std::make_unique<CudaState>(config_, stream_);
+    return std::make_unique<CudaState>(config_, stream_, device_.index);
   });
 }
 
 std::unique_ptr<BackendState> CudaBackend::restoreState(const HostState& state) const {
   return guarded([&] {
     cuda::useDevice(device_.index);
-    auto restored = std::make_unique<CudaState>(config_, stream_);
+    auto restored = std::make_unique<CudaState>(config_, stream_, device_.index);
     restored->restore(state);
     return restored;
   });

@@ -37,6 +37,7 @@ class CudaBackend final : public Backend {
   static std::string nameOf(const kernels::cuda::DeviceFacts& device, bool hasBlas);
 
   std::string name() const override;
+  std::string remark() const override { return whyNoBlas_; }
   std::int64_t maxChunk() const override { return maxChunk_; }
   std::unique_ptr<BackendState> newState() const override;
   std::unique_ptr<BackendState> restoreState(const HostState& state) const override;
@@ -113,6 +114,13 @@ class CudaBackend final : public Backend {
     std::int64_t firstRow;
     std::size_t at;
   };
+  // A part whose edits lie on the card.
+  struct SentEdits {
+    std::uint64_t serial;  // of its ChunkEdits
+    std::int64_t firstRow;
+    std::int64_t T;
+    bool operator==(const SentEdits&) const = default;
+  };
 
   // Memory (cuda_memory.cpp).
   void takeMemory(const Weights& weights);
@@ -177,6 +185,8 @@ class CudaBackend final : public Backend {
   // Interventions (cuda_edits.cpp).
   const LayerEdits* editsOf(const Part& part, int layerIdx) const;
   void uploadEdits();
+  void gatherEdits();
+  void sendEdits();
   void gatherColumns(int layerIdx, Columns columns);
   void gatherScan(const Part& part, int layerIdx);
   void append(const void* values, std::size_t bytes);
@@ -206,6 +216,7 @@ class CudaBackend final : public Backend {
   CudaWeights weights_;
   std::byte* blasWorkspace_ = nullptr;
   std::unique_ptr<kernels::cuda::Blas> blas_;  // null: there is no cuBLAS
+  std::string whyNoBlas_;
   kernels::cuda::MatmulCrossover crossover_;
   std::int64_t maxChunk_ = 0;
 
@@ -216,6 +227,7 @@ class CudaBackend final : public Backend {
   Inputs inputs_;
   std::vector<std::byte> edits_;  // of the chunk, in turn copied through pinned memory to scratch_.edits
   std::vector<PlacedEdits> placedEdits_;
+  std::optional<std::vector<SentEdits>> sentEdits_;  // none: nobody knows what lies there
   kernels::cuda::PinnedMemory editsHost_;
   kernels::cuda::PinnedMemory logitsHost_;
   kernels::cuda::PinnedMemory rankingHost_;

@@ -12,10 +12,11 @@ class CudaBuffer {
     data_ = arena.take(bytes);
     bytes_ = bytes;
   }
-  // Whether it lies elsewhere now. What it held is lost.
+  // Whether it lies elsewhere now; where this throws, it lies nowhere. What it held is lost.
   bool atLeast(std::size_t bytes) {
     if (bytes <= bytes_) return false;
     own_ = {};  // the old one first: both together may not fit
+    data_ = nullptr;
     bytes_ = 0;
     own_ = kernels::cuda::DeviceMemory(bytes);
     data_ = own_.data();

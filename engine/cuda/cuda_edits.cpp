@@ -1,5 +1,6 @@
 // Interventions on the card: rules on columns of rows, and on what the scan computes.
 #include <cstring>
+#include <utility>
 
 #include "engine/cuda/cuda_backend.h"
 
@@ -15,11 +16,23 @@ const LayerEdits* CudaBackend::editsOf(const Part& part, int layerIdx) const {
   return part.edits == nullptr ? nullptr : &part.edits->layers[static_cast<std::size_t>(layerIdx)];
 }
 
-// All of the chunk at one go, before its kernels.
+// All of the chunk at one go, before its kernels; nothing where they lie there already, as step after step
+// they do.
 void CudaBackend::uploadEdits() {
+  std::vector<SentEdits> wanted;
+  for (const Part& part : parts_) {
+    if (part.edits != nullptr) wanted.push_back({part.edits->serial, part.firstRow, part.T});
+  }
+  if (sentEdits_ == wanted) return;
+  sentEdits_.reset();
   edits_.clear();
   placedEdits_.clear();
-  if (deferred_) return;  // nothing is edited
+  gatherEdits();
+  sendEdits();
+  sentEdits_ = std::move(wanted);
+}
+
+void CudaBackend::gatherEdits() {
   for (int layerIdx = 0; layerIdx < static_cast<int>(config_->L); ++layerIdx) {
     for (const Columns columns :
          {&LayerEdits::conv, &LayerEdits::heads, &LayerEdits::temporal, &LayerEdits::mlp}) {
@@ -27,6 +40,9 @@ void CudaBackend::uploadEdits() {
     }
     for (const Part& part : parts_) gatherScan(part, layerIdx);
   }
+}
+
+void CudaBackend::sendEdits() {
   if (edits_.empty()) return;
   if (editsHost_.bytes() < edits_.size()) editsHost_ = cuda::PinnedMemory(edits_.size());
   std::memcpy(editsHost_.data(), edits_.data(), edits_.size());

@@ -2,6 +2,7 @@
 // takes of it.
 #include <algorithm>
 #include <bit>
+#include <utility>
 
 #include "engine/cuda/cuda_backend.h"
 
@@ -108,6 +109,8 @@ void CudaBackend::takeMemory(const Weights& weights) {
 void CudaBackend::reserve() {
   Scratch& s = scratch_;
   const ModelConfig& c = *config_;
+  // Forgotten unless everything stays where it is: one buffer may have moved when another finds no memory.
+  auto graphs = std::exchange(graphs_, {});
   bool moved = false;
   const auto want = [&](CudaBuffer& buffer, std::size_t bytes) { moved |= buffer.atLeast(bytes); };
   forEachBuffer(chunk_, want);
@@ -123,7 +126,7 @@ void CudaBackend::reserve() {
     for (CudaBuffer& tap : s.taps) want(tap, floatBytes(chunk_.T * c.R));
   }
   if (observed_ && deferred_) moved |= stepTaps_.reserve(chunk_.T, std::move(spans));
-  if (moved) graphs_.clear();
+  if (!moved) graphs_ = std::move(graphs);
 }
 
 std::size_t CudaBackend::inputBytes(const ChunkShape& chunk) const {

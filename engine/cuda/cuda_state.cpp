@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "engine/cuda/guarded.h"
 #include "kernels/packed_matrix.h"
 
 namespace eyrie::engine {
@@ -45,8 +46,11 @@ std::int64_t recurrentFloats(const ModelConfig& config) {
 }  // namespace
 
 CudaState::CudaState(std::shared_ptr<const ModelConfig> config,
-                     std::shared_ptr<const cuda::OwnedStream> stream)
-    : config_(std::move(config)), stream_(std::move(stream)), layers_(config_->blocks.size()) {
+                     std::shared_ptr<const cuda::OwnedStream> stream, int device)
+    : config_(std::move(config)),
+      stream_(std::move(stream)),
+      device_(device),
+      layers_(config_->blocks.size()) {
   fixed_ = floats(sizesOf(*config_).fixed);
   cuda::fillWithZeros(fixed_.data(), fixed_.bytes(), *stream_);
   layOut();
@@ -92,13 +96,16 @@ void CudaState::layOut() {
 }
 
 std::unique_ptr<BackendState> CudaState::clone() const {
-  auto copy = std::make_unique<CudaState>(config_, stream_);
-  copy->growTo(globalCapacity_);
-  cuda::copyOnDevice(copy->fixed_.data(), fixed_.data(), fixed_.bytes(), *stream_);
-  if (global_.bytes() > 0)
-    cuda::copyOnDevice(copy->global_.data(), global_.data(), global_.bytes(), *stream_);
-  copy->position_ = position_;
-  return copy;
+  return guarded([&] {
+    cuda::useDevice(device_);
+    auto copy = std::make_unique<CudaState>(config_, stream_, device_);
+    copy->growTo(globalCapacity_);
+    cuda::copyOnDevice(copy->fixed_.data(), fixed_.data(), fixed_.bytes(), *stream_);
+    if (global_.bytes() > 0)
+      cuda::copyOnDevice(copy->global_.data(), global_.data(), global_.bytes(), *stream_);
+    copy->position_ = position_;
+    return copy;
+  });
 }
 
 void CudaState::growTo(std::int64_t capacity) {
@@ -131,35 +138,38 @@ void CudaState::forEachTail(const CudaLayerState& layer, const Use& use) const {
 }
 
 HostState CudaState::download(std::int64_t newestKeys) const {
-  const std::int64_t row = config_->kvHeads * config_->Dh;
-  HostState state;
-  state.position = position_;
-  state.layers.resize(layers_.size());
-  for (std::size_t i = 0; i < layers_.size(); ++i) {
-    const CudaLayerState& from = layers_[i];
-    LayerState& to = state.layers[i];
-    if (isRecurrent(*config_, i)) {
-      to.h.resize(count(config_->R));
-      cuda::copyToHost(to.h.data(), from.h, floatBytes(config_->R), *stream_);
-      to.tail.assign(count((config_->K - 1) * config_->R), 0.0F);
-      forEachTail(from, [&](std::int64_t offset, const float* onCard, std::size_t bytes) {
-        cuda::copyToHost(to.tail.data() + offset, onCard, bytes, *stream_);
-      });
-      continue;
-    }
-    const std::int64_t n =
-        std::min(rememberedKeys(*config_, static_cast<std::int64_t>(i), position_), newestKeys);
-    to.keys.resize(count(n * row));
-    to.values.resize(count(n * row));
-    forEachStretch(
-        position_ - n, n, from.ring.capacity, [&](std::int64_t done, std::int64_t slot, std::int64_t rows) {
-          const std::size_t bytes = floatBytes(rows * row);
-          cuda::copyToHost(to.keys.data() + done * row, from.ring.keys + slot * row, bytes, *stream_);
-          cuda::copyToHost(to.values.data() + done * row, from.ring.values + slot * row, bytes, *stream_);
+  return guarded([&] {
+    cuda::useDevice(device_);
+    const std::int64_t row = config_->kvHeads * config_->Dh;
+    HostState state;
+    state.position = position_;
+    state.layers.resize(layers_.size());
+    for (std::size_t i = 0; i < layers_.size(); ++i) {
+      const CudaLayerState& from = layers_[i];
+      LayerState& to = state.layers[i];
+      if (isRecurrent(*config_, i)) {
+        to.h.resize(count(config_->R));
+        cuda::copyToHost(to.h.data(), from.h, floatBytes(config_->R), *stream_);
+        to.tail.assign(count((config_->K - 1) * config_->R), 0.0F);
+        forEachTail(from, [&](std::int64_t offset, const float* onCard, std::size_t bytes) {
+          cuda::copyToHost(to.tail.data() + offset, onCard, bytes, *stream_);
         });
-  }
-  stream_->wait();
-  return state;
+        continue;
+      }
+      const std::int64_t n =
+          std::min(rememberedKeys(*config_, static_cast<std::int64_t>(i), position_), newestKeys);
+      to.keys.resize(count(n * row));
+      to.values.resize(count(n * row));
+      forEachStretch(
+          position_ - n, n, from.ring.capacity, [&](std::int64_t done, std::int64_t slot, std::int64_t rows) {
+            const std::size_t bytes = floatBytes(rows * row);
+            cuda::copyToHost(to.keys.data() + done * row, from.ring.keys + slot * row, bytes, *stream_);
+            cuda::copyToHost(to.values.data() + done * row, from.ring.values + slot * row, bytes, *stream_);
+          });
+    }
+    stream_->wait();
+    return state;
+  });
 }
 
 void CudaState::restore(const HostState& state) {

@@ -21,7 +21,7 @@ struct CudaLayerState {
   kernels::KvRing ring;
 };
 
-// Everything is done on `stream`, in order with the backend's work.
+// Everything is done on `stream` of device `device`, in order with the backend's work.
 class CudaState final : public BackendState {
  public:
   static constexpr std::int64_t kSmallestRing = 64;  // keys of global attention
@@ -30,8 +30,9 @@ class CudaState final : public BackendState {
   static std::size_t bytesAtFirst(const ModelConfig& config);
 
   CudaState(std::shared_ptr<const ModelConfig> config,
-            std::shared_ptr<const kernels::cuda::OwnedStream> stream);
+            std::shared_ptr<const kernels::cuda::OwnedStream> stream, int device);
 
+  // As the backend's calls, these choose the device, and throw Error(outOfMemory) and Error(deviceFailed).
   std::unique_ptr<BackendState> clone() const override;
   HostState download(std::int64_t newestKeys) const override;
   std::uint64_t bytes() const override;
@@ -55,6 +56,7 @@ class CudaState final : public BackendState {
 
   std::shared_ptr<const ModelConfig> config_;
   std::shared_ptr<const kernels::cuda::OwnedStream> stream_;
+  int device_;
   kernels::cuda::DeviceMemory fixed_;
   kernels::cuda::DeviceMemory global_;
   std::vector<CudaLayerState> layers_;

@@ -21,9 +21,20 @@ std::size_t at(int layerIdx) {
 StepTaps::StepTaps(std::shared_ptr<const ModelConfig> config) : config_(std::move(config)) {}
 
 bool StepTaps::reserve(std::int64_t sequences, std::vector<std::int64_t> spans) {
-  const auto layers = static_cast<int>(config_->L);
-  asked_.assign(at(layers), Observe::nothing);
+  asked_.assign(at(static_cast<int>(config_->L)), Observe::nothing);
   if (sequences == N_ && spans == spans_) return false;
+  try {
+    layOut(sequences, std::move(spans));
+    makeRoom();
+  } catch (...) {
+    N_ = 0;  // whoever asks again, for the same too, has room made
+    throw;
+  }
+  return true;
+}
+
+void StepTaps::layOut(std::int64_t sequences, std::vector<std::int64_t> spans) {
+  const auto layers = static_cast<int>(config_->L);
   N_ = sequences;
   spans_ = std::move(spans);
   layerFloats_ = N_ * (5 * config_->channels() + 2 * config_->R);
@@ -48,11 +59,16 @@ bool StepTaps::reserve(std::int64_t sequences, std::vector<std::int64_t> spans) 
   firstBlock_ = floats_;
   for (const bool recurrent : {true, false})
     place(recurrent, blocks_, [&](int layerIdx) { return blockFloats(layerIdx); });
-  if (onCard_.bytes() >= floatBytes(floats_)) return true;
-  onCard_ = {};
-  onCard_ = cuda::DeviceMemory(floatBytes(floats_));
-  onHost_ = cuda::PinnedMemory(floatBytes(floats_));
-  return true;
+}
+
+// Each side by itself: the card's may have grown when there was nothing left to pin.
+void StepTaps::makeRoom() {
+  const std::size_t bytes = floatBytes(floats_);
+  if (onCard_.bytes() < bytes) {
+    onCard_ = {};  // the old one first: both together may not fit
+    onCard_ = cuda::DeviceMemory(bytes);
+  }
+  if (onHost_.bytes() < bytes) onHost_ = cuda::PinnedMemory(bytes);
 }
 
 bool StepTaps::isRecurrent(int layerIdx) const {

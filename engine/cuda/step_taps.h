@@ -19,7 +19,7 @@ class StepTaps {
   explicit StepTaps(std::shared_ptr<const ModelConfig> config);
 
   // Room for so many sequences, whose attention layers see `spans` (L) keys; nothing is asked for yet.
-  // Whether it lies elsewhere now.
+  // Whether it lies elsewhere now; where this throws, it may.
   bool reserve(std::int64_t sequences, std::vector<std::int64_t> spans);
 
   // Where kernels write, on the card.
@@ -44,6 +44,8 @@ class StepTaps {
     float *recurrence, *input, *logDecay, *decay, *angle;  // (N, C)
     float *write, *keep;                                   // (N, R)
   };
+  void layOut(std::int64_t sequences, std::vector<std::int64_t> spans);
+  void makeRoom();
   bool isRecurrent(int layerIdx) const;
   std::int64_t blockFloats(int layerIdx) const;
   Gates gatesIn(std::byte* base, int layerIdx) const;

@@ -62,6 +62,19 @@ inline int processors() {
   return deviceAttribute(cudaDevAttrMultiProcessorCount);
 }
 
+// Whether kernels launched early do wait for those before: whether they were compiled for what waitForPrior()
+// asks for. A card newer than all they were compiled for runs what its driver makes of older code, which does
+// not wait. Asked of the first such kernel only: all are compiled for the same, and one device runs them.
+inline bool waitsForPrior(const void* kernel) {
+  constexpr int kFirstThatWaits = 90;
+  static const int compiledFor = [&] {
+    cudaFuncAttributes attributes{};
+    check(cudaFuncGetAttributes(&attributes, kernel), "attributes of a kernel");
+    return attributes.ptxVersion;  // the virtual architecture, whatever card the code was then made for
+  }();
+  return compiledFor >= kFirstThatWaits;
+}
+
 // No synchronisation and no allocation: a graph can capture it. Faults of the kernel itself show at the next
 // call.
 template <class... Parameters>
@@ -74,14 +87,13 @@ void launch(void (*kernel)(Parameters...), const Shape& shape, Stream stream,
                                static_cast<int>(shape.sharedBytes)),
           "shared memory of a kernel");
   }
-  constexpr int kFirstThatOverlaps = 9;  // capability, as in waitForPrior()
   cudaLaunchAttribute attributes[2]{};
   unsigned count = 0;
   if (shape.cooperative) {
     attributes[count].id = cudaLaunchAttributeCooperative;
     attributes[count++].val.cooperative = 1;
   }
-  if (shape.early && deviceAttribute(cudaDevAttrComputeCapabilityMajor) >= kFirstThatOverlaps) {
+  if (shape.early && waitsForPrior(reinterpret_cast<const void*>(kernel))) {
     attributes[count].id = cudaLaunchAttributeProgrammaticStreamSerialization;
     attributes[count++].val.programmaticStreamSerializationAllowed = 1;
   }

@@ -10,10 +10,15 @@
 namespace eyrie::emulator {
 namespace {
 
+bool opens = true;
 bool knowsAlgorithms = true;
 std::uint64_t products = 0;
 
 }  // namespace
+
+void letBlasOpen(bool willOpen) {
+  opens = willOpen;
+}
 
 void letBlasKnow(bool algorithms) {
   knowsAlgorithms = algorithms;
@@ -63,6 +68,7 @@ void compute(const Product& p) {
 struct Blas::Parts {};
 
 Blas::Blas(void* workspace) {
+  if (!emulator::opens) throw CudaError("cuBLAS cannot be opened: not by the emulator", 1);
   if (workspace == nullptr) throw CudaError("cuBLAS has no workspace", 1);
 }
 

@@ -5,6 +5,8 @@
 
 namespace eyrie::emulator {
 
+// Whether it can be opened, from now on.
+void letBlasOpen(bool opens);
 // Whether it has an algorithm for anything, from now on.
 void letBlasKnow(bool algorithms);
 // Products it has computed so far.

@@ -332,7 +332,7 @@ void CudaBackendTest::ringsCanBeReadSixteenBytesAtATime() {
   config.R = 21;
   config.Dh = 8;
   CudaState state(std::make_shared<const ModelConfig>(config),
-                  std::make_shared<const kernels::cuda::OwnedStream>());
+                  std::make_shared<const kernels::cuda::OwnedStream>(), 0);
   state.growTo(3);
   for (const int layerIdx : {2, 3}) {
     const kernels::KvRing& ring = state.layer(layerIdx).ring;

@@ -395,21 +395,30 @@ void CudaOutputsTest::trap41GraphsGiveTheBitsOfTheirKernels() {
   }
 }
 
-// However many there are; a step takes no memory for them and gives none back.
+// However many there are, and only where they are new; a step takes no memory for them and gives none back.
 void CudaOutputsTest::editsAreSentAtOneGo() {
   const ModelConfig config = tinyConfig("RRA", 3);
   const auto card = Model::load(randomCheckpoint(config, 5), on(BackendKind::cuda));
   SequenceState state = card->newState();
-  const auto copiesOf = [&](const char* rules) {
-    state.intervene(planInterventions(parseInterventions(rules), config));
-    card->step(state, 1);
+  const auto copiesOfStep = [&] {
     const std::uint64_t before = emulator::given() - emulator::launches();
-    emulator::limitMemory(emulator::memoryInUse());
-    card->step(state, 2);
-    emulator::limitMemory(SIZE_MAX);
+    card->step(state, 1);
     return emulator::given() - emulator::launches() - before;
   };
-  const std::uint64_t few = copiesOf("layer 1 mlp off");
+  // Of a step with new rules, and of the next.
+  const auto copiesOf = [&](const char* rules) {
+    const auto intervene = [&] { state.intervene(planInterventions(parseInterventions(rules), config)); };
+    intervene();
+    copiesOfStep();
+    emulator::limitMemory(emulator::memoryInUse());
+    intervene();
+    const std::uint64_t first = copiesOfStep();
+    const std::uint64_t next = copiesOfStep();
+    emulator::limitMemory(SIZE_MAX);
+    return std::vector{first, next};
+  };
+  const std::vector<std::uint64_t> few = copiesOf("layer 1 mlp off");
+  QCOMPARE(few[1], few[0] - 1);
   QCOMPARE(copiesOf("mlp *= 0.5; block[0:2] = 1; layer 0-1 state *= 0.5; layer 0 conv[0:3] = 0; head 1 off"),
            few);
 }

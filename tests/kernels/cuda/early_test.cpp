@@ -243,6 +243,42 @@ std::vector<float> decoded() {
   return before.resultsOf([&](cuda::Stream stream) { cuda::decodeAttention(args, stream); });
 }
 
+std::vector<float> capped() {
+  constexpr std::int64_t kLogits = 300;
+  Before before;
+  float* const logits = before.changes(before.makes(kLogits, 1), kLogits);
+  return before.resultsOf([&](cuda::Stream stream) { cuda::softCap({logits, kLogits, 2.0F}, stream); });
+}
+
+// Of two rows in two parts each.
+std::vector<float> summedUp() {
+  constexpr std::int64_t kFloats = sizeof(LogitStats) / sizeof(float);
+  Before before;
+  cuda::LogitStatsArgs args;
+  args.rows = 2;
+  args.V = 5000;
+  args.logits = before.makes(args.rows * args.V, 1);
+  args.scale = before.makes(1, 2);
+  args.out = reinterpret_cast<LogitStats*>(before.reads(args.rows * kFloats));
+  args.scaled = reinterpret_cast<LogitStats*>(before.reads(args.rows * kFloats));
+  args.workspace = before.reads(args.rows * cuda::logitStatsWorkspace(args.V));
+  return before.resultsOf([&](cuda::Stream stream) { cuda::logitStats(args, stream); });
+}
+
+// Two rounds and the last, each of what the one before kept.
+std::vector<float> ranked() {
+  constexpr std::int64_t kV = 4500;
+  constexpr std::int64_t kBest = 700;
+  Before before;
+  const float* const logits = before.makes(kV, 1);
+  auto* const indices = reinterpret_cast<std::int32_t*>(before.reads(kBest));
+  float* const values = before.reads(kBest);
+  auto* const kept = reinterpret_cast<std::uint64_t*>(before.reads(2 * cuda::topKWorkspace(kV, kBest)));
+  return before.resultsOf([&](cuda::Stream stream) {
+    cuda::topK({logits, kV, kBest, indices, values}, kept, stream);
+  });
+}
+
 }  // namespace
 
 class CudaEarlyTest : public QObject {
@@ -278,6 +314,9 @@ void CudaEarlyTest::opsWaitForTheKernelBefore_data() {
   }
   QTest::newRow("rope and ring append") << Case(appended);
   QTest::newRow("decode attention") << Case(decoded);
+  QTest::newRow("soft cap") << Case(capped);
+  QTest::newRow("statistics of logits") << Case(summedUp);
+  QTest::newRow("largest logits") << Case(ranked);
 }
 
 void CudaEarlyTest::opsWaitForTheKernelBefore() {
