@@ -218,8 +218,12 @@ void CudaBackend::runStep() {
   if (graphs_.size() > kMostGraphs) graphs_.clear();
   const StepHead head = observed_ ? StepHead::none : stepHead_;  // of the graph
   const StepKind kind{chunk_.sequences, chunk_.globalCapacity, observed_, head};
-  const auto [found, isNew] = graphs_.try_emplace(kind);
-  if (isNew) return enqueueStep();
+  const auto found = graphs_.find(kind);
+  if (found == graphs_.end()) {
+    enqueueStep();
+    graphs_.try_emplace(kind);
+    return;
+  }
   if (!found->second) found->second = std::make_unique<cuda::Graph>(*stream_, [&] { enqueueStep(); });
   found->second->launch(*stream_);
 }
