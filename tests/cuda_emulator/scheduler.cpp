@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/cuda/launch.h"
 #include "tests/cuda_emulator/card.h"
 #include "tests/cuda_emulator/kernel_run.h"
 
