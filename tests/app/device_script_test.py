@@ -33,6 +33,10 @@ case "$*" in
       {"program": "transformers-compiled", "read_s": 5, "write_s": 0.25, "read": 8192, "written": 64}]}' > "$file" ;;
 esac
 """
+REFUSALS = {
+    "compute-sanitizer": HEAD + 'echo "========= COMPUTE-SANITIZER"; echo "========= Error: Device not supported. Please refer to '
+                                'the \\"Supported Devices\\" section"; exit 1\n',
+    "ncu": HEAD + 'echo "==PROF== Connected"; echo "==ERROR== ERR_NVGPUCTRPERM - The user does not have permission" >&2\n'}
 TOOLS = {"nvidia-smi": HEAD, "compute-sanitizer": HEAD, "ncu": HEAD, "python3": PYTHON}
 ALL = ["doctor", "facts", "model", "bf16", "int8", "int4", "memcheck", "racecheck", "profile", "eyrie", "transformers",
        "compiled", "jax"]
@@ -98,6 +102,22 @@ def failures_stop_nothing(folder):
         in rows, rows
 
 
+def what_a_limit_cut_off_is_late(folder):
+    """Its own limit, not the budget's end: 124 is what `timeout` says then."""
+    code, report, parts = run(folder, HEAD + 'case "$*" in *int8*) exit 124 ;; *int4*) exit 137 ;; esac\n', "--only", "int8,int4")
+    assert code == 1 and parts["int8"]["exit"] == 124 and report["late"] == "int8,int4", report
+    assert parts["int8"]["limit"] == 130, parts["int8"]  # asked for alone it has twice its time
+
+
+def tools_that_refuse_a_machine_are_skipped(folder):
+    code, report, parts = run(folder, HEAD, "--only", "memcheck,racecheck,profile", tools=TOOLS | REFUSALS)
+    assert code == 0 and report["late"] == "", report
+    for name in ("memcheck", "racecheck"):
+        assert parts[name]["skipped"].startswith("========= Error: Device not supported. Please refer"), parts
+    assert "ERR_NVGPUCTRPERM" in parts["profile"]["skipped"], parts
+    assert "| profile | | | skipped: ==ERROR== ERR_NVGPUCTRPERM" in rows_of(folder)
+
+
 def all_parts_fit_their_time(folder):
     code, report, parts = run(folder, MIXED.replace("exec sleep 60", ":").replace("echo broken >&2; exit 1", ":"),
                               tools=TOOLS)
@@ -154,7 +174,8 @@ def long_output_is_kept(folder):
 
 
 for check in (no_device_is_said, a_card_that_runs_nothing_is_a_failure, no_program_is_said, failures_stop_nothing, a_second_call_takes_what_is_left,
-              long_output_is_kept, all_parts_fit_their_time, peers_stand_in_the_one_file,
+              long_output_is_kept, what_a_limit_cut_off_is_late, tools_that_refuse_a_machine_are_skipped,
+              all_parts_fit_their_time, peers_stand_in_the_one_file,
               without_torch_its_parts_are_named, cublas_is_found_where_it_lies):
     with tempfile.TemporaryDirectory() as scratch:
         check(pathlib.Path(scratch))
