@@ -10,6 +10,7 @@ Rows lie shuffled in training order, every source by its share, so the first one
 """
 import argparse
 import io
+import json
 import lzma
 import os
 import re
@@ -18,11 +19,12 @@ from pathlib import Path
 
 import torch
 
-from settings import SEQUENCE, work_dir
+from settings import BLOCK, MIX, SEQUENCE, work_dir
 from train import save
 
 WHOLE = ("tokenizer.model", "chat.u16", "chat.mask", "held.u16")
 ROWS = "pretrain.u16"
+DRAWN = "pretrain.json"
 PART = 15 << 20
 FILES, TOGETHER = 8, 64 << 20
 BESIDE = 256 << 10  # of a checkpoint sent, at most: all that is no weight
@@ -56,6 +58,16 @@ def pack(target, size):
     target.write_bytes(b"".join(parts) + body + lzma.compress(bytes(2 * tarfile.BLOCKSIZE)))
     print(f"{target.name}: {target.stat().st_size / 1e6:.1f} MB, {count} of {len(data) // ROW_BYTES} rows, "
           f"{count * SEQUENCE / 1e6:.1f} M tokens")
+    if (folder / DRAWN).exists():
+        print(balance(count))
+
+
+def balance(count):
+    """Share of each source in the blocks that the first rows are of, and in the mix."""
+    drawn = json.loads((work_dir() / DRAWN).read_text())[-(-count // BLOCK) - 1]
+    total = sum(drawn.values())
+    return "\n".join(f"{name}: {100 * tokens / total:.1f} % (mix: {100 * MIX[name]:.1f} %), {tokens / 1e6:.2f} M tokens"
+                     for name, tokens in drawn.items())
 
 
 def unpack(source):
