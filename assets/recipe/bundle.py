@@ -1,6 +1,6 @@
 """What travels to a machine with a card, and back.
 
-    bundle.py pack FILE [--megabytes 24]   what training reads, of the packed rows as many as fit, as a tar.xz
+    bundle.py pack FILE [--megabytes 39]   what training reads, of the packed rows as many as fit, as a tar.xz
     bundle.py unpack FILE                  there: into the work directory
     bundle.py send FOLDER NAME...          checkpoints less the optimiser, weights in bfloat16, in parts of 15 MiB; no
                                            more of them than come back from a lent machine: 8 files, 64 MiB
@@ -45,7 +45,7 @@ def pack(target, size):
     parts = [compressed(name, (folder / name).read_bytes()) for name in WHOLE if (folder / name).exists()]
     left = size - sum(map(len, parts)) - 1024
     data = (folder / ROWS).read_bytes()
-    sample = data[:2000 * ROW_BYTES]
+    sample = data[:10_000 * ROW_BYTES]  # as much as xz looks back: fewer would seem to need more room
     count = min(len(data) // ROW_BYTES, int(0.99 * left / len(compressed(ROWS, sample)) * (len(sample) // ROW_BYTES)))
     while True:
         if count < 1:
@@ -137,7 +137,7 @@ def main():
     parse.add_argument("what", choices=["pack", "unpack", "send", "receive"])
     parse.add_argument("place", type=Path)
     parse.add_argument("names", nargs="*")
-    parse.add_argument("--megabytes", type=float, default=24)
+    parse.add_argument("--megabytes", type=float, default=39)
     args = parse.parse_args()
     if args.what == "pack":
         pack(args.place, int(args.megabytes * 1e6))
