@@ -1,6 +1,6 @@
 """What travels to a machine with a card, and back.
 
-    bundle.py pack FILE [--megabytes 24]   what training reads, of the packed rows as many as fit, as a tar.xz
+    bundle.py pack FILE [--megabytes 39]   what training reads, of the packed rows as many as fit, as a tar.xz
     bundle.py unpack FILE                  there: into the work directory
     bundle.py send FOLDER NAME...          checkpoints less the optimiser, weights in bfloat16, in parts of 15 MiB; no
                                            more of them than come back from a lent machine: 8 files, 64 MiB
@@ -10,6 +10,7 @@ Rows lie shuffled in training order, every source by its share, so the first one
 """
 import argparse
 import io
+import json
 import lzma
 import os
 import re
@@ -18,11 +19,12 @@ from pathlib import Path
 
 import torch
 
-from settings import SEQUENCE, work_dir
+from settings import BLOCK, MIX, SEQUENCE, work_dir
 from train import save
 
 WHOLE = ("tokenizer.model", "chat.u16", "chat.mask", "held.u16")
 ROWS = "pretrain.u16"
+DRAWN = "pretrain.json"
 PART = 15 << 20
 FILES, TOGETHER = 8, 64 << 20
 BESIDE = 256 << 10  # of a checkpoint sent, at most: all that is no weight
@@ -43,7 +45,7 @@ def pack(target, size):
     parts = [compressed(name, (folder / name).read_bytes()) for name in WHOLE if (folder / name).exists()]
     left = size - sum(map(len, parts)) - 1024
     data = (folder / ROWS).read_bytes()
-    sample = data[:2000 * ROW_BYTES]
+    sample = data[:10_000 * ROW_BYTES]  # as much as xz looks back: fewer would seem to need more room
     count = min(len(data) // ROW_BYTES, int(0.99 * left / len(compressed(ROWS, sample)) * (len(sample) // ROW_BYTES)))
     while True:
         if count < 1:
@@ -56,6 +58,16 @@ def pack(target, size):
     target.write_bytes(b"".join(parts) + body + lzma.compress(bytes(2 * tarfile.BLOCKSIZE)))
     print(f"{target.name}: {target.stat().st_size / 1e6:.1f} MB, {count} of {len(data) // ROW_BYTES} rows, "
           f"{count * SEQUENCE / 1e6:.1f} M tokens")
+    if (folder / DRAWN).exists():
+        print(balance(count))
+
+
+def balance(count):
+    """Share of each source in the blocks that the first rows are of, and in the mix."""
+    drawn = json.loads((work_dir() / DRAWN).read_text())[-(-count // BLOCK) - 1]
+    total = sum(drawn.values())
+    return "\n".join(f"{name}: {100 * tokens / total:.1f} % (mix: {100 * MIX[name]:.1f} %), {tokens / 1e6:.2f} M tokens"
+                     for name, tokens in drawn.items())
 
 
 def unpack(source):
@@ -125,7 +137,7 @@ def main():
     parse.add_argument("what", choices=["pack", "unpack", "send", "receive"])
     parse.add_argument("place", type=Path)
     parse.add_argument("names", nargs="*")
-    parse.add_argument("--megabytes", type=float, default=24)
+    parse.add_argument("--megabytes", type=float, default=39)
     args = parse.parse_args()
     if args.what == "pack":
         pack(args.place, int(args.megabytes * 1e6))

@@ -1,8 +1,10 @@
 """Pack the mix into rows of 513 tokens (512 inputs, 512 targets): pack.py [million tokens].
 
 Also 256 rows of text kept from training, to look at meanwhile. Documents are <bos> text <eos>. Short ones are never cut; pieces of books fill what is left of a row and go on in
-the next. Rows are written in training order, so every model reads the same tokens in the same order.
+the next. Rows are written in training order, so every model reads the same tokens in the same order. NAME.json says how
+many tokens of each source were drawn by the end of each block of rows.
 """
+import json
 import random
 import sys
 
@@ -10,7 +12,7 @@ import numpy as np
 
 import tokenizer
 from mixture import render, source
-from settings import BOS, EOS, MIX, SEED, SEQUENCE, work_dir
+from settings import BLOCK, BOS, EOS, MIX, SEED, SEQUENCE, work_dir
 
 
 def encode(processor, parts):
@@ -36,10 +38,9 @@ class Stream:
         return ids, answers, whole
 
 
-def rows(mix, processor, count, rng, folder):
+def rows(mix, streams, count, rng):
     """Rows of SEQUENCE + 1 tokens and their answer masks."""
     width = SEQUENCE + 1
-    streams = {name: Stream(name, processor, folder) for name in mix}
     waiting = []  # whole documents that did not fit where they were drawn
     rest = None   # what is left of a cut one
     total = 0
@@ -73,16 +74,20 @@ def write(name, mix, tokens, documents="clean"):
     count = tokens // SEQUENCE
     folder = work_dir()
     rng = random.Random(f"{SEED} rows {name}")
+    streams = {each: Stream(each, processor, documents) for each in mix}
+    drawn = []
     with open(folder / f"{name}.partial", "wb") as out, open(folder / f"{name}.mask", "wb") as masks:
         block = []
-        for number, row in enumerate(rows(mix, processor, count, rng, documents), 1):
+        for number, row in enumerate(rows(mix, streams, count, rng), 1):
             block.append(row)
-            if len(block) == 4096 or number == count:  # shuffle within a block
+            if len(block) == BLOCK or number == count:  # shuffle within a block
                 rng.shuffle(block)
                 np.array([ids for ids, _ in block], dtype=np.uint16).tofile(out)
                 np.packbits(np.array([mask for _, mask in block], dtype=bool), axis=1).tofile(masks)
                 block = []
+                drawn.append({each: stream.tokens for each, stream in streams.items()})
                 print(f"{name}: {number} of {count} rows", flush=True)
+    (folder / f"{name}.json").write_text(json.dumps(drawn))
     (folder / f"{name}.partial").rename(folder / f"{name}.u16")
 
 

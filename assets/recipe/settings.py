@@ -26,6 +26,7 @@ VOCABULARY = 4096
 PAD, EOS, BOS, UNK = 0, 1, 2, 3
 START_OF_TURN, END_OF_TURN = "<start_of_turn>", "<end_of_turn>"
 SEQUENCE = 512
+BLOCK = 4096  # rows that are shuffled together
 TOKENS = 37e6  # of pretraining, for each sibling
 WINDOW = 128
 

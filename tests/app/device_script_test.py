@@ -33,6 +33,30 @@ case "$*" in
       {"program": "transformers-compiled", "read_s": 5, "write_s": 0.25, "read": 8192, "written": 64}]}' > "$file" ;;
 esac
 """
+# What doctor writes: a check that failed, one without numbers, an op's time.
+DOCTOR = """eyrie-cli 1
+cuda: NVIDIA H200, capability 9.0, 139.8 GiB
+driver: 580.82.07, CUDA 13.0, this program's 13.0
+copies: 4100 GB/s, bytes read and bytes written
+bf16 products: 712 TFLOP/s
+  passed norm, two products bf16: worst 1.20e-06, tolerance 1.0e-05, at 7: expected 0.5, found 0.50000012
+  passed norm, two products bf16 · rejects a wrong argument: worst 3.0e+01, tolerance 1.0e-05, at 7: rejected, as it must be
+  FAILED RoPE (trap 21): worst 2.00e-02, tolerance 1.0e-05, at 3: expected 1, found 1.02
+  passed a statement
+ops against the reference: 3 of 4 passed (1.5 s)
+invariants: 12 of 12 passed (3.0 s)
+times at the widths of RecurrentGemma 9B (a token; chunks of 2048):
+  norm, two products bf16: 16.9 us, 3970 GB/s, 4.0 TFLOP/s, 97 % of copies
+products of several rows are faster on tensor cores:
+  bf16: from 12 rows on (estimated: 9)
+  f32: not up to 128 rows (estimated: 9)
+kept: this card's products go by it from now on
+NOT SOUND
+"""
+REFUSALS = {
+    "compute-sanitizer": HEAD + 'echo "========= COMPUTE-SANITIZER"; echo "========= Error: Device not supported. Please refer to '
+                                'the \\"Supported Devices\\" section"; exit 1\n',
+    "ncu": HEAD + 'echo "==PROF== Connected"; echo "==ERROR== ERR_NVGPUCTRPERM - The user does not have permission" >&2\n'}
 TOOLS = {"nvidia-smi": HEAD, "compute-sanitizer": HEAD, "ncu": HEAD, "python3": PYTHON}
 ALL = ["doctor", "facts", "model", "bf16", "int8", "int4", "memcheck", "racecheck", "profile", "eyrie", "transformers",
        "compiled", "jax"]
@@ -98,6 +122,34 @@ def failures_stop_nothing(folder):
         in rows, rows
 
 
+def what_a_limit_cut_off_is_late(folder):
+    """Its own limit, not the budget's end: 124 is what `timeout` says then."""
+    code, report, parts = run(folder, HEAD + 'case "$*" in *int8*) exit 124 ;; *int4*) exit 137 ;; esac\n', "--only", "int8,int4")
+    assert code == 1 and parts["int8"]["exit"] == 124 and report["late"] == "int8,int4", report
+    assert parts["int8"]["limit"] == 130, parts["int8"]  # asked for alone it has twice its time
+
+
+def tools_that_refuse_a_machine_are_skipped(folder):
+    code, report, parts = run(folder, HEAD, "--only", "memcheck,racecheck,profile", tools=TOOLS | REFUSALS)
+    assert code == 0 and report["late"] == "", report
+    for name in ("memcheck", "racecheck"):
+        assert parts[name]["skipped"].startswith("========= Error: Device not supported. Please refer"), parts
+    assert "ERR_NVGPUCTRPERM" in parts["profile"]["skipped"], parts
+    assert "| profile | | | skipped: ==ERROR== ERR_NVGPUCTRPERM" in rows_of(folder)
+
+
+def doctor_becomes_rows(folder):
+    run(folder, HEAD + f"cat <<'END'\n{DOCTOR}END\nexit 1\n", "--only", "doctor")
+    rows = rows_of(folder)
+    for line in ("copies: 4100 GB/s, bytes read and bytes written", "bf16 products: 712 TFLOP/s",
+                 "| ops against the reference | 3 of 4 | 1.5 |", "| invariants | 12 of 12 | 3.0 |",
+                 "**FAILED RoPE (trap 21): worst 2.00e-02, tolerance 1.0e-05, at 3: expected 1, found 1.02**",
+                 "| norm, two products bf16 | 1.20e-06 of 1.0e-05 | 16.9 | 3970 | 4.0 | 97 % of copies |",
+                 "Products of several rows are faster on tensor cores: bf16 from 12 rows on (estimated 9); "
+                 "f32 not up to 128 rows (estimated 9)."):
+        assert line in rows.splitlines(), (line, rows)
+
+
 def all_parts_fit_their_time(folder):
     code, report, parts = run(folder, MIXED.replace("exec sleep 60", ":").replace("echo broken >&2; exit 1", ":"),
                               tools=TOOLS)
@@ -154,7 +206,8 @@ def long_output_is_kept(folder):
 
 
 for check in (no_device_is_said, a_card_that_runs_nothing_is_a_failure, no_program_is_said, failures_stop_nothing, a_second_call_takes_what_is_left,
-              long_output_is_kept, all_parts_fit_their_time, peers_stand_in_the_one_file,
+              long_output_is_kept, what_a_limit_cut_off_is_late, tools_that_refuse_a_machine_are_skipped,
+              doctor_becomes_rows, all_parts_fit_their_time, peers_stand_in_the_one_file,
               without_torch_its_parts_are_named, cublas_is_found_where_it_lies):
     with tempfile.TemporaryDirectory() as scratch:
         check(pathlib.Path(scratch))

@@ -7,9 +7,10 @@
 # nvidia-smi, compute-sanitizer, ncu and a python3 with torch where they are. Parts, in this order: doctor facts model bf16
 # int8 int4 memcheck racecheck profile eyrie transformers compiled jax. The limits of those up to racecheck fit 540 seconds,
 # the others take what is left. A part that fails or runs out of time does not stop the others; DIR/device.json is written
-# anew after each, so that it is whole whenever the machine is taken away. What had no time is named at the end: call again
-# with another --out and --only that (--only brings the model along, and Eyrie with its peers). Exit code: 0 all went well,
-# 1 a part failed, 77 no device.
+# anew after each, so that it is whole whenever the machine is taken away. What had too little time is named at the end: call
+# again with another --out and --only that (--only brings the model along, and Eyrie with its peers, and doubles the limits).
+# Where sanitizer or profiler say that they do not work on this machine, their part is skipped. Exit code: 0 all went well,
+# 1 a part failed or was cut off, 77 no device.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 repository=$(cd "$here/../.." && pwd)
@@ -89,6 +90,16 @@ wanted() {
     { [ "$1" = eyrie ] && [[ ,$only, =~ ,(transformers|compiled|jax), ]]; }
 }
 
+refused() {  # NAME: the line, if any, by which a tool says that it cannot work on this machine (a virtual one, mostly)
+  local what
+  case $1 in
+    memcheck | racecheck) what='Device not supported' ;;
+    profile) what='ERR_NVGPUCTRPERM|[Pp]rofiling is not supported' ;;
+    *) return 1 ;;
+  esac
+  cat "$scratch/$1.out" "$scratch/$1.err" | grep -a -m 1 -E "$what"
+}
+
 # NAME LIMIT COMMAND...: its exit code, seconds and what it wrote, JSON as JSON.
 part() {
   local name=$1 limit=$2 left=$((budget - (SECONDS - started)))
@@ -96,14 +107,15 @@ part() {
   wanted "$name" || return 0
   if [ -n "$no_device" ]; then skip "$name" "no device"; return; fi
   if [ $left -lt 5 ]; then late+=("$name"); skip "$name" "no time left"; return; fi
-  local whole=$limit
+  [ -z "$only" ] || limit=$((2 * limit))  # else what was cut off at its limit would be again
   [ "$limit" -lt $left ] || limit=$left
-  local begun code json=null
+  local begun code why json=null
   begun=$(date +%s.%N)
   timeout --signal=INT --kill-after=5 "$limit" "$@" > "$scratch/$name.out" 2> "$scratch/$name.err"
   code=$?
+  if why=$(refused "$name"); then skip "$name" "$why"; return; fi
   [ $code = 0 ] || failed=1
-  if [ $code = 124 ] || [ $code = 137 ]; then [ $limit = $whole ] || late+=("$name"); fi
+  if [ $code = 124 ] || [ $code = 137 ]; then late+=("$name"); fi
   local took
   took=$(awk -v a="$begun" -v b="$(date +%s.%N)" 'BEGIN { printf "%.2f", b - a }')
   local text="$scratch/$name.out"

@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import pathlib
+import re
 import statistics
 
 
@@ -29,6 +30,48 @@ def print_facts(text):
     rows = list(csv.reader(io.StringIO(text)))[:2]
     if len(rows) == 2:
         print("; ".join(f"{name.strip()} {value.strip()}" for name, value in zip(*rows)) + "\n")
+
+
+# Lines of doctor (app/cli/doctor_command.cpp, doctor_card.cpp; a check as engine/verify/check.cpp describes it).
+GROUP = re.compile(r"(\S.*): (\d+) of (\d+) passed \(([\d.]+) s\)")
+CHECK = re.compile(r"  (passed|FAILED) (.+?)(?:: worst (\S+), tolerance (\S+), at \d+)?(?:: (.*))?")
+TIME = re.compile(r"  (.+): ([\d.]+) us, (\d+) GB/s, ([\d.]+) TFLOP/s, (.+)")
+CROSSOVER = re.compile(r"  (\w+): (.+) \(estimated: (\d+)\)")
+CEILING = re.compile(r"(copies|bf16 products): (.+)")
+
+
+def print_doctor(text):
+    """Ceilings, checks by group and those that failed, crossovers; of each op how far it was off and its time."""
+    groups, failed, offs, times, crossovers = [], [], {}, {}, []
+    for line in text.splitlines():
+        if found := CEILING.fullmatch(line):
+            print(f"{found[1]}: {found[2]}\n")
+        elif found := GROUP.fullmatch(line):
+            groups.append(found.groups())
+        elif found := TIME.fullmatch(line):
+            times[found[1]] = found.groups()[1:]
+        elif found := CROSSOVER.fullmatch(line):
+            crossovers.append(f"{found[1]} {found[2]} (estimated {found[3]})")
+        elif found := CHECK.fullmatch(line):
+            word, name, worst, tolerance, detail = found.groups()
+            if word == "FAILED":
+                failed.append(line.strip().replace("|", "/"))
+            elif worst and " · rejects " not in name:
+                offs[name] = f"{worst} of {tolerance}"
+    if groups:
+        print("| checks | passed | seconds |\n|---|---|---|")
+        for name, passed, count, seconds in groups:
+            print(f"| {name} | {passed} of {count} | {seconds} |")
+    for line in failed:
+        print(f"\n**{line}**")
+    if times:
+        print("\n| op, widths of RecurrentGemma 9B | off by, of the tolerance (small shapes) | us | GB/s | TFLOP/s | share |\n|" +
+              "---|" * 6)
+        for name, cells in times.items():
+            print(f"| {name} | {offs.get(name, '')} | {' | '.join(cells)} |")
+    if crossovers:
+        print(f"\nProducts of several rows are faster on tensor cores: {'; '.join(crossovers)}.")
+    print()
 
 
 def print_goals(parts):
@@ -82,6 +125,8 @@ def main():
     for part in parts:
         if part["name"] == "facts" and "stdout" in part:
             print_facts(part["stdout"])
+        if part["name"] == "doctor" and "stdout" in part:
+            print_doctor(part["stdout"])
     print_parts(parts)
     print_goals(parts)
     if report["peers"]:

@@ -45,6 +45,7 @@ struct Capture {
 std::vector<CUstream_st*> streams;
 std::unique_ptr<Capture> capture;
 std::uint64_t givenToAll = 0;
+std::function<void(const LaunchedKernel&)> watcher;
 bool lost = false;
 
 bool isCaptured(CUstream_st* stream) {
@@ -100,7 +101,12 @@ void enqueue(kernels::cuda::Stream stream, Work work) {
 }
 
 void enqueue(kernels::cuda::Stream stream, LaunchedKernel kernel) {
+  if (watcher) return watcher(kernel);
   give(stream, std::move(kernel));
+}
+
+void watchLaunches(std::function<void(const LaunchedKernel&)> look) {
+  watcher = std::move(look);
 }
 
 std::uint64_t given() {

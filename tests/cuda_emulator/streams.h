@@ -17,6 +17,8 @@ void enqueue(kernels::cuda::Stream stream, std::function<void()> work);
 void enqueue(kernels::cuda::Stream stream, LaunchedKernel kernel);
 // Pieces of work given to streams so far: a kernel, a copy, a graph.
 std::uint64_t given();
+// From now on launches are shown to `look` and run nothing; null: they run again.
+void watchLaunches(std::function<void(const LaunchedKernel&)> look);
 // All work of all streams, as far as it depends on nothing that was not given.
 void finishAll();
 
