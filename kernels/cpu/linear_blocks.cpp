@@ -75,7 +75,7 @@ void arrangeTile(const LinearArgs& args, std::int64_t t, std::int64_t tokens, fl
 Arranged arrange(const LinearArgs& args, ThreadPool& pool, std::vector<float>& room) {
   room.resize(static_cast<std::size_t>(args.T * args.weight.cols));
   const Parts tiles = tilesOf(args);
-  const double perTile = 1.0 * static_cast<double>(kTileTokens * args.weight.cols);
+  const auto perTile = static_cast<double>(kTileTokens * args.weight.cols);
   pool.parallelFor(tiles.count, grainFor(perTile), [&](std::int64_t begin, std::int64_t end, int) {
     for (std::int64_t tile = begin; tile < end; ++tile)
       arrangeTile(args, tiles.begin(tile), tiles.size(tile), room.data());

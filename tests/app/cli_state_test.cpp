@@ -230,10 +230,10 @@ void CliStateTest::weightsOfTwoTypesAreComparedButNotMixed() {
   const QString int8 = cli_.file("int8");
   COMPARE_CODE(
       cli_.run({"state", "save", "--model", model, "--dtype", "int8", "--tokens", kA, "--out", int8}), 0);
-  const QJsonObject compared = diff(stored, int8);
-  QCOMPARE(compared["b"].toObject()["fingerprint"].toString(),
-           compared["a"].toObject()["fingerprint"].toString() + "-int8");
-  const double apart = compared["layers"].toArray()[0].toObject()["h"].toObject()["relative"].toDouble();
+  const QJsonObject report = diff(stored, int8);
+  QCOMPARE(report["b"].toObject()["fingerprint"].toString(),
+           report["a"].toObject()["fingerprint"].toString() + "-int8");
+  const double apart = report["layers"].toArray()[0].toObject()["h"].toObject()["relative"].toDouble();
   QVERIFY2(apart > 0 && apart < 0.1, qPrintable(QString::number(apart)));
   const CliResult text = cli_.run({"state", "diff", stored, int8});
   COMPARE_CODE(text, 0);
