@@ -90,6 +90,38 @@ def flax_folder_converts(work):
     check_logits(work / "from-flax", golden)
 
 
+def deepmind_of(tensors):
+    """Hugging Face's tensors under DeepMind's names, as its PyTorch code would save them."""
+    sys.path.insert(0, str(TREE / "assets/recipe"))
+    import convert as recipe
+    plain = {ours: theirs for theirs, ours in recipe.PLAIN.items()}
+    out = {theirs: tensors[ours] for theirs, ours in recipe.MODEL.items()}
+    for name, tensor in tensors.items():
+        if not name.startswith("model.layers."):
+            continue
+        _, _, layer, inner = name.split(".", 3)
+        block = f"blocks.{layer}."
+        up = name.replace("gate_proj", "up_proj")
+        if inner == "temporal_block.conv_1d.weight":
+            out[block + "recurrent_block.conv_1d.w"] = tensor[:, 0].T
+        elif inner == "mlp_block.gate_proj.weight":
+            out[block + "mlp_block.ffw_up.w"] = torch.stack([tensor.T, tensors[up].T])
+        elif inner == "mlp_block.gate_proj.bias":
+            out[block + "mlp_block.ffw_up.b"] = torch.stack([tensor, tensors[up]])[:, None, None]
+        elif "up_proj" not in inner:
+            out[block + plain[inner]] = tensor
+    return out
+
+
+def complex_recurrence_converts(work):
+    golden = TREE / "tests/golden/griffin-complex"
+    torch.save(deepmind_of(load_file(golden / "model.safetensors")), work / "complex.pt")
+    done = convert(work / "complex.pt", work / "complex", "--window", "12", *OPTIONS[2:])
+    assert done.returncode == 0, done.stderr
+    assert json.loads((work / "complex/config.json").read_text())["eyrie"] == {"rg_lru": "complex"}
+    check_logits(work / "complex", golden)
+
+
 def damage_is_named(work):
     golden = TREE / "tests/golden/deepmind-torch"
     tensors = load_file(golden / "model.safetensors")
@@ -110,6 +142,7 @@ def damage_is_named(work):
 
 
 with tempfile.TemporaryDirectory() as scratch:
-    checks = {"torch": [torch_file_converts, base_models_have_no_turns, damage_is_named], "flax": [flax_folder_converts]}
+    checks = {"torch": [torch_file_converts, complex_recurrence_converts, base_models_have_no_turns, damage_is_named],
+              "flax": [flax_folder_converts]}
     for check in checks[LAYOUT]:
         check(pathlib.Path(scratch))

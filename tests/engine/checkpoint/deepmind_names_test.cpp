@@ -412,8 +412,10 @@ void DeepMindNamesTest::damageIsNamed_data() {
       add("blocks.9999999999.channel_pre_norm.scale", {16}));
   row("no number", "blocks..channel_pre_norm.scale: expected only",
       add("blocks..channel_pre_norm.scale", {16}));
-  row("a complex state", "blocks.0.recurrent_block.rg_lru.a_imag_param: expected only",
+  row("an angle among real gates", "blocks.0.recurrent_block.rg_lru.a_param: expected shape [12]",
       add("blocks.0.recurrent_block.rg_lru.a_imag_param", {24}));
+  row("an angle in one layer", "blocks.1.recurrent_block.rg_lru.a_imag_param: expected only",
+      add("blocks.1.recurrent_block.rg_lru.a_imag_param", {24}));
   row("a kernel that is none", "final_norm.kernel: expected only", add("final_norm.kernel", {16}));
   row("Hugging Face's name among them", "expected it once", add("model.final_norm.weight", {16}));
   row("unknown", "blocks.0.recurrent_block.linear_z.bias: expected only",
