@@ -299,9 +299,9 @@ const StoredTensor& OpenCheckpoint::outputHead() const {
 
 void OpenCheckpoint::refuseUnknown() const {
   if (shards_.found.empty()) return;
-  const auto& [name, found] = *shards_.found.begin();
+  const FoundTensor& found = shards_.found.begin()->second;
   failTensor(
-      found.file, name,
+      found.file, found.tensor.name,
       fmt::format("expected only the tensors of a {} model ({} layers), found this one too{}",
                   patternString(config_).substr(0, 12), config_.L,
                   shards_.found.size() > 1 ? fmt::format(" and {} more", shards_.found.size() - 1) : ""));
