@@ -33,12 +33,13 @@ FoundTensors toHuggingFaceNames(FoundTensors found);
 // "blocks.3.mlp_block.ffw_up.w" for "model.layers.3.mlp_block.up_proj.weight": what to call a missing tensor.
 std::string deepMindName(std::string_view huggingFaceName);
 
-// The configuration of renamed tensors: sizes, the pattern, and by its angles (a_imag_param) that a recurrence is
-// complex, are read off them. `configText` is a config.json ("" where there is none) and wins where it says something. What neither tells (attention_window_size,
-// logits_soft_cap, embeddings_scale_by_sqrt_dim) comes from `preset` ("" for none; see modelPresets()), whose
-// sizes must be those of the tensors; a config.json with a model_type is complete and leaves them to Hugging
-// Face's defaults. Throws Error(badTensor); Error(badConfig) naming the keys that are missing, and as
-// parseConfig does; Error(badArgument) for a preset that does not fit. `file` is the config.json in errors.
+// The configuration of renamed tensors: sizes, the pattern, and by its angles (a_imag_param) that a
+// recurrence is complex, are read off them. `configText` is a config.json ("" where there is none) and wins
+// where it says something. What neither tells (attention_window_size, logits_soft_cap,
+// embeddings_scale_by_sqrt_dim) comes from `preset` ("" for none; see modelPresets()), whose sizes must be
+// those of the tensors; a config.json with a model_type is complete and leaves them to Hugging Face's
+// defaults. Throws Error(badTensor); Error(badConfig) naming the keys that are missing, and as parseConfig
+// does; Error(badArgument) for a preset that does not fit. `file` is the config.json in errors.
 ModelConfig deepMindConfig(const FoundTensors& found, std::string_view configText, const std::string& file,
                            const std::string& preset);
 
