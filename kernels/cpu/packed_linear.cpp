@@ -60,10 +60,11 @@ void addReach(const LinearArgs& args, const TokenCodes& x, const std::uint8_t* w
     if (kType == DType::int4) here.offsets += t * x.offsetStride;
     for (std::int64_t b = 0; b < blocks; ++b) {
       float* to = out + t * width + b * kPackedRows;
+      const std::int16_t* words = wide ? room.data() + b * kReach * kPackedRows : nullptr;
       if (bytes) {
         addByteTile(w + b * blockBytes, columns, here, to);
       } else {
-        add(w + b * blockBytes, room.data() + b * kReach * kPackedRows, columns, here, to, width);
+        add(w + b * blockBytes, words, columns, here, to, width);
       }
     }
   }
