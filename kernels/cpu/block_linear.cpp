@@ -68,17 +68,8 @@ void blocksOf(const BlockLinearArgs& args, std::int64_t begin, std::int64_t end)
 }  // namespace
 
 void blockLinearBlocks(const BlockLinearArgs& args, std::int64_t begin, std::int64_t end) {
-  switch (args.weight.dtype) {
-    case DType::f32:
-      return blocksOf<float>(args, begin, end);
-    case DType::f16:
-      return blocksOf<hwy::float16_t>(args, begin, end);
-    case DType::bf16:
-      return blocksOf<hwy::bfloat16_t>(args, begin, end);
-    case DType::int8:
-    case DType::int4:
-      return;  // gates stay as stored
-  }
+  withStored(args.weight.dtype,
+             [&](auto element) HWY_ATTR { blocksOf<decltype(element)>(args, begin, end); });
 }
 
 }  // namespace eyrie::kernels::cpu::HWY_NAMESPACE

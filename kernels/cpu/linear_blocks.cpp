@@ -337,17 +337,7 @@ void productOf(const LinearArgs& args, ThreadPool& pool) {
 }  // namespace
 
 void linearBlocks(const LinearArgs& args, ThreadPool& pool) {
-  switch (args.weight.dtype) {
-    case DType::f32:
-      return productOf<float>(args, pool);
-    case DType::f16:
-      return productOf<hwy::float16_t>(args, pool);
-    case DType::bf16:
-      return productOf<hwy::bfloat16_t>(args, pool);
-    case DType::int8:
-    case DType::int4:
-      return;  // packed_linear.cpp
-  }
+  withStored(args.weight.dtype, [&](auto element) HWY_ATTR { productOf<decltype(element)>(args, pool); });
 }
 
 }  // namespace eyrie::kernels::cpu::HWY_NAMESPACE

@@ -370,17 +370,7 @@ void dotsOf(const LinearArgs& args, ThreadPool& pool) {
 }  // namespace
 
 void linearDots(const LinearArgs& args, ThreadPool& pool) {
-  switch (args.weight.dtype) {
-    case DType::f32:
-      return dotsOf<float>(args, pool);
-    case DType::f16:
-      return dotsOf<hwy::float16_t>(args, pool);
-    case DType::bf16:
-      return dotsOf<hwy::bfloat16_t>(args, pool);
-    case DType::int8:
-    case DType::int4:
-      return;  // packed_linear.cpp
-  }
+  withStored(args.weight.dtype, [&](auto element) HWY_ATTR { dotsOf<decltype(element)>(args, pool); });
 }
 
 }  // namespace eyrie::kernels::cpu::HWY_NAMESPACE

@@ -14,6 +14,7 @@
 #include <cstring>
 
 #include "hwy/contrib/math/math-inl.h"
+#include "kernels/dtype.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace eyrie::kernels::cpu::HWY_NAMESPACE {
@@ -26,6 +27,23 @@ constexpr std::size_t kMaxLanes = hn::MaxLanes(FloatTag());
 
 HWY_INLINE std::int64_t laneCount() {
   return static_cast<std::int64_t>(hn::Lanes(FloatTag()));
+}
+
+// work(element), an element of the type that `dtype` stores; nothing for packed weights, which have no single
+// ones.
+template <class Work>
+HWY_INLINE void withStored(DType dtype, const Work& work) {
+  switch (dtype) {
+    case DType::f32:
+      return work(float{});
+    case DType::f16:
+      return work(hwy::float16_t{});
+    case DType::bf16:
+      return work(hwy::bfloat16_t{});
+    case DType::int8:
+    case DType::int4:
+      return;
+  }
 }
 
 // A full vector of stored elements, widened to f32.

@@ -27,17 +27,8 @@ void widenFrom(const void* data, std::int64_t first, std::int64_t count, float s
 
 void widenScaled(const void* data, DType dtype, std::int64_t first, std::int64_t count, float scale,
                  float* out) {
-  switch (dtype) {
-    case DType::f32:
-      return widenFrom<float>(data, first, count, scale, out);
-    case DType::f16:
-      return widenFrom<hwy::float16_t>(data, first, count, scale, out);
-    case DType::bf16:
-      return widenFrom<hwy::bfloat16_t>(data, first, count, scale, out);
-    case DType::int8:
-    case DType::int4:
-      return;  // no single elements
-  }
+  withStored(dtype,
+             [&](auto element) HWY_ATTR { widenFrom<decltype(element)>(data, first, count, scale, out); });
 }
 
 }  // namespace eyrie::kernels::cpu::HWY_NAMESPACE
