@@ -125,13 +125,12 @@ using FileClock = std::filesystem::file_time_type::clock;
 
 // Where quantised weights were kept since `begin`: the bytes they were made of.
 double quantisedSince(const FileClock::time_point& begin, const LoadedModel& loaded) {
-  const std::string& dtype = loaded.info.summary.dtype;
-  if (dtype != "int8" && dtype != "int4") return 0;
+  const auto to = engine::conversionNamed(loaded.info.summary.dtype);
+  if (!to || !kernels::isPacked(*to)) return 0;
   const engine::Checkpoint& checkpoint = loaded.model->checkpoint();
-  const auto to = dtype == "int8" ? kernels::DType::int8 : kernels::DType::int4;
   std::error_code none;
   const auto written = std::filesystem::last_write_time(
-      engine::WeightCache(engine::cacheFolder(), checkpoint, to).file(), none);
+      engine::WeightCache(engine::cacheFolder(), checkpoint, *to).file(), none);
   if (none || written < begin) return 0;
   double bytes = 0;
   for (const engine::StoredTensor& tensor : checkpoint.tensors()) bytes += static_cast<double>(tensor.bytes);

@@ -2,9 +2,7 @@
 
 #include <fmt/format.h>
 
-#include <chrono>
 #include <cstring>
-#include <functional>
 
 #include "app/cli/bench_figure.h"
 #include "app/cli/bench_shares.h"
@@ -14,16 +12,6 @@ namespace eyrie::app {
 namespace {
 
 constexpr std::int64_t kGrain = std::int64_t{1} << 20;  // bytes
-
-double medianSeconds(int repeats, const std::function<void()>& work) {
-  std::vector<double> seconds;
-  for (int i = 0; i < repeats; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    work();
-    seconds.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
-  }
-  return spreadOf(seconds).median;
-}
 
 }  // namespace
 
@@ -55,7 +43,7 @@ std::string scanTakenApart(BenchRuns& runs, const BenchResult& scan) {
       1e3 * inCache, share(inCache), nameOf(scan.limit), 1e3 * sum, share(sum));
 }
 
-std::string copyTakenApart(kernels::ThreadPool& pool, std::uint64_t bytes, int repeats) {
+std::string copyTakenApart(const BenchRuns& runs, kernels::ThreadPool& pool, std::uint64_t bytes) {
   const auto each = [&](const auto& work) {
     pool.parallelFor(static_cast<std::int64_t>(bytes), kGrain,
                      [&](std::int64_t begin, std::int64_t end, int) { work(begin, end - begin); });
@@ -64,7 +52,7 @@ std::string copyTakenApart(kernels::ThreadPool& pool, std::uint64_t bytes, int r
     std::byte* const data = pages.bytes().data();
     each([&](std::int64_t at, std::int64_t n) { std::memset(data + at, 1, static_cast<std::size_t>(n)); });
   };
-  const double anew = medianSeconds(repeats, [&] {
+  const double anew = runs.medianSeconds([&] {
     kernels::Pages pages(bytes);
     fill(pages);
   });
@@ -72,7 +60,7 @@ std::string copyTakenApart(kernels::ThreadPool& pool, std::uint64_t bytes, int r
   kernels::Pages to(bytes);
   fill(from);
   fill(to);
-  const double copied = medianSeconds(repeats, [&] {
+  const double copied = runs.medianSeconds([&] {
     each([&](std::int64_t at, std::int64_t n) {
       std::memcpy(to.bytes().data() + at, from.bytes().data() + at, static_cast<std::size_t>(n));
     });

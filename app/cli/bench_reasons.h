@@ -24,7 +24,7 @@ std::string quantisingInCache(BenchRuns& runs, kernels::DType to);
 std::string scanTakenApart(BenchRuns& runs, const BenchResult& scan);
 
 // As many bytes copied into memory at hand, and as many given anew by the system.
-std::string copyTakenApart(kernels::ThreadPool& pool, std::uint64_t bytes, int repeats);
+std::string copyTakenApart(const BenchRuns& runs, kernels::ThreadPool& pool, std::uint64_t bytes);
 
 // How many times faster the products alone read with `fast` than with `slow`.
 std::string productsCompared(BenchRuns& slow, BenchRuns& fast, std::int64_t tokens);

@@ -92,7 +92,8 @@ class BenchRuns {
   // Back to the middle of a conversation of `tokens`, read in part and written in part: to a key-frame, and
   // to the place furthest from one.
   std::vector<BenchResult> rewind(std::int64_t tokens);
-  bool quantised() const;  // int8 or int4
+  double medianSeconds(const std::function<void()>& work) const;  // as often as asked
+  bool quantised() const;                                         // int8 or int4
   // A state at position `context`, its window filled with noise.
   engine::SequenceState stateAt(std::int64_t context) const;
   void checkStop() const;
@@ -111,7 +112,6 @@ class BenchRuns {
   // Likewise each of `results` in turns; `once` gives the seconds of one run of results[kind].
   void takeTurns(std::vector<BenchResult>& results, const std::function<double(std::size_t kind)>& once);
   void addCeilings(std::vector<BenchResult>& results);
-  double medianSeconds(const std::function<void()>& work) const;  // as often as asked
   // The time of `work`, once for nothing and then as often as asked.
   BenchResult measured(BenchResult result, const std::function<void()>& work);
   BenchResult scanOnCard(std::int64_t tokens);
