@@ -39,8 +39,8 @@ void blockLinear(const BlockLinearArgs& args);
 namespace cpu {
 // Many tokens go through a product in blocks (cpu/linear_blocks.h), fewer through dot products that stream
 // each weight once (cpu/linear_dots.h): a row of x has the bits of either, whatever the others and the pool's
-// size are, with `alone` always the latter's. Packed weights (packed_matrix.h) read x as 16-bit integers and
-// know but one way (cpu/packed_linear.h).
+// size are, with `alone` always the latter's. Packed weights (packed_matrix.h) likewise: many tokens are
+// rounded to bytes (cpu/packed_blocks.h), fewer to 16-bit integers (cpu/packed_linear.h).
 void linear(const LinearArgs& args, ThreadPool& pool);
 // Many tokens go through BLAS: same T and same pool size give the same bits; with `alone` whatever they are.
 void blockLinear(const BlockLinearArgs& args, ThreadPool& pool);

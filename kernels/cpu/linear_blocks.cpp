@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/cpu/grain.h"
+#include "kernels/cpu/parts.h"
 #include "kernels/thread_pool.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -30,18 +31,6 @@ constexpr std::int64_t kBlockTiles = 16;
 std::int64_t panelRows() {
   return 2 * laneCount();
 }
-
-// `n` cut into parts of at most `most`, about as long as one another, each but the last whole units.
-struct Parts {
-  std::int64_t n;
-  std::int64_t most;  // whole units
-  std::int64_t unit = 1;
-  std::int64_t count = (n + most - 1) / most;
-  std::int64_t begin(std::int64_t part) const {
-    return std::min(n, part * ((n + unit - 1) / unit) / count * unit);
-  }
-  std::int64_t size(std::int64_t part) const { return begin(part + 1) - begin(part); }
-};
 
 Parts tilesOf(const LinearArgs& args) {
   return {args.T, kTileTokens};

@@ -1,4 +1,4 @@
-// The linear layer over packed weights (kernels/packed_matrix.h). Part of cpu::linear.
+// The linear layer of few tokens over packed weights (kernels/packed_matrix.h). Part of cpu::linear.
 #pragma once
 
 #include "kernels/linear.h"

@@ -1,5 +1,6 @@
 #include <limits>
 
+#include "kernels/cpu/packed_blocks.h"
 #include "kernels/linear.h"
 #include "kernels/packed_matrix.h"
 #include "tests/kernels/kernel_test.h"
@@ -54,6 +55,34 @@ std::vector<double> exactLinear(const std::vector<float>& x, const PackedMatrix&
   return out;
 }
 
+// So many tokens are multiplied as bytes.
+constexpr std::int64_t kManyTokens = 64;
+
+// Values of many sizes, so that scales differ, and some parts of zeros.
+std::vector<float> spreadVector(std::int64_t n, std::uint32_t seed) {
+  std::vector<float> values = randomVector(n, seed);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] *= i / 32 % 5 == 0 ? 0.0F : std::exp2(static_cast<float>(i / 32 % 7));
+  return values;
+}
+
+// x as cpu/packed_blocks.h rounds it.
+std::vector<float> asBytes(std::vector<float> x, std::int64_t cols, DType dtype) {
+  const std::int64_t scaled = dtype == DType::int8 ? 32 : 256;
+  const float most = dtype == DType::int8 ? 63.0F : 127.0F;
+  for (std::size_t row = 0; row < x.size(); row += asSize(cols)) {
+    for (std::int64_t c = 0; c < cols; c += scaled) {
+      const auto begin = x.begin() + static_cast<std::ptrdiff_t>(row) + c;
+      const auto end = begin + std::min(scaled, cols - c);
+      float scale = 0;
+      for (auto value = begin; value != end; ++value) scale = std::max(scale, std::abs(*value) / most);
+      for (auto value = begin; value != end; ++value)
+        *value = scale > 0 ? std::nearbyint(*value * (1.0F / scale)) * scale : 0.0F;
+    }
+  }
+  return x;
+}
+
 std::string nameOf(DType dtype, std::int64_t rows, std::int64_t cols) {
   return std::string(dtypeName(dtype)) + ", " + std::to_string(rows) + " x " + std::to_string(cols);
 }
@@ -75,6 +104,11 @@ class PackedLinearTest : public QObject {
   void oneTokenAndManyGiveTheSameBits();
   void notFiniteInputsSpoilTheirTokenOnly();
   void trap38_rejectsActivationsOfEightBits();
+  void manyTokensMatchTheirBytesAtEveryTail();
+  void largestSumsOfBytesDoNotOverflow();
+  void manyTokensGiveTheSameBitsWhateverTheirNumber();
+  void manyTokensAloneHaveTheBitsOfOne();
+  void notFiniteInputsAmongManySpoilTheirTokenOnly();
 };
 
 void PackedLinearTest::eightBitsKeepEachWeightWithinHalfAStep() {
@@ -261,6 +295,101 @@ void PackedLinearTest::trap38_rejectsActivationsOfEightBits() {
     for (float& value : rounded) value = std::round(value / largest * 127.0F) * largest / 127.0F;
     EYRIE_VERIFY_REJECTS(exactLinear(rounded, w, nullptr, 1), expected, toleranceFor("packedLinear", 4096),
                          "activations of eight bits");
+  }
+}
+
+void PackedLinearTest::manyTokensMatchTheirBytesAtEveryTail() {
+  forEachSetup([](ThreadPool& pool, const std::string& setup) {
+    for (const DType to : kPacked) {
+      for (std::int64_t cols = 1; cols <= 560; cols += cols < 9 ? 1 : 23) {
+        const std::int64_t rows = 1 + cols % 150;
+        const std::int64_t T = kManyTokens + cols % 35;
+        const PackedMatrix w = packed(randomMatrix(rows, cols, DType::f32, 15).view, to);
+        const std::vector<float> bias = randomVector(rows, 16);
+        const std::vector<float> x = spreadVector(T * cols, 17);
+        OffsetArray in(x, cols % 3);
+        OffsetArray out(std::vector<float>(asSize(T * rows)), 1);
+        cpu::linear({in.data(), w.view, bias.data(), T, out.data()}, pool);
+        const std::string name = setup + ", " + nameOf(to, rows, cols);
+        if (!cpu::multipliesBytes()) {
+          EYRIE_VERIFY_CLOSE(out.values(), exactLinear(x, w, bias.data(), T),
+                             toleranceFor("packedLinear", cols), name);
+          continue;
+        }
+        const std::vector<float> bytes = asBytes(x, cols, to);
+        EYRIE_VERIFY_CLOSE(out.values(), exactLinear(bytes, w, bias.data(), T), toleranceFor("linear", cols),
+                           name);
+        if (cols < 40) continue;
+        EYRIE_VERIFY_REJECTS(exactLinear(x, w, bias.data(), T), exactLinear(bytes, w, bias.data(), T),
+                             toleranceFor("linear", cols), "not rounded");
+      }
+    }
+  });
+}
+
+void PackedLinearTest::largestSumsOfBytesDoNotOverflow() {
+  forEachSetup([](ThreadPool& pool, const std::string& setup) {
+    for (const DType to : kPacked) {
+      for (const float sign : {1.0F, -1.0F}) {
+        const PackedMatrix w =
+            packed(storeMatrix(std::vector<float>(16 * 512, sign), 16, 512, DType::f32).view, to);
+        for (const float value : {3.0F, -3.0F}) {
+          const std::vector<float> x(asSize(kManyTokens * 512), value);
+          std::vector<float> out(asSize(kManyTokens * 16));
+          cpu::linear({x.data(), w.view, nullptr, kManyTokens, out.data()}, pool);
+          EYRIE_VERIFY_CLOSE(out, exactLinear(x, w, nullptr, kManyTokens), toleranceFor("packedLinear", 512),
+                             setup);
+        }
+      }
+    }
+  });
+}
+
+void PackedLinearTest::manyTokensGiveTheSameBitsWhateverTheirNumber() {
+  constexpr std::int64_t kMost = 3 * kManyTokens + 1;
+  for (const DType to : kPacked) {
+    const PackedMatrix w = packed(randomMatrix(300, 700, DType::f32, 18).view, to);
+    const std::vector<float> x = randomVector(kMost * 700, 19);
+    ThreadPool pool(3);
+    std::vector<float> together(asSize(kMost * 300));
+    cpu::linear({x.data(), w.view, nullptr, kMost, together.data()}, pool);
+    for (const std::int64_t T : {kManyTokens, kManyTokens + 5}) {
+      ThreadPool alone(1);
+      std::vector<float> some(asSize(T * 300));
+      cpu::linear({x.data() + 7 * 700, w.view, nullptr, T, some.data()}, alone);
+      QVERIFY(std::equal(some.begin(), some.end(), together.begin() + 7 * 300));
+    }
+  }
+}
+
+void PackedLinearTest::manyTokensAloneHaveTheBitsOfOne() {
+  for (const DType to : kPacked) {
+    const PackedMatrix w = packed(randomMatrix(40, 90, DType::f32, 20).view, to);
+    const std::vector<float> x = randomVector(kManyTokens * 90, 21);
+    ThreadPool pool(2);
+    std::vector<float> together(asSize(kManyTokens * 40));
+    LinearArgs args{x.data(), w.view, nullptr, kManyTokens, together.data()};
+    args.alone = true;
+    cpu::linear(args, pool);
+    std::vector<float> single(40);
+    for (std::int64_t t = 0; t < kManyTokens; ++t) {
+      cpu::linear({x.data() + t * 90, w.view, nullptr, 1, single.data()}, pool);
+      QVERIFY(std::equal(single.begin(), single.end(), together.begin() + t * 40));
+    }
+  }
+}
+
+void PackedLinearTest::notFiniteInputsAmongManySpoilTheirTokenOnly() {
+  for (const DType to : kPacked) {
+    const PackedMatrix w = packed(randomMatrix(20, 500, DType::f32, 22).view, to);
+    for (const float bad : {NAN, INFINITY, -INFINITY}) {
+      std::vector<float> x = randomVector(kManyTokens * 500, 23);
+      x[5 * 500 + 499] = bad;
+      ThreadPool pool(2);
+      std::vector<float> out(asSize(kManyTokens * 20));
+      cpu::linear({x.data(), w.view, nullptr, kManyTokens, out.data()}, pool);
+      for (std::size_t i = 0; i < out.size(); ++i) QCOMPARE(std::isnan(out[i]), i / 20 == 5);
+    }
   }
 }
 
