@@ -1,5 +1,7 @@
 #include "engine/frame_builder.h"
 
+#include <hwy/contrib/sort/vqsort.h>
+
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -75,20 +77,18 @@ void halfLifeQuantiles(std::span<float> logDecay, std::span<const double> levels
     std::fill_n(out, levels.size(), std::numeric_limits<float>::quiet_NaN());
     return;
   }
-  // Rising log_a is rising half-life. Levels rise too, so what lies below the last one is in order already.
-  auto begin = logDecay.begin();
+  // Rising log_a is rising half-life.
+  hwy::Sorter()(logDecay.data(), logDecay.size(), hwy::SortAscending());
   for (std::size_t i = 0; i < levels.size(); ++i) {
     const double place = levels[i] * static_cast<double>(logDecay.size() - 1);
-    const auto lower = logDecay.begin() + static_cast<std::ptrdiff_t>(place);
-    if (lower >= begin) std::nth_element(begin, lower, logDecay.end());
-    begin = std::max(begin, lower);
-    const double low = halfLife(*lower);
+    const auto lower = static_cast<std::size_t>(place);
+    const double low = halfLife(logDecay[lower]);
     const double share = place - std::floor(place);
     if (share == 0) {
       out[i] = static_cast<float>(low);
       continue;
     }
-    const double high = halfLife(*std::min_element(lower + 1, logDecay.end()));
+    const double high = halfLife(logDecay[lower + 1]);
     out[i] = static_cast<float>(std::isinf(high) ? high : low + share * (high - low));
   }
 }

@@ -381,7 +381,7 @@ BenchGoals::Figures BenchGoals::batch() {
       results[1]);
   figure.unit = "x";
   figure.values = scaled(ratios(results[0].seconds, results[1].seconds), double(bounds_.batch));
-  atLeast(figure, bounds_.batchTimes);
+  if (!runs_.quantised()) atLeast(figure, bounds_.batchTimes);
   if (hasOpClock()) {
     const Shares shares =
         sharesOf(1, [&] { return runs_.timeDecode(stepsAt(options_.context, bounds_.batch)); });

@@ -34,7 +34,7 @@ struct GoalBounds {
   double int8Prefill = 0;
   double scan = 0;         // percent of the memory's ceiling
   std::int64_t batch = 0;  // sequences
-  double batchTimes = 0;   // the tokens of one
+  double batchTimes = 0;   // the tokens of one, of weights as stored
   double loadSeconds = 0;
   double upload = 0;  // percent of the bus's ceiling
 };

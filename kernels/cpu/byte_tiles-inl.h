@@ -55,9 +55,7 @@ constexpr float kSmallest = 1e-30F;
 
 // sum + the products of each lane's four bytes.
 HWY_INLINE IntVec addQuads(IntVec sum, IntVec notSigned, IntVec withSign) {
-#if HWY_TARGET <= HWY_AVX3_DL
-  return IntVec{_mm512_dpbusd_epi32(sum.raw, notSigned.raw, withSign.raw)};
-#elif HWY_TARGET <= HWY_AVX3
+#if HWY_TARGET <= HWY_AVX3
   const __m512i pairs = _mm512_maddubs_epi16(notSigned.raw, withSign.raw);
   return hn::Add(sum, IntVec{_mm512_madd_epi16(pairs, _mm512_set1_epi16(1))});
 #else
