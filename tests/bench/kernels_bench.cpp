@@ -372,6 +372,17 @@ void topKBench(benchmark::State& state) {
   for (auto _ : state) cpu::topK(args, poolOf(state));
 }
 
+// Of a whole vocabulary, as a draw needs them where nothing is ranked; on the caller's thread.
+void drawWeightsBench(benchmark::State& state) {
+  const std::int64_t V = state.range(1);
+  const std::vector<float> logits = randomVector(V, 3.0F);
+  const float largest = *std::max_element(logits.begin(), logits.end());
+  if (cpu::weightOfAll(logits.data(), V, largest, 0.8F) !=
+      reference::weightOfAll(logits.data(), V, largest, 0.8F))
+    state.SkipWithError("wrong result");
+  for (auto _ : state) benchmark::DoNotOptimize(cpu::weightOfAll(logits.data(), V, largest, 0.8F));
+}
+
 constexpr std::int64_t kF32 = static_cast<std::int64_t>(DType::f32);
 constexpr std::int64_t kF16 = static_cast<std::int64_t>(DType::f16);
 constexpr std::int64_t kBf16 = static_cast<std::int64_t>(DType::bf16);
@@ -388,6 +399,7 @@ benchmark::internal::Benchmark* add(const char* name, void (*function)(benchmark
 void registerAll() {
   // A copy on the caller's thread.
   add("ringAppend", ringAppendBench, 1)->Args({1, 1, 2048, 256})->Args({1, 512, 2048, 256});
+  add("drawWeights", drawWeightsBench, 1)->Args({1, 4096})->Args({1, 256000});
   for (const std::int64_t threads : {1, 0}) {
     auto* linear = add("linear", linearBench, threads);
     for (const std::int64_t T : {1, 4, 8, 16, 64, 512}) {
