@@ -36,11 +36,12 @@ struct CardCase {
 using MakeCase = std::function<CardCase(CardMemory& memory, const CardShape& shape, bool broken)>;
 
 // With `all` in every type and form, otherwise once each: products with weights; other ops of single tokens
-// of several sequences; what a step shows; other ops of chunks, `tensorCores`: those too that need a card
-// from sm_80 on.
+// of several sequences; what a step shows; the head; other ops of chunks, `tensorCores`: those too that need
+// a card from sm_80 on.
 std::vector<MakeCase> cardProductCases(bool all);
 std::vector<MakeCase> cardStepCases(bool all);
 std::vector<MakeCase> cardTapCases();
+std::vector<MakeCase> cardHeadCases();
 std::vector<MakeCase> cardChunkCases(bool all, bool tensorCores);
 
 // ---- what cases are made of ----

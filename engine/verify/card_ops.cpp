@@ -118,7 +118,7 @@ constexpr CardShape kSmall{.T = 35,
 
 std::vector<MakeCase> allCases(bool all, const cuda::DeviceFacts& card) {
   std::vector<MakeCase> cases = cardProductCases(all);
-  for (const auto& more : {cardStepCases(all), cardTapCases(),
+  for (const auto& more : {cardStepCases(all), cardTapCases(), cardHeadCases(),
                            cardChunkCases(all, card.capability >= cuda::kTensorAttentionCapability)})
     cases.insert(cases.end(), more.begin(), more.end());
   return cases;

@@ -22,7 +22,7 @@
 //                             decodeAttention (a token a sequence)                        decode_attention.cu
 //   gated_mlp                 gatedActivation; in gatedProjection and recurrentStep       gated_mlp.cu
 //   logits                    softCap, logitStats                                         logits.cu
-//   sample                    topK                                                        sample.cu
+//   sample                    topK, draw                                                  sample.cu
 //   interventions on rows     editColumns, addTo                                          edit_columns.cu
 //   summaries of taps         tapSummary; in decodeAttention                              tap_summary.cu
 // clang-format on
@@ -308,6 +308,8 @@ inline constexpr std::int64_t kMaxTopK = 1024;
 std::int64_t topKWorkspace(std::int64_t V, std::int64_t k);
 // sample.h with k <= kMaxTopK, of each of `rows` rows: every array has so many, one after the other.
 void topK(const TopKArgs& args, std::uint64_t* workspace, Stream stream, std::int64_t rows = 1);
+// sample.h with known <= kMaxTopK. The rules are read on the card.
+void draw(const DrawArgs& args, Stream stream);
 
 // ---- interventions ----
 

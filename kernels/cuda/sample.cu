@@ -1,10 +1,11 @@
-// The k largest logits of each row: blocks sort 2048 candidates each and keep their k best, until one block
-// is left. A candidate is one 64-bit number that orders by logit and then by rising index, so that all differ
-// and any order of blocks gives the same result.
+// The k largest logits of each row, and the draw of a token among them. Blocks sort 2048 candidates each and
+// keep their k best, until one block is left. A candidate is one 64-bit number that orders by logit and then
+// by rising index, so that all differ and any order of blocks gives the same result.
 #include <cassert>
 
 #include "kernels/cuda/launch.h"
 #include "kernels/cuda/ops.h"
+#include "kernels/draw.h"
 
 namespace eyrie::kernels::cuda {
 namespace {
@@ -88,6 +89,73 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
+// sums[i] becomes the sum of the first i + 1 of them: whole numbers, so that the order does not matter. Every
+// thread of the block has one.
+__device__ __forceinline__ void sumUp(std::uint64_t* sums) {
+  const unsigned i = threadIdx.x;
+  __syncthreads();
+  for (unsigned step = 1; step < blockDim.x; step *= 2) {
+    const std::uint64_t earlier = i >= step ? sums[i - step] : 0;
+    __syncthreads();
+    sums[i] += earlier;
+    __syncthreads();
+  }
+}
+
+// What of a row's candidates passes its filters, and whether no other token does.
+struct Passing {
+  const std::uint64_t* sums;  // of their weights
+  std::int64_t known, most;
+  bool isSound;
+  DrawFilter filter;
+
+  __device__ std::uint64_t before(std::int64_t i) const { return i > 0 ? sums[i - 1] : 0; }
+  __device__ bool keeps(std::int64_t i) const {
+    return i < known && i < most && filter.keeps(before(i), sums[i] - before(i));
+  }
+  // With candidate i as the last that passes.
+  __device__ bool isDecided(std::int64_t i) const {
+    return isSound && (i + 1 < known || most <= known || sums[i] >= filter.wanted);
+  }
+};
+
+__device__ __forceinline__ Passing passingOf(const DrawArgs& args, const DrawRule& rule, std::int64_t row,
+                                             const std::uint64_t* sums) {
+  const std::int64_t most = mostKept(rule, args.V);
+  const std::int64_t last = (most < args.known ? most : args.known) - 1;
+  const LogitStats scaled = args.scaled[row];
+  const bool all = most == args.V;
+  const bool isSound =
+      isNumber(args.stats[row].logSumExp) && (all ? isNumber(scaled.logSumExp) : most <= args.known);
+  return {sums, args.known, most, isSound, filterOf(rule, all ? massOf(scaled) : sums[last])};
+}
+
+// A block a row, a thread a candidate.
+__global__ void __launch_bounds__(kMaxTopK) draw_kernel(DrawArgs args) {
+  EYRIE_SHARED(std::uint64_t, sums, [kMaxTopK]);
+  EYRIE_SHARED(std::int32_t, kept, [1]);
+  letNextBegin();
+  waitForPrior();
+  const std::int64_t row = blockIdx.x;
+  const std::int32_t i = static_cast<std::int32_t>(threadIdx.x);
+  const float* logits = args.logits + row * args.known;
+  const DrawRule rule = args.rules[row];
+  sums[i] = i < args.known ? weightOf(logits[i], logits[0], rule.temperature) : 0;
+  if (i == 0) kept[0] = 0;
+  sumUp(sums);
+  const Passing passing = passingOf(args, rule, row, sums);
+  if (passing.keeps(i) && !passing.keeps(i + 1) && passing.isDecided(i)) kept[0] = i + 1;
+  __syncthreads();
+  const std::int32_t last = kept[0] - 1;
+  if (last < 0) {
+    if (i == 0) args.drawn[row] = {};
+    return;
+  }
+  const std::uint64_t point = pointOf(rule, sums[last]);
+  if (i <= last && point >= passing.before(i) && (point < sums[i] || i == last))
+    args.drawn[row] = {sums[last], args.tokens[row * args.known + i], last + 1};
+}
+
 std::int64_t spansOf(std::int64_t count) {
   return (count + kSpan - 1) / kSpan;
 }
@@ -115,6 +183,14 @@ void topK(const TopKArgs& args, std::uint64_t* workspace, Stream stream, std::in
     std::swap(kept, other);
   }
   launch(top_k_kernel, shapeOf(1), stream, from, args.k, args.indices, args.values);
+}
+
+void draw(const DrawArgs& args, Stream stream) {
+  assert(args.known >= 1 && args.known <= kMaxTopK && args.known <= args.V);
+  if (args.rows == 0) return;
+  const std::int64_t threads = (args.known + kWarp - 1) / kWarp * kWarp;
+  launch(draw_kernel, early({dim3(static_cast<unsigned>(args.rows)), dim3(static_cast<unsigned>(threads))}),
+         stream, args);
 }
 
 }  // namespace eyrie::kernels::cuda

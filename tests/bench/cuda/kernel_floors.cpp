@@ -338,6 +338,10 @@ std::vector<Case> headCases() {
   const double candidates = roundCandidates();
   const double kept = 8 * candidates * real(kRanked) / kSpan;
   const kernels::TopKArgs top{kFloats, kV, kRanked, some<std::int32_t>(), kFloats};
+  kernels::DrawArgs draw;
+  draw.rows = 1;
+  draw.V = kV;
+  draw.known = kRanked;
   return {
       {"256,000 logits",
        [] {
@@ -357,6 +361,9 @@ std::vector<Case> headCases() {
        {{"top_k_round_kernel",
          {{kF32 * logits + 8 * (candidates - logits) + kept, candidates / kSpan * kSteps}}},
         {"top_k_kernel", {{8.0 * 2 * real(kRanked) + 8 * real(kRanked), kSteps}}}}},
+      {"among 256 logits; a weight takes some 24 operations, their sums 8",
+       [=] { cuda::draw(draw, kStream); },
+       {{"draw_kernel", {{kF32 * real(kRanked), 32 * real(kRanked)}}}}},
       {"whether a card runs anything",
        [] {
          try {

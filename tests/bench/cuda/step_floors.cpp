@@ -104,8 +104,8 @@ std::vector<Op> stepOps(DType w, std::int64_t N) {
         unit}},
       {"down", many ? "product" : one, kLayers, {products(w, {kD}, kE, N, hidden, kAdded), unit}},
       {"norm, head", one, 1, {products(w, {kV}, kD, N), unit}},
-      {"soft cap, the first 256, likelihoods",
-       "soft_cap, top_k_round, top_k, logit_sums, logit_stats",
+      {"soft cap, the first 256, likelihoods, draw",
+       "soft_cap, top_k_round, top_k, logit_sums, logit_stats, draw",
        1,
        {{n * 4 * kF32 * real(kV), n * 13 * real(kV)}}},
   };

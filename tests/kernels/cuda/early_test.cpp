@@ -279,6 +279,23 @@ std::vector<float> ranked() {
   });
 }
 
+// Logits and statistics from the kernel before; of the first two of five tokens, whatever they are.
+std::vector<float> drawn() {
+  constexpr std::int64_t kKnown = 5;
+  constexpr std::int64_t kFloats = sizeof(LogitStats) / sizeof(float);
+  Before before;
+  DrawArgs args;
+  args.rows = 2;
+  args.known = args.V = kKnown;
+  args.logits = before.makes(args.rows * kKnown, 1);
+  args.tokens = reinterpret_cast<const std::int32_t*>(before.makes(args.rows * kKnown, 2));
+  args.stats = reinterpret_cast<const LogitStats*>(before.makes(args.rows * kFloats, 3));
+  args.scaled = args.stats;
+  args.rules = before.holds(std::vector<DrawRule>{{1.0F, 2, 1.0F, 0.0F, 0.3}, {1.0F, 2, 1.0F, 0.0F, 0.9}});
+  args.drawn = reinterpret_cast<Drawn*>(before.reads(args.rows * sizeof(Drawn) / sizeof(float)));
+  return before.resultsOf([&](cuda::Stream stream) { cuda::draw(args, stream); });
+}
+
 }  // namespace
 
 class CudaEarlyTest : public QObject {
@@ -317,6 +334,7 @@ void CudaEarlyTest::opsWaitForTheKernelBefore_data() {
   QTest::newRow("soft cap") << Case(capped);
   QTest::newRow("statistics of logits") << Case(summedUp);
   QTest::newRow("largest logits") << Case(ranked);
+  QTest::newRow("draw") << Case(drawn);
 }
 
 void CudaEarlyTest::opsWaitForTheKernelBefore() {
