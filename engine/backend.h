@@ -58,7 +58,8 @@ struct ChunkPart {
 struct ChunkPlan {
   Observe observe = Observe::nothing;  // the most any of its blocks will be asked to show
   std::int64_t headRows = 0;           // the most rows one call of head() will have; 0: none will come
-  float rankedAt = 0;  // the temperature of the ranked() that will come, of headRows rows; 0: none will
+  // How tokens are drawn from the rows of the ranked() that will come, headRows of them; empty: none will.
+  std::span<const kernels::DrawRule> draws = {};
 };
 
 // One chunk at a time: begin, every layer's blocks in order, end, head as often as wanted. A chunk is T rows
@@ -95,8 +96,8 @@ class Backend {
   // Logits (rows, V) of rows firstRow.. of the chunk, soft-capped; host memory, valid until the next
   // call.
   virtual std::span<const float> head(std::int64_t firstRow, std::int64_t rows) = 0;
-  // The same of each row at the plan's temperature; the logits stay where they are; valid until the next
-  // call. Nothing where the backend's logits are in host memory anyway.
+  // The same of each row, and what the plan's rule draws from it; the logits stay where they are; valid until
+  // the next call. Nothing where the backend's logits are in host memory anyway.
   virtual std::span<const RankedLogits> ranked(std::int64_t firstRow, std::int64_t rows) {
     (void)firstRow;
     (void)rows;

@@ -105,8 +105,7 @@ std::optional<StopReason> Generation::writeOne() {
   TokenRecord record = emptyRecord(state_.position(), token);
   record.generated = true;
   describe(record);
-  prediction_ = model_.predict(state_, token, options_.sampling.temperature,
-                               trace_ == nullptr ? nullptr : &frame_, trace_);
+  prediction_ = model_.predict(state_, token, sampler_.next(), trace_ == nullptr ? nullptr : &frame_, trace_);
   history_.push_back(token);
   ++result_.generatedTokens;
   record.milliseconds = static_cast<float>(millisecondsSince(start));

@@ -52,15 +52,14 @@ class LoadedModel final : public Model {
   using Model::step;
   std::span<const float> step(std::span<const SequenceStep> steps, const FrameLayout* trace) override;
   using Model::predict;
-  std::span<const Prediction> predict(std::span<const SequenceStep> steps, float temperature,
-                                      const FrameLayout* trace) override;
+  std::span<const Prediction> predict(std::span<const SequenceStep> steps, const FrameLayout* trace) override;
   std::span<const float> predictedLogits(std::int64_t which) override { return backend_->head(which, 1); }
 
  private:
   // A step; what it returns, its logits, is made by `head` before its frames are.
   template <typename Head>
-  auto advance(std::span<const SequenceStep> steps, float rankedAt, const FrameLayout* trace,
-               const Head& head);
+  auto advance(std::span<const SequenceStep> steps, std::span<const kernels::DrawRule> draws,
+               const FrameLayout* trace, const Head& head);
   std::int64_t chunkRows(std::int64_t position, std::int64_t wanted, const FrameLayout* trace) const;
   void checkToken(std::size_t index, std::int32_t token) const;
   void checkSteps(std::span<const SequenceStep> steps) const;
@@ -262,8 +261,8 @@ std::vector<float> LoadedModel::prefill(SequenceState& state, std::span<const st
 }
 
 template <typename Head>
-auto LoadedModel::advance(std::span<const SequenceStep> steps, float rankedAt, const FrameLayout* trace,
-                          const Head& head) {
+auto LoadedModel::advance(std::span<const SequenceStep> steps, std::span<const kernels::DrawRule> draws,
+                          const FrameLayout* trace, const Head& head) {
   checkSteps(steps);
   if (edits_.size() < steps.size()) edits_.resize(steps.size());
   const bool tracing = trace != nullptr && trace->frameSize() > 0;
@@ -277,19 +276,21 @@ auto LoadedModel::advance(std::span<const SequenceStep> steps, float rankedAt, c
     builders.emplace_back(config_, *trace, parts.back(), static_cast<std::int64_t>(i),
                           std::span(steps[i].frame, 1));
   }
-  runChunk(parts, {.headRows = std::ssize(steps), .rankedAt = rankedAt}, builders, [](int) { return true; });
+  runChunk(parts, {.headRows = std::ssize(steps), .draws = draws}, builders, [](int) { return true; });
   for (const SequenceStep& step : steps) step.state->advance(std::span(&step.token, 1));
   buildLate(builders);
   return head();
 }
 
 std::span<const float> LoadedModel::step(std::span<const SequenceStep> steps, const FrameLayout* trace) {
-  return advance(steps, 0, trace, [&] { return backend_->head(0, std::ssize(steps)); });
+  return advance(steps, {}, trace, [&] { return backend_->head(0, std::ssize(steps)); });
 }
 
-std::span<const Prediction> LoadedModel::predict(std::span<const SequenceStep> steps, float temperature,
+std::span<const Prediction> LoadedModel::predict(std::span<const SequenceStep> steps,
                                                  const FrameLayout* trace) {
-  return advance(steps, temperature > 0 ? temperature : 1.0F, trace, [&]() -> std::span<const Prediction> {
+  std::vector<kernels::DrawRule> draws;
+  for (const SequenceStep& step : steps) draws.push_back(step.draw);
+  return advance(steps, draws, trace, [&]() -> std::span<const Prediction> {
     predictions_.clear();
     for (const RankedLogits& row : backend_->ranked(0, std::ssize(steps))) predictions_.push_back({{}, row});
     if (!predictions_.empty()) return predictions_;

@@ -68,6 +68,7 @@ struct SequenceStep {
   SequenceState* state = nullptr;
   std::int32_t token = 0;
   TraceFrame* frame = nullptr;  // null: not observed
+  kernels::DrawRule draw = {};  // how the token after it will be drawn, for predict()
 };
 
 // What a step predicts: all logits, or of a card's the largest.
@@ -118,15 +119,15 @@ class Model {
     const SequenceStep one{&state, token, frame};
     return step(std::span(&one, 1), trace);
   }
-  // As step(), for those who draw from what is predicted, with `temperature` (0: they take the likeliest): on
-  // a card the logits stay there. In the order of the steps, valid until the next call.
-  virtual std::span<const Prediction> predict(std::span<const SequenceStep> steps, float temperature,
+  // As step(), for those who draw from what is predicted: on a card the logits stay there, and the card
+  // draws. In the order of the steps, valid until the next call.
+  virtual std::span<const Prediction> predict(std::span<const SequenceStep> steps,
                                               const FrameLayout* trace = nullptr) = 0;
   // Of one sequence.
-  Prediction predict(SequenceState& state, std::int32_t token, float temperature, TraceFrame* frame = nullptr,
-                     const FrameLayout* trace = nullptr) {
-    const SequenceStep one{&state, token, frame};
-    return predict(std::span(&one, 1), temperature, trace).front();
+  Prediction predict(SequenceState& state, std::int32_t token, const kernels::DrawRule& draw,
+                     TraceFrame* frame = nullptr, const FrameLayout* trace = nullptr) {
+    const SequenceStep one{&state, token, frame, draw};
+    return predict(std::span(&one, 1), trace).front();
   }
   // All logits (V) that the last predict()'s prediction number `which` is about, valid until the next call.
   virtual std::span<const float> predictedLogits(std::int64_t which = 0) = 0;

@@ -12,7 +12,7 @@
 namespace eyrie::engine {
 namespace {
 
-constexpr std::size_t kShownCandidates = 256;
+constexpr std::int64_t kShownCandidates = 256;
 constexpr float kMinusInfinity = -std::numeric_limits<float>::infinity();
 
 std::uint64_t splitmix(std::uint64_t& state) {
@@ -95,41 +95,6 @@ class Ranking {
   std::size_t sorted_ = 0;
 };
 
-// Relative to the most likely token's. Single precision: this runs over the whole vocabulary, and a draw
-// needs no more.
-double weightOf(float score, float largest, float temperature) {
-  if (std::isinf(largest)) return score == largest ? 1.0 : 0.0;
-  return static_cast<double>(std::exp((score - largest) / temperature));
-}
-
-}  // namespace
-
-struct Sampler::Kept {
-  std::vector<double> weights;  // relative to the most likely token's, falling
-  double total = 0;
-  bool whole = false;  // no filter ended it
-};
-
-namespace {
-
-// The tokens that pass top-p and min-p: the first ones of `limit`, whose weights fall. mass: of all that
-// top-p counts.
-template <typename Kept, typename WeightAt>
-Kept keepTokens(const SamplingOptions& options, std::size_t limit, double mass, const WeightAt& weightAt) {
-  const double wanted = options.topP < 1.0F ? static_cast<double>(options.topP) * mass
-                                            : std::numeric_limits<double>::infinity();
-  Kept kept;
-  for (std::size_t place = 0; place < limit && kept.total < wanted; ++place) {
-    const double weight = weightAt(place);
-    // The first weight is 1, so a weight is its probability relative to the largest.
-    if (place > 0 && (weight < static_cast<double>(options.minP) || weight == 0)) return kept;
-    kept.weights.push_back(weight);
-    kept.total += weight;
-  }
-  kept.whole = kept.total < wanted;
-  return kept;
-}
-
 }  // namespace
 
 void checkSampling(const SamplingOptions& options) {
@@ -155,6 +120,21 @@ Sampler::Sampler(const SamplingOptions& options) : options_(options) {
   for (std::uint64_t& word : random_) word = splitmix(seed);
 }
 
+kernels::DrawRule Sampler::next() const {
+  std::array<std::uint64_t, 4> random = random_;
+  return {options_.temperature, options_.topK, options_.topP, options_.minP, uniform(random)};
+}
+
+template <typename WeightAt, typename TokenAt>
+void Sampler::use(const kernels::Kept& kept, const WeightAt& weightAt, const TokenAt& tokenAt) {
+  if (options_.temperature > 0) nextRandom(random_);
+  candidates_.clear();
+  for (std::int64_t place = 0; place < std::min(kShownCandidates, kept.count); ++place) {
+    const double share = static_cast<double>(weightAt(place)) / static_cast<double>(kept.total);
+    candidates_.push_back({tokenAt(place), static_cast<float>(share)});
+  }
+}
+
 std::int32_t Sampler::draw(std::span<const float> logits, std::span<const std::int32_t> history) {
   const std::vector<float> scores = penalised(logits, history, options_.repetitionPenalty);
   const auto best = std::max_element(scores.begin(), scores.end());
@@ -163,70 +143,49 @@ std::int32_t Sampler::draw(std::span<const float> logits, std::span<const std::i
                 "logits: expected numbers, found none: the model's weights are damaged, or an intervention "
                 "made its numbers too large");
   }
-  candidates_.clear();
-  if (options_.temperature == 0) {
+  const kernels::DrawRule rule = next();
+  if (rule.temperature == 0) {
     const auto token = static_cast<std::int32_t>(best - scores.begin());
-    candidates_.push_back({token, 1.0F});
+    candidates_ = {{token, 1.0F}};
     return token;
   }
   Ranking ranking(scores);
-  const auto weightAt = [&](std::size_t place) {
-    return weightOf(scores[static_cast<std::size_t>(ranking.at(place))], *best, options_.temperature);
+  const auto weightAt = [&](std::int64_t place) {
+    const auto token = static_cast<std::size_t>(ranking.at(static_cast<std::size_t>(place)));
+    return kernels::weightOf(scores[token], *best, rule.temperature);
   };
-  std::size_t limit = ranking.size();
-  double mass = 0;
-  if (options_.topK > 0 && static_cast<std::size_t>(options_.topK) < limit) {
-    limit = static_cast<std::size_t>(options_.topK);
-    for (std::size_t place = 0; place < limit; ++place) mass += weightAt(place);
+  const std::int64_t V = std::ssize(scores);
+  const std::int64_t most = kernels::mostKept(rule, V);
+  std::uint64_t mass = 0;
+  if (most < V) {
+    for (std::int64_t place = 0; place < most; ++place) mass += weightAt(place);
   } else {
-    for (const float score : scores) mass += weightOf(score, *best, options_.temperature);
+    mass = kernels::cpu::weightOfAll(scores.data(), V, *best, rule.temperature);
   }
-  return pick(keepTokens<Kept>(options_, limit, mass, weightAt),
-              [&](std::size_t place) { return ranking.at(place); });
+  const kernels::Kept kept = kernels::keptOf(kernels::filterOf(rule, mass), most, weightAt);
+  const auto tokenAt = [&](std::int64_t place) { return ranking.at(static_cast<std::size_t>(place)); };
+  const std::int32_t token = tokenAt(kernels::drawnPlace(rule, kept, weightAt));
+  use(kept, weightAt, tokenAt);
+  return token;
 }
 
 std::optional<std::int32_t> Sampler::draw(const RankedLogits& ranked) {
-  const std::size_t known = ranked.tokens.size();
-  if (options_.repetitionPenalty != 1.0F || known == 0 || !std::isfinite(ranked.stats.logSumExp) ||
-      !std::isfinite(ranked.mass)) {
-    return std::nullopt;
+  if (options_.repetitionPenalty != 1.0F || ranked.tokens.empty()) return std::nullopt;
+  const kernels::DrawRule rule = next();
+  kernels::Drawn drawn = ranked.drawn;
+  if (drawn.token < 0 || ranked.rule != rule) {
+    kernels::reference::draw({ranked.logits.data(), ranked.tokens.data(), &ranked.stats, &ranked.scaled,
+                              &rule, 1, ranked.V, std::ssize(ranked.tokens), &drawn});
   }
-  candidates_.clear();
-  if (options_.temperature == 0) {
-    candidates_.push_back({ranked.tokens[0], 1.0F});
-    return ranked.tokens[0];
-  }
-  const auto weightAt = [&](std::size_t place) {
-    return weightOf(ranked.logits[place], ranked.logits[0], options_.temperature);
-  };
-  const auto V = static_cast<std::size_t>(ranked.V);
-  const std::size_t limit = options_.topK > 0 ? std::min(V, static_cast<std::size_t>(options_.topK)) : V;
-  double mass = ranked.mass;
-  if (limit < V) {
-    if (limit > known) return std::nullopt;
-    mass = 0;
-    for (std::size_t place = 0; place < limit; ++place) mass += weightAt(place);
-  }
-  const Kept kept = keepTokens<Kept>(options_, std::min(limit, known), mass, weightAt);
-  if (kept.whole && known < limit) return std::nullopt;
-  return pick(kept, [&](std::size_t place) { return ranked.tokens[place]; });
-}
-
-template <typename TokenAt>
-std::int32_t Sampler::pick(const Kept& kept, const TokenAt& tokenAt) {
-  const double point = uniform(random_) * kept.total;
-  double reached = 0;
-  std::size_t drawn = kept.weights.size() - 1;
-  for (std::size_t place = 0; place < kept.weights.size(); ++place) {
-    reached += kept.weights[place];
-    if (point < reached) {
-      drawn = place;
-      break;
-    }
-  }
-  for (std::size_t place = 0; place < std::min(kShownCandidates, kept.weights.size()); ++place)
-    candidates_.push_back({tokenAt(place), static_cast<float>(kept.weights[place] / kept.total)});
-  return tokenAt(drawn);
+  if (drawn.token < 0) return std::nullopt;
+  const auto at = [](std::int64_t place) { return static_cast<std::size_t>(place); };
+  use(
+      {drawn.total, drawn.kept},
+      [&](std::int64_t place) {
+        return kernels::weightOf(ranked.logits[at(place)], ranked.logits[0], rule.temperature);
+      },
+      [&](std::int64_t place) { return ranked.tokens[at(place)]; });
+  return drawn.token;
 }
 
 }  // namespace eyrie::engine

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/ranked_logits.h"
+#include "kernels/draw.h"
 
 namespace eyrie::engine {
 
@@ -35,8 +36,10 @@ class Sampler {
   explicit Sampler(const SamplingOptions& options);
   // `logits` (V) after soft cap; `history` the tokens the repetition penalty sees.
   std::int32_t draw(std::span<const float> logits, std::span<const std::int32_t> history);
-  // The same draw from the largest logits alone. Nothing, and no random number used, where they do not decide
-  // it: the penalty needs all of them, and so may top-p.
+  // What the next draw will be made with; uses nothing up. For those who draw elsewhere.
+  kernels::DrawRule next() const;
+  // The same draw from the largest logits alone: the card's, where it was made with next(). Nothing, and no
+  // random number used, where they do not decide it: the penalty needs all of them, and so may top-p.
   std::optional<std::int32_t> draw(const RankedLogits& ranked);
   // The distribution the last draw was made from, most likely first (at most 256 entries).
   const std::vector<Candidate>& lastCandidates() const { return candidates_; }
@@ -45,9 +48,9 @@ class Sampler {
   void setRandomState(const std::array<std::uint64_t, 4>& state) { random_ = state; }
 
  private:
-  struct Kept;
-  template <typename TokenAt>
-  std::int32_t pick(const Kept& kept, const TokenAt& tokenAt);
+  // Takes the random number of a draw that is made, and keeps what it was made from.
+  template <typename WeightAt, typename TokenAt>
+  void use(const kernels::Kept& kept, const WeightAt& weightAt, const TokenAt& tokenAt);
 
   SamplingOptions options_;
   std::array<std::uint64_t, 4> random_{};

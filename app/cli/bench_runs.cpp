@@ -18,7 +18,7 @@ namespace eyrie::app {
 namespace {
 
 constexpr double kFloatBytes = 4;
-constexpr float kTemperature = 0.8F;  // steps as generation takes them
+constexpr kernels::DrawRule kDraw{0.8F, 0, 0.95F, 0, 0.5};  // steps as generation takes them
 
 double secondsOf(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();
@@ -140,13 +140,13 @@ double BenchRuns::timeDecode(const DecodeRun& run) {
   states.push_back(stateAt(run.context));
   while (std::ssize(states) < run.batch) states.push_back(states.front().clone());
   std::vector<engine::SequenceStep> next;
-  for (engine::SequenceState& state : states) next.push_back({&state, 0, nullptr});
+  for (engine::SequenceState& state : states) next.push_back({&state, 0, nullptr, kDraw});
   return secondsOf([&] {
     for (std::int64_t i = 0; i < run.steps; ++i) {
       checkStop();
       for (std::size_t who = 0; who < next.size(); ++who)
         next[who].token = tokenAt(run.context + i + static_cast<std::int64_t>(who), config_.V);
-      model_.predict(next, kTemperature);
+      model_.predict(next);
     }
   });
 }
@@ -166,7 +166,7 @@ double BenchRuns::timeStep(engine::SequenceState& state, engine::TraceFrame* fra
                            const engine::FrameLayout* trace) {
   checkStop();
   const std::int32_t token = tokenAt(state.position(), config_.V);
-  return secondsOf([&] { model_.predict(state, token, kTemperature, frame, trace); });
+  return secondsOf([&] { model_.predict(state, token, kDraw, frame, trace); });
 }
 
 bool BenchRuns::onCard() const {

@@ -79,16 +79,20 @@ void CudaBackend::placeInputs(std::byte* base, Inputs& inputs) const {
   inputs.begins = inputs.positions + chunk_.T;
   inputs.tokens = reinterpret_cast<std::int32_t*>(inputs.begins + chunk_.sequences + 1);
   inputs.owners = inputs.tokens + chunk_.T;
-  inputs.inverseTemperature = reinterpret_cast<float*>(inputs.owners + chunk_.T);
+  inputs.draws = reinterpret_cast<kernels::DrawRule*>(inputs.owners + chunk_.T);
+  inputs.inverseTemperature = reinterpret_cast<float*>(inputs.draws + chunk_.rankedRows);
 }
 
-void CudaBackend::upload(std::span<const ChunkPart> parts, float rankedAt) {
+void CudaBackend::upload(std::span<const ChunkPart> parts) {
   const cuda::Range range("inputs sent");
   inputsSent_.wait();  // the last chunk's copy
   if (inputsHost_.bytes() < inputBytes(chunk_)) inputsHost_ = cuda::PinnedMemory(2 * inputBytes(chunk_));
   Inputs host;
   placeInputs(inputsHost_.data(), host);
-  *host.inverseTemperature = rankedAt > 0 ? 1.0F / rankedAt : 1.0F;
+  for (std::size_t row = 0; row < draws_.size(); ++row) {
+    host.draws[row] = draws_[row];
+    host.inverseTemperature[row] = draws_[row].temperature > 0 ? 1.0F / draws_[row].temperature : 1.0F;
+  }
   host.begins[parts_.size()] = chunk_.T;
   for (std::size_t i = 0; i < parts_.size(); ++i) {
     const Part& part = parts_[i];
@@ -136,15 +140,16 @@ void CudaBackend::begin(std::span<const ChunkPart> parts, const ChunkPlan& plan)
     cuda::useDevice(device_.index);
     takeParts(parts);
     chunk_.headRows = plan.headRows;
-    chunk_.rankedRows = plan.rankedAt > 0 ? plan.headRows : 0;
+    draws_.assign(plan.draws.begin(), plan.draws.end());
+    chunk_.rankedRows = std::ssize(draws_);
     observed_ = plan.observe != Observe::nothing;
     for (const Part& part : parts_) part.state->growTo(chunk_.globalCapacity);
     stepHead_ = StepHead::none;
     if (deferred_ && plan.headRows == chunk_.T)
-      stepHead_ = plan.rankedAt > 0 ? StepHead::ranking : StepHead::logits;
+      stepHead_ = !draws_.empty() ? StepHead::ranking : StepHead::logits;
     stepTaps_.holdBack(*stream_);
     reserve();
-    upload(parts, plan.rankedAt);
+    upload(parts);
     if (!deferred_) embed();
   });
 }

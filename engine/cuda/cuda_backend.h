@@ -1,7 +1,7 @@
 // Backend on one card. Chunks of many rows go through tensor cores (kernels/cuda/matmul.h); steps of single
 // tokens through fused kernels, captured with their head as a graph for each number of sequences (shown or
-// not: step_taps.h), in which everything that changes (tokens, positions, where states lie, the temperature)
-// is read from the card's memory.
+// not: step_taps.h), in which everything that changes (tokens, positions, where states lie, how tokens are
+// drawn) is read from the card's memory.
 //
 // A chunk and single steps agree within the tolerances of the weights' type; so do steps of more sequences
 // than the products' crossover and each of them alone. The last differs from the CPU backend, where they are
@@ -88,7 +88,8 @@ class CudaBackend final : public Backend {
     std::int32_t* owners = nullptr;       // (T): which part a row is of
     float** first = nullptr;              // (L, parts): convolution's ring, or keys
     float** second = nullptr;             // (L, parts): h, or values
-    float* inverseTemperature = nullptr;  // of ranked()
+    kernels::DrawRule* draws = nullptr;   // (ranked rows)
+    float* inverseTemperature = nullptr;  // (ranked rows)
   };
   struct Scratch {
     CudaBuffer hidden, out;  // (T, D)
@@ -136,7 +137,7 @@ class CudaBackend final : public Backend {
 
   // Beginning a chunk.
   void takeParts(std::span<const ChunkPart> parts);
-  void upload(std::span<const ChunkPart> parts, float rankedAt);
+  void upload(std::span<const ChunkPart> parts);
   void placeInputs(std::byte* base, Inputs& inputs) const;
   kernels::cuda::SequenceRows sequences() const {
     return {inputs_.begins, inputs_.owners, inputs_.positions, chunk_.sequences};
@@ -231,7 +232,8 @@ class CudaBackend final : public Backend {
   kernels::cuda::PinnedMemory editsHost_;
   kernels::cuda::PinnedMemory logitsHost_;
   kernels::cuda::PinnedMemory rankingHost_;
-  std::vector<RankedLogits> ranked_;  // what lies there
+  std::vector<RankedLogits> ranked_;      // what lies there
+  std::vector<kernels::DrawRule> draws_;  // of the chunk
   std::vector<kernels::cuda::PinnedMemory> tapsHost_;
 
   std::vector<Part> parts_;  // of the current chunk

@@ -1,6 +1,6 @@
-// From hidden rows to predictions: all logits, or the largest of each row, ranked on the card.
+// From hidden rows to predictions: all logits, or the largest of each row, ranked on the card, and the token
+// drawn from them there.
 #include <algorithm>
-#include <cmath>
 
 #include "engine/cuda/cuda_backend.h"
 #include "engine/cuda/guarded.h"
@@ -21,13 +21,14 @@ std::int64_t rankedOf(const ModelConfig& config) {
 
 // What comes back of a row.
 constexpr std::size_t shownBytes(std::int64_t ranked) {
-  return 2 * sizeof(kernels::LogitStats) +
+  return sizeof(kernels::Drawn) + 2 * sizeof(kernels::LogitStats) +
          static_cast<std::size_t>(ranked) * (sizeof(std::int32_t) + sizeof(float));
 }
 static_assert(shownBytes(1) % alignof(std::uint64_t) == 0);
 
 // Of `rows` rows: what comes back from the card, and behind it the workspaces.
 struct Ranking {
+  kernels::Drawn* drawn;        // (rows)
   kernels::LogitStats* stats;   // (rows): of the logits
   kernels::LogitStats* scaled;  // (rows): of the logits / temperature
   std::int32_t* tokens;         // (rows, ranked)
@@ -35,7 +36,8 @@ struct Ranking {
   std::uint64_t* workspace;
 
   Ranking(std::byte* base, std::int64_t rows, std::int64_t ranked)
-      : stats(reinterpret_cast<kernels::LogitStats*>(base)),
+      : drawn(reinterpret_cast<kernels::Drawn*>(base)),
+        stats(reinterpret_cast<kernels::LogitStats*>(drawn + rows)),
         scaled(stats + rows),
         tokens(reinterpret_cast<std::int32_t*>(scaled + rows)),
         logits(reinterpret_cast<float*>(tokens + rows * ranked)),
@@ -60,7 +62,7 @@ void CudaBackend::enqueueLogits(std::int64_t firstRow, std::int64_t rows) {
   cuda::softCap({logits, rows * config_->V, config_->logitsSoftCap}, *stream_);
 }
 
-// Of the first rows of the logits.
+// Of the first rows of the logits, and what is drawn from them.
 void CudaBackend::enqueueRanking(std::int64_t rows) {
   const cuda::Range range("ranking");
   const std::int64_t V = config_->V;
@@ -71,6 +73,9 @@ void CudaBackend::enqueueRanking(std::int64_t rows) {
   cuda::topK({logits, V, k, onCard.tokens, onCard.logits}, onCard.workspace, *stream_, rows);
   cuda::logitStats({logits, rows, V, onCard.stats, inputs_.inverseTemperature, onCard.scaled, sums},
                    *stream_);
+  cuda::draw(
+      {onCard.logits, onCard.tokens, onCard.stats, onCard.scaled, inputs_.draws, rows, V, k, onCard.drawn},
+      *stream_);
 }
 
 std::span<const float> CudaBackend::head(std::int64_t firstRow, std::int64_t rows) {
@@ -105,9 +110,13 @@ std::span<const RankedLogits> CudaBackend::ranked(std::int64_t firstRow, std::in
     const auto n = static_cast<std::size_t>(k);
     ranked_.clear();
     for (std::int64_t row = there ? firstRow : 0; std::ssize(ranked_) < rows; ++row) {
-      const double mass = std::exp(double{found.scaled[row].logSumExp} - double{found.scaled[row].max});
-      ranked_.push_back(
-          {found.stats[row], mass, config_->V, {found.tokens + row * k, n}, {found.logits + row * k, n}});
+      ranked_.push_back({found.stats[row],
+                         found.scaled[row],
+                         config_->V,
+                         {found.tokens + row * k, n},
+                         {found.logits + row * k, n},
+                         draws_[static_cast<std::size_t>(row)],
+                         found.drawn[row]});
     }
     return std::span<const RankedLogits>(ranked_);
   });

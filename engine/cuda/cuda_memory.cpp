@@ -133,7 +133,7 @@ std::size_t CudaBackend::inputBytes(const ChunkShape& chunk) const {
   const std::size_t pointers = 2 * count(config_->L * chunk.sequences) * sizeof(float*);
   const std::size_t perRow = sizeof(std::int64_t) + 2 * sizeof(std::int32_t);
   return pointers + count(chunk.T) * perRow + count(chunk.sequences + 1) * sizeof(std::int64_t) +
-         sizeof(float);
+         count(chunk.rankedRows) * (sizeof(kernels::DrawRule) + sizeof(float));
 }
 
 }  // namespace eyrie::engine

@@ -76,7 +76,7 @@ std::vector<float> chunkLogits(Backend& backend, const ModelConfig& config,
     parts.push_back({share.state, share.position, share.tokens});
     T += std::ssize(share.tokens);
   }
-  backend.begin(parts, {Observe::nothing, T, 0});
+  backend.begin(parts, {Observe::nothing, T});
   for (int layerIdx = 0; layerIdx < static_cast<int>(config.L); ++layerIdx) {
     if (config.blocks[static_cast<std::size_t>(layerIdx)] == BlockKind::recurrent)
       backend.recurrentBlock(layerIdx, Observe::nothing);

@@ -48,7 +48,8 @@ class ServingSuite {
 
  private:
   void predictions();
-  void ranking(const std::string& name, const RankedLogits& ranked, const Values& all, float temperature);
+  void ranking(const std::string& name, const RankedLogits& ranked, const Values& all);
+  void draw(const std::string& name, const RankedLogits& ranked);
   void steps(std::size_t sequences);
   void chunks();
   void quantised(kernels::DType dtype);
@@ -77,10 +78,15 @@ void ServingSuite::predictions() {
   SequenceState stepped = model->newState();
   Values before;
   int step = 0;
-  for (const float temperature : {0.0F, 0.5F, 1.0F, 1.0F, 1.0F}) {
+  const kernels::DrawRule rules[] = {{0.0F, 0, 1.0F, 0.0F, 0.5},
+                                     {0.5F, 0, 0.3F, 0.0F, 0.9},
+                                     {1.0F, 40, 1.0F, 0.0F, 0.2},
+                                     {1.0F, 0, 1.0F, 0.3F, 0.6},
+                                     {1.0F, 0, 1.0F, 0.0F, 0.6}};
+  for (const kernels::DrawRule& rule : rules) {
     const std::string name = named(fmt::format("prediction {}", ++step));
     const std::int32_t token = 7 * step;
-    const Prediction prediction = model->predict(predicted, token, temperature);
+    const Prediction prediction = model->predict(predicted, token, rule);
     RankedLogits ranked = prediction.ranked.value_or(RankedLogits{});
     const Tokens tokens(ranked.tokens.begin(), ranked.tokens.end());
     const Values largest(ranked.logits.begin(), ranked.logits.end());
@@ -89,7 +95,7 @@ void ServingSuite::predictions() {
     const auto later = model->predictedLogits();
     const Values all(later.begin(), later.end());
     if (prediction.ranked)
-      ranking(name, ranked, all, temperature);
+      ranking(name, ranked, all);
     else
       add(compareArrays(name + " · its logits", prediction.logits, all, kSameBits));
     add(compareArrays(name + " · those of a step", all, model->step(stepped, token), logits_));
@@ -99,8 +105,7 @@ void ServingSuite::predictions() {
   }
 }
 
-void ServingSuite::ranking(const std::string& name, const RankedLogits& ranked, const Values& all,
-                           float temperature) {
+void ServingSuite::ranking(const std::string& name, const RankedLogits& ranked, const Values& all) {
   const std::int64_t count = std::ssize(ranked.tokens);
   Tokens tokens(ranked.tokens.size());
   Values largest(ranked.tokens.size());
@@ -108,12 +113,28 @@ void ServingSuite::ranking(const std::string& name, const RankedLogits& ranked, 
   add(statement(name + " · tokens of the largest logits",
                 count > 0 && std::equal(tokens.begin(), tokens.end(), ranked.tokens.begin())));
   add(compareArrays(name + " · the largest logits", ranked.logits, largest, kSameBits));
-  const double scale = temperature > 0 ? double{temperature} : 1.0;
+  const double scale = ranked.rule.temperature > 0 ? double{ranked.rule.temperature} : 1.0;
   double mass = 0;
   for (const float logit : all) mass += std::exp((double{logit} - double{largest.at(0)}) / scale);
-  const auto found = static_cast<float>(ranked.mass);
+  const float found = std::exp(ranked.scaled.logSumExp - ranked.scaled.max);
   const auto expected = static_cast<float>(mass);
   add(compareArrays(name + " · weight of all", std::span(&found, 1), std::span(&expected, 1), kOpSum));
+  draw(name, ranked);
+}
+
+// The last rule lets more pass than are ranked.
+void ServingSuite::draw(const std::string& name, const RankedLogits& ranked) {
+  const auto drawnWith = [&](const kernels::DrawRule& rule) {
+    kernels::Drawn drawn;
+    kernels::reference::draw({ranked.logits.data(), ranked.tokens.data(), &ranked.stats, &ranked.scaled,
+                              &rule, 1, ranked.V, std::ssize(ranked.tokens), &drawn});
+    return drawn;
+  };
+  kernels::DrawRule other = ranked.rule;
+  other.uniform = 0.95 - other.uniform;
+  add(statement(name + " · token drawn", ranked.drawn == drawnWith(ranked.rule)));
+  if (ranked.drawn.kept > 1)
+    add(statement(name + " · rejects another random number", ranked.drawn != drawnWith(other)));
 }
 
 // ---- several sequences ----

@@ -38,7 +38,7 @@ __global__ void __launch_bounds__(kThreads) logit_sums_kernel(LogitStatsArgs arg
   const std::int64_t begin = static_cast<std::int64_t>(blockIdx.x) * kPart;
   const std::int64_t end = begin + kPart < args.V ? begin + kPart : args.V;
   const float* logits = args.logits + blockIdx.y * args.V;
-  const float scale = blockIdx.z == 0 ? 1.0F : *args.scale;
+  const float scale = blockIdx.z == 0 ? 1.0F : args.scale[blockIdx.y];
   float largest = -INFINITY;
   for (std::int64_t v = begin + threadIdx.x; v < end; v += kThreads)
     largest = fmaxf(largest, scale * logits[v]);

@@ -291,8 +291,8 @@ struct LogitStatsArgs {
   std::int64_t rows = 0;
   std::int64_t V = 0;
   LogitStats* out = nullptr;     // (rows)
-  const float* scale = nullptr;  // one number, or null
-  LogitStats* scaled = nullptr;  // (rows): of `scale` times the logits, where there is one
+  const float* scale = nullptr;  // (rows) or null
+  LogitStats* scaled = nullptr;  // (rows): of the logits times the row's `scale`, where there is one
   float* workspace = nullptr;    // logitStatsWorkspace floats for each row
 };
 std::int64_t logitStatsWorkspace(std::int64_t V);

@@ -176,7 +176,7 @@ void BatchTest::predictionsAreTheLogitsOfAStep() {
       }
       const std::span<const float> logits = model->step(stepped);
       const std::vector<float> expected(logits.begin(), logits.end());
-      const std::span<const Prediction> found = model->predict(predicted, 0.8F);
+      const std::span<const Prediction> found = model->predict(predicted);
       QCOMPARE(found.size(), std::size_t{3});
       std::vector<float> all;
       for (const Prediction& prediction : found) {

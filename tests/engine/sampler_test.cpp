@@ -31,17 +31,18 @@ struct Row {
   std::vector<float> logits;
   std::vector<std::int32_t> tokens;
   std::vector<float> largest;
-  double mass = 0;
+  eyrie::kernels::LogitStats scaled;
 
   Row(std::vector<float> all, float temperature, std::int64_t k)
       : logits(std::move(all)), tokens(static_cast<std::size_t>(k)), largest(tokens.size()) {
     eyrie::kernels::reference::topK({logits.data(), std::ssize(logits), k, tokens.data(), largest.data()});
-    const double scale = temperature > 0 ? double{temperature} : 1.0;
-    for (const float logit : logits) mass += std::exp((double{logit} - double{largest[0]}) / scale);
+    std::vector<float> divided = logits;
+    for (float& logit : divided) logit /= temperature > 0 ? temperature : 1.0F;
+    scaled = eyrie::kernels::reference::logitStats(divided.data(), std::ssize(divided));
   }
   RankedLogits ranked() const {
     const auto V = std::ssize(logits);
-    return {eyrie::kernels::reference::logitStats(logits.data(), V), mass, V, tokens, largest};
+    return {eyrie::kernels::reference::logitStats(logits.data(), V), scaled, V, tokens, largest, {}, {}};
   }
 };
 
@@ -61,6 +62,7 @@ class SamplerTest : public QObject {
   void theLargestLogitsDrawAsAllOfThemDo_data();
   void theLargestLogitsDrawAsAllOfThemDo();
   void theLargestLogitsSayWhereTheyDoNotDecide();
+  void drawsMadeElsewhereAreUsed();
   void optionsOutOfRangeAreRefusedByName();
 };
 
@@ -244,6 +246,35 @@ void SamplerTest::theLargestLogitsSayWhereTheyDoNotDecide() {
                   Row(std::vector<float>(1000, std::numeric_limits<float>::quiet_NaN()), 1.0F, 100)));
   // All there are decide everything.
   QVERIFY(!refuses({1.0F, 0, 1.0F, 0.0F, 1.0F, 1}, Row(TestRandom(4).normals(80, 1.0F), 1.0F, 80)));
+}
+
+// Where they were made with what the next draw is made with: not once the random state is another.
+void SamplerTest::drawsMadeElsewhereAreUsed() {
+  const SamplingOptions options{0.8F, 0, 0.95F, 0.0F, 1.0F, 3};
+  const Row row(TestRandom(3).normals(1000, 4.0F), 0.8F, 100);
+  Sampler own(options);
+  Sampler told(options);
+  const auto before = told.randomState();
+  RankedLogits ranked = row.ranked();
+  ranked.rule = told.next();
+  QCOMPARE(told.randomState(), before);
+  ranked.drawn = {2 * eyrie::kernels::kLargestWeight, row.tokens[1],
+                  2};  // which no filter of these would give
+  const auto drawn = own.draw(row.ranked());
+  QVERIFY(drawn.has_value() && own.lastCandidates().size() != 2);
+  QCOMPARE(told.draw(ranked), std::optional(row.tokens[1]));
+  QCOMPARE(told.lastCandidates().size(), std::size_t{2});
+  QCOMPARE(told.lastCandidates()[0].probability, 0.5F);
+  QCOMPARE(told.randomState(), own.randomState());
+  QCOMPARE(told.draw(ranked), own.draw(row.ranked()));
+  QCOMPARE(told.lastCandidates().size(), own.lastCandidates().size());
+  told.setRandomState(before);
+  ranked.drawn = {};  // undecided there
+  QCOMPARE(told.draw(ranked), drawn);
+  told.setRandomState(before);
+  ranked.rule.topP = 0.5F;
+  ranked.drawn = {eyrie::kernels::kLargestWeight, 999, 1};
+  QCOMPARE(told.draw(ranked), drawn);
 }
 
 QTEST_GUILESS_MAIN(SamplerTest)

@@ -46,7 +46,7 @@ class Four {
     const auto logits = model_->step(steps(sequences));
     return {logits.begin(), logits.end()};
   }
-  void predict(std::size_t sequences) { model_->predict(steps(sequences), 0.8F); }
+  void predict(std::size_t sequences) { model_->predict(steps(sequences)); }
   // The frames, one after the other.
   std::vector<float> traced(std::size_t sequences) {
     const FrameLayout layout(model_->config(), {TraceLevel::full, {}, 40});

@@ -2,6 +2,7 @@
 // emulator, whose streams do nothing before somebody waits: what is read too early is NaN.
 #include <QtTest>
 #include <cmath>
+#include <set>
 
 #include "engine/cuda/make_cuda_backend.h"
 #include "engine/generator.h"
@@ -57,12 +58,17 @@ struct RankedRow {
   std::vector<float> largest;
   double mass = 0;
   float entropy = 0;
+  kernels::Drawn drawn, expectedDraw;
 
   explicit RankedRow(const RankedLogits& ranked)
       : tokens(ranked.tokens.begin(), ranked.tokens.end()),
         largest(ranked.logits.begin(), ranked.logits.end()),
-        mass(ranked.mass),
-        entropy(ranked.stats.entropy) {}
+        mass(std::exp(double{ranked.scaled.logSumExp} - double{ranked.scaled.max})),
+        entropy(ranked.stats.entropy),
+        drawn(ranked.drawn) {
+    kernels::reference::draw({ranked.logits.data(), ranked.tokens.data(), &ranked.stats, &ranked.scaled,
+                              &ranked.rule, 1, ranked.V, std::ssize(ranked.tokens), &expectedDraw});
+  }
   // Of all its logits.
   RankedRow(std::span<const float> all, float temperature) : tokens(256), largest(256) {
     const std::int64_t V = std::ssize(all);
@@ -72,6 +78,13 @@ struct RankedRow {
     entropy = kernels::reference::logitStats(all.data(), V).entropy;
   }
 };
+
+// Each sequence has its own, and in each round another; every fourth lets more pass than are ranked.
+kernels::DrawRule drawOf(int sequence, int round) {
+  const float temperature = 0.6F + 0.1F * static_cast<float>(sequence % 5);
+  const int topK = sequence % 4 == 2 ? 0 : 20 + sequence + round;
+  return {temperature, topK, 0.99F, 0.0F, (0.37 + 0.2 * sequence + 0.31 * round) / 4};
+}
 
 }  // namespace
 
@@ -110,14 +123,14 @@ void CudaOutputsTest::predictionsAreThoseOfAllLogits() {
   const auto card = Model::load(randomCheckpoint(config, 5), on(BackendKind::cuda));
   SequenceState state = card->newState();
   for (const float temperature : {0.0F, 0.5F, 1.0F, 2.0F}) {
-    const Prediction prediction = card->predict(state, 7, temperature);
+    const Prediction prediction = card->predict(state, 7, {temperature});
     QVERIFY(prediction.ranked && prediction.logits.empty());
     const RankedLogits ranked = prediction.ranked.value_or(RankedLogits{});
     QCOMPARE(ranked.V, 5000);
     QCOMPARE(ranked.tokens.size(), std::size_t{256});
     TokenRecord record = emptyRecord(state.position(), ranked.tokens[9]);
     PredictionReader::describe(ranked, record);
-    const double mass = ranked.mass;
+    const double mass = RankedRow(ranked).mass;
     const std::vector<std::int32_t> tokens(ranked.tokens.begin(), ranked.tokens.end());
     const std::vector<float> largest(ranked.logits.begin(), ranked.logits.end());
     const std::span<const float> all = card->predictedLogits();
@@ -156,7 +169,6 @@ void CudaOutputsTest::predictionsOfSeveralSequencesAreThoseOfTheirLogits_data() 
 void CudaOutputsTest::predictionsOfSeveralSequencesAreThoseOfTheirLogits() {
   QFETCH(int, sequences);
   QFETCH(bool, edited);
-  constexpr float kTemperature = 0.6F;
   ModelConfig config = tinyConfig("RRA", 3);
   config.V = 3000;
   const auto card = Model::load(randomCheckpoint(config, 5), on(BackendKind::cuda));
@@ -165,25 +177,34 @@ void CudaOutputsTest::predictionsOfSeveralSequencesAreThoseOfTheirLogits() {
   for (int i = 0; i < sequences; ++i) states.push_back(card->newState());
   if (edited) states[1].intervene(planInterventions(parseInterventions("layer 1 mlp off"), config));
   for (SequenceState& state : states) steps.push_back({&state, 0, nullptr});
+  std::set<std::int32_t> drawn;
   for (int round = 0; round < 3; ++round) {
-    for (std::size_t i = 0; i < steps.size(); ++i) steps[i].token = 100 * round + static_cast<int>(i);
-    const std::span<const Prediction> found = card->predict(steps, kTemperature);
+    for (std::size_t i = 0; i < steps.size(); ++i) {
+      steps[i].token = 100 * round + static_cast<int>(i);
+      steps[i].draw = drawOf(static_cast<int>(i), round);
+    }
+    const std::span<const Prediction> found = card->predict(steps);
     QCOMPARE(found.size(), steps.size());
     std::vector<RankedRow> rows;
     for (const Prediction& prediction : found) {
       QVERIFY(prediction.ranked && prediction.logits.empty());
+      const std::size_t at = rows.size();
+      QVERIFY(prediction.ranked->rule == steps[at].draw);
       rows.emplace_back(*prediction.ranked);
+      QVERIFY(rows[at].drawn == rows[at].expectedDraw);
+      drawn.insert(rows[at].drawn.token);
     }
     for (std::size_t i = rows.size(); i-- > 0;) {
       const std::span<const float> logits = card->predictedLogits(static_cast<std::int64_t>(i));
       QCOMPARE(logits.size(), std::size_t{3000});
-      const RankedRow expected(logits, kTemperature);
+      const RankedRow expected(logits, steps[i].draw.temperature);
       QCOMPARE(rows[i].tokens, expected.tokens);
       QCOMPARE(rows[i].largest, expected.largest);
       QVERIFY(std::abs(rows[i].mass / expected.mass - 1) < 1e-5);
       QVERIFY(std::abs(rows[i].entropy - expected.entropy) < 1e-4F);
     }
   }
+  QVERIFY2(drawn.contains(-1) && drawn.size() > steps.size(), "some undecided, others of many kinds");
 }
 
 void CudaOutputsTest::repliesAreThoseOfTheCpu_data() {
@@ -275,7 +296,7 @@ void CudaOutputsTest::tracesAreThoseOfTheCpu() {
     TraceFrame expected;
     TraceFrame found;
     reference->step(a, token, &expected, &layout);
-    card->predict(b, token, 0.8F, &found, &layout);
+    card->predict(b, token, {0.8F}, &found, &layout);
     QCOMPARE(difference(found, expected, layout), QString());
   }
 }
@@ -323,11 +344,11 @@ void CudaOutputsTest::stepsWithTheirHeadsAreOneGraph() {
     return emulator::given() - before;
   };
   // Its inputs, the graph, what comes back.
-  QCOMPARE(piecesOf([&] { card->predict(one, 1, 0.8F); }), 3U);
+  QCOMPARE(piecesOf([&] { card->predict(one, 1, {0.8F}); }), 3U);
   QCOMPARE(piecesOf([&] { card->step(one, 1); }), 3U);
   const SequenceStep both[] = {{&one, 1, nullptr}, {&other, 2, nullptr}};
   QCOMPARE(piecesOf([&] { card->step(both); }), 3U);
-  QCOMPARE(piecesOf([&] { card->predict(both, 0.8F); }), 3U);
+  QCOMPARE(piecesOf([&] { card->predict(both); }), 3U);
   // Whose predictions nobody wants.
   const std::int32_t token = 1;
   QCOMPARE(piecesOf([&] { card->prefill(one, std::span(&token, 1), LogitRows::none); }), 2U);
@@ -362,6 +383,7 @@ void CudaOutputsTest::trap41GraphsGiveTheBitsOfTheirKernels() {
     struct Run {
       std::vector<float> logits;
       std::vector<TraceFrame> frames;
+      std::vector<kernels::Drawn> drawn;
       std::uint64_t given = 0;
     };
     const auto run = [&](bool graphs) {
@@ -380,7 +402,9 @@ void CudaOutputsTest::trap41GraphsGiveTheBitsOfTheirKernels() {
         const SequenceStep both[] = {{&a, token, nullptr}, {&b, (token + 1) % 40, nullptr}};
         keep(card->step(both));
         keep(card->step(a, token));
-        keep(card->predict(a, token, 0.7F).ranked.value_or(RankedLogits{}).logits);
+        const RankedLogits ranked = card->predict(a, token, drawOf(0, token)).ranked.value_or(RankedLogits{});
+        keep(ranked.logits);
+        found.drawn.push_back(ranked.drawn);
         keep(card->step(b, token, &found.frames.emplace_back(), &layout));
       }
       found.given = emulator::given() - before;
@@ -390,6 +414,7 @@ void CudaOutputsTest::trap41GraphsGiveTheBitsOfTheirKernels() {
     const Run launched = run(false);
     QVERIFY2(launched.given > 2 * replayed.given, "both take graphs, or neither");
     QVERIFY(!replayed.logits.empty() && replayed.logits == launched.logits);
+    QVERIFY(!replayed.drawn.empty() && replayed.drawn == launched.drawn);
     for (std::size_t i = 0; i < replayed.frames.size(); ++i)
       QVERIFY(sameBits(replayed.frames[i].values, launched.frames[i].values));
   }
@@ -444,7 +469,8 @@ void CudaOutputsTest::whatAStepShowsDoesNotWaitForItsHead() {
   const auto state = backend->newState();
   const std::int32_t token = 1;
   const ChunkPart part{state.get(), 0, std::span(&token, 1)};
-  backend->begin(std::span(&part, 1), {Observe::full, 1, 0.8F});
+  const kernels::DrawRule draw{0.8F};
+  backend->begin(std::span(&part, 1), {Observe::full, 1, std::span(&draw, 1)});
   for (const int layerIdx : {0, 1, 2}) {
     layerIdx == 2 ? void(backend->attentionBlock(layerIdx, Observe::full))
                   : void(backend->recurrentBlock(layerIdx, Observe::full));
@@ -456,7 +482,7 @@ void CudaOutputsTest::whatAStepShowsDoesNotWaitForItsHead() {
   const std::uint64_t shown = emulator::launches() - before;
   QCOMPARE(backend->ranked(0, 1).size(), std::size_t{1});
   const std::uint64_t all = emulator::launches() - before;
-  QVERIFY2(shown > 0 && all >= shown + 5, qPrintable(QString("%1 of %2").arg(shown).arg(all)));
+  QVERIFY2(shown > 0 && all >= shown + 6, qPrintable(QString("%1 of %2").arg(shown).arg(all)));
 }
 
 // Compare has two at once. Each goes through chunks, first steps, captured ones and replays between those of

@@ -258,7 +258,7 @@ std::vector<float> summedUp() {
   args.rows = 2;
   args.V = 5000;
   args.logits = before.makes(args.rows * args.V, 1);
-  args.scale = before.makes(1, 2);
+  args.scale = before.makes(args.rows, 2);
   args.out = reinterpret_cast<LogitStats*>(before.reads(args.rows * kFloats));
   args.scaled = reinterpret_cast<LogitStats*>(before.reads(args.rows * kFloats));
   args.workspace = before.reads(args.rows * cuda::logitStatsWorkspace(args.V));

@@ -68,15 +68,15 @@ void CudaLogitsTest::statsOfSeveralRowsAndOfThemScaled() {
     constexpr std::int64_t kRows = 3;
     constexpr std::int64_t kV = 5000;
     const std::vector<float> logits = randomVector(kRows * kV, 3, 3.0F);
-    const float scale = 0.7F;
+    const float scales[kRows] = {0.7F, 1.3F, 0.2F};
     std::vector<float> workspace(asSize(kRows * cuda::logitStatsWorkspace(kV)), NAN);
     LogitStats stats[kRows];
     LogitStats scaled[kRows];
-    cuda::logitStats({logits.data(), kRows, kV, stats, &scale, scaled, workspace.data()}, nullptr);
+    cuda::logitStats({logits.data(), kRows, kV, stats, scales, scaled, workspace.data()}, nullptr);
     for (std::int64_t row = 0; row < kRows; ++row) {
       const std::vector<float> own(logits.begin() + row * kV, logits.begin() + (row + 1) * kV);
       std::vector<float> less = own;
-      for (float& logit : less) logit *= scale;
+      for (float& logit : less) logit *= scales[row];
       const std::vector<float> expected = statsOf(reference::logitStats(less.data(), kV));
       EYRIE_VERIFY_CLOSE(statsOf(scaled[row]), expected, toleranceFor("logitStats", kV), order + " scaled");
       EYRIE_VERIFY_REJECTS(statsOf(stats[row]), expected, toleranceFor("logitStats", kV), "not scaled");
