@@ -29,8 +29,8 @@ using IntVec = hn::Vec<IntTag>;
 constexpr std::int64_t kLanes = static_cast<std::int64_t>(kMaxLanes);
 constexpr int kVecs = static_cast<int>(kPackedRows / kLanes);
 
-constexpr std::int64_t kTileTokens =
-    12 / kVecs;                     // 12 sums, 2 weights, an x and a product: AVX2's 16 registers
+// 12 sums, 2 weights, an x and a product fill AVX2's 16 registers.
+constexpr std::int64_t kTileTokens = 12 / kVecs;
 constexpr std::int64_t kQuad = 4;   // columns whose products are added at once
 constexpr std::int64_t kStep = 32;  // columns whose products are added as integers
 constexpr std::int64_t kSpan = 256;
