@@ -164,7 +164,9 @@ BenchGoals::Figures BenchGoals::load(const LoadTimes& times) {
 }
 
 Figure BenchGoals::quantising() {
-  const kernels::DType to = *engine::conversionNamed(loaded_.info.summary.dtype);
+  // There is one: the weights were quantised to it.
+  const kernels::DType to =
+      engine::conversionNamed(loaded_.info.summary.dtype).value_or(kernels::DType::int8);
   const BenchResult result = runs_.quantise(to, BenchRuns::QuantisedRows::ofALayer);
   Figure figure = figureOf("load", "bf16 weights quantised", result);
   figure.unit = "GB/s";

@@ -21,8 +21,6 @@ namespace {
 
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
 
-constexpr bool kByteProducts = true;
-
 using IntTag = hn::RebindToSigned<FloatTag>;
 using IntVec = hn::Vec<IntTag>;
 
@@ -267,10 +265,6 @@ HWY_NOINLINE void addTile(const TileOfTokens& x, const Panel<kType>& w, bool mor
     }
   }
 }
-
-#else
-
-constexpr bool kByteProducts = false;
 
 #endif
 

@@ -19,10 +19,6 @@ HWY_BEFORE_NAMESPACE();
 namespace eyrie::kernels::cpu::HWY_NAMESPACE {
 namespace {
 
-bool byteProducts() {
-  return kByteProducts;
-}
-
 #if HWY_ARCH_X86 && HWY_TARGET <= HWY_AVX2
 
 // As in linear_blocks.cpp: a panel (the 16 rows of a packed block, a span of columns) stays in the first
@@ -172,12 +168,20 @@ void productOf(const LinearArgs& args, ThreadPool& pool) {
   });
 }
 
+bool byteProducts() {
+  return true;
+}
+
 void packedProduct(const LinearArgs& args, ThreadPool& pool) {
   return args.weight.dtype == DType::int8 ? productOf<DType::int8>(args, pool)
                                           : productOf<DType::int4>(args, pool);
 }
 
 #else
+
+bool byteProducts() {
+  return false;
+}
 
 void packedProduct(const LinearArgs&, ThreadPool&) {}
 
