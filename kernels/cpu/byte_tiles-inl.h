@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstring>
 
 #include "kernels/cpu/simd-inl.h"
@@ -48,9 +47,6 @@ template <DType kType>
 constexpr int kZeroOfX = kType == DType::int8 ? 64 : 0;
 constexpr int kZeroOfNibbles = 8;
 
-// What is all smaller counts as zero: its inverse would overflow.
-constexpr float kSmallest = 1e-30F;
-
 // sum + the products of each lane's four bytes.
 HWY_INLINE IntVec addQuads(IntVec sum, IntVec notSigned, IntVec withSign) {
 #if HWY_TARGET <= HWY_AVX3
@@ -80,22 +76,14 @@ HWY_INLINE IntVec everywhere(const std::int8_t* quad) {
   return hn::Set(IntTag(), four);
 }
 
-// The scale with which `count` (whole vectors) values are rounded to +-most: NaN where one is not finite, 0
-// where all are all but zero.
+// The scale with which values are rounded to +-most: NaN where one is not finite, 0 where all are all but
+// zero.
 float scaleOf(const float* x, std::int64_t count, int most) {
-  const FloatTag d;
-  FloatVec largest = hn::Zero(d);
-  FloatVec spoilt = hn::Zero(d);  // 0 * infinity and 0 * NaN are NaN
-  for (std::int64_t c = 0; c < count; c += kLanes) {
-    const FloatVec value = hn::Load(d, x + c);
-    largest = hn::Max(largest, hn::Abs(value));
-    spoilt = hn::MulAdd(value, hn::Zero(d), spoilt);
-  }
-  if (std::isnan(sumOf(spoilt))) return NAN;
-  const float reach = maxOf(largest);
-  return reach < kSmallest ? 0.0F : reach / static_cast<float>(most);
+  const float reach = reachOf(x, count);
+  return reach < kSmallestReach ? 0.0F : reach / static_cast<float>(most);
 }
 
+// `count`: whole vectors.
 void roundTo(float scale, const float* x, std::int64_t count, std::int32_t* codes) {
   const FloatVec inverse = hn::Set(FloatTag(), scale > 0 ? 1.0F / scale : 0.0F);
   for (std::int64_t c = 0; c < count; c += kLanes) {

@@ -19,9 +19,6 @@ HWY_BEFORE_NAMESPACE();
 namespace eyrie::kernels::cpu::HWY_NAMESPACE {
 namespace {
 
-// A row of x below this counts as zero: its inverse would overflow.
-constexpr float kSmallestRow = 1e-30F;
-
 using AddTile = void (*)(const std::uint8_t*, const std::int16_t*, std::int64_t, const TokenCodes&, float*,
                          std::int64_t);
 
@@ -116,24 +113,14 @@ void packedBlocks(const LinearArgs& args, const TokenCodes& x, std::int64_t bloc
 
 // codes = x / scale, rounded; returns the scale: NaN where x is not finite, 0 where it is all but zero.
 float quantiseRow(const float* x, std::int64_t count, std::int16_t* codes) {
-  const FloatTag d;
-  const std::int64_t lanes = laneCount();
-  FloatVec most = hn::Zero(d);
-  FloatVec spoilt = hn::Zero(d);  // 0 * infinity and 0 * NaN are NaN
-  for (std::int64_t i = 0; i < count; i += lanes) {
-    const FloatVec value = loadUpTo(x + i, std::min(lanes, count - i));
-    most = hn::Max(most, hn::Abs(value));
-    spoilt = hn::MulAdd(value, hn::Zero(d), spoilt);
-  }
-  const float largest = maxOf(most);
-  const bool finite = !std::isnan(sumOf(spoilt));
-  if (!finite || largest < kSmallestRow) {
+  const float reach = reachOf(x, count);
+  if (!(reach >= kSmallestReach)) {
     std::fill_n(codes, count, static_cast<std::int16_t>(0));
-    return finite ? 0.0F : NAN;
+    return std::isnan(reach) ? reach : 0.0F;
   }
   constexpr auto kMost = static_cast<float>(kLargestCode);
-  quantise(x, count, kMost / largest, codes);
-  return largest / kMost;
+  quantise(x, count, kMost / reach, codes);
+  return reach / kMost;
 }
 
 // For int4, after the codes of T tokens are known: what TokenCodes says of one of them, and its codes as

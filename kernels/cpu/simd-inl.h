@@ -10,6 +10,8 @@
 
 #include <hwy/highway.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 
@@ -121,6 +123,22 @@ HWY_INLINE float sumOf(FloatVec value) {
 HWY_INLINE float maxOf(FloatVec value) {
   return hn::GetLane(hn::MaxOfLanes(FloatTag(), value));
 }
+
+// The largest magnitude of `count` values; NaN where one is not finite.
+HWY_INLINE float reachOf(const float* x, std::int64_t count) {
+  const FloatTag d;
+  const std::int64_t lanes = laneCount();
+  FloatVec most = hn::Zero(d);
+  FloatVec spoilt = hn::Zero(d);  // 0 * infinity and 0 * NaN are NaN
+  for (std::int64_t i = 0; i < count; i += lanes) {
+    const FloatVec value = loadUpTo(x + i, std::min(lanes, count - i));
+    most = hn::Max(most, hn::Abs(value));
+    spoilt = hn::MulAdd(value, hn::Zero(d), spoilt);
+  }
+  return std::isnan(sumOf(spoilt)) ? NAN : maxOf(most);
+}
+// Values that reach less count as zeros where they are rounded to codes: the inverse would overflow.
+constexpr float kSmallestReach = 1e-30F;
 
 // clang with -fsanitize=undefined takes minutes over a function with several of these inlined.
 #undef EYRIE_SIMD_MATH
